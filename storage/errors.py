@@ -1,0 +1,61 @@
+"""What a user can do about it: the one tree of errors that Hone shows as a sentence.
+
+    UserError              a person can mend it: one clear line, exit code 2, HTTP 4xx
+    ├── BadInput           a value, a row or a file is not what it has to be          422
+    ├── NotFound           a name or an id that is not there                          404
+    ├── Conflict           it was done already, by you or by someone else             409
+    ├── Busy               not now: the device trains, another run is going           409
+    ├── Unsupported        a model, a setting or a machine that this cannot be done with  422
+    └── StoreError         the data folder cannot be used as it is                    503
+        ├── Locked         another process has the data folder
+        ├── DiskFull       no room to write; nothing that was acknowledged is lost    507
+        └── Damaged        the database file cannot be read
+
+Every message names the value and the remedy. The edges (command line, REST, screens) turn a
+`UserError` into words, each in one place; anything else is a bug and shows its traceback in the
+log.
+"""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something the user can mend; `str(error)` is the whole sentence to show."""
+
+    status = 400
+
+
+class BadInput(UserError):
+    status = 422
+
+
+class NotFound(UserError):
+    status = 404
+
+
+class Conflict(UserError):
+    status = 409
+
+
+class Busy(UserError):
+    status = 409
+
+
+class Unsupported(UserError):
+    status = 422
+
+
+class StoreError(UserError):
+    status = 503
+
+
+class Locked(StoreError):
+    pass
+
+
+class DiskFull(StoreError):
+    status = 507
+
+
+class Damaged(StoreError):
+    pass

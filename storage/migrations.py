@@ -1,0 +1,130 @@
+"""The schema's history: numbered steps, applied in order, each in a transaction of its own.
+
+A step is frozen once it is released: it spells out its own SQL and never reads `tables`, which
+describes where the last step leads. A test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from storage.errors import StoreError
+
+CREATE_MIGRATION = """
+CREATE TABLE IF NOT EXISTS migration (
+    number BIGINT NOT NULL PRIMARY KEY, name VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+)"""
+
+FIRST_TABLES = """
+CREATE TABLE text (
+    id VARCHAR NOT NULL PRIMARY KEY, content VARCHAR NOT NULL, chars BIGINT NOT NULL
+);
+CREATE TABLE prompt (
+    id VARCHAR NOT NULL PRIMARY KEY, text VARCHAR NOT NULL, cluster VARCHAR NOT NULL,
+    source VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE response (
+    id VARCHAR NOT NULL PRIMARY KEY, prompt VARCHAR NOT NULL, text VARCHAR NOT NULL,
+    model VARCHAR NOT NULL, adapter VARCHAR NOT NULL, settings VARCHAR NOT NULL, seed BIGINT,
+    finished BOOLEAN, source VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE comparison (
+    id VARCHAR NOT NULL PRIMARY KEY, prompt VARCHAR NOT NULL, a VARCHAR NOT NULL,
+    b VARCHAR NOT NULL, source VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE campaign (
+    id VARCHAR NOT NULL PRIMARY KEY, name VARCHAR NOT NULL, guideline VARCHAR NOT NULL,
+    overlap BIGINT NOT NULL, created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE labeler (
+    id VARCHAR NOT NULL PRIMARY KEY, kind VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE assignment (
+    id VARCHAR NOT NULL PRIMARY KEY, campaign VARCHAR NOT NULL, labeler VARCHAR NOT NULL,
+    comparison VARCHAR NOT NULL, response VARCHAR NOT NULL, "left" VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL, source VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL,
+    CHECK ("left" IN ('a', 'b', ''))
+);
+CREATE TABLE duplicate (
+    id VARCHAR NOT NULL PRIMARY KEY, kind VARCHAR NOT NULL, item VARCHAR NOT NULL,
+    earlier VARCHAR NOT NULL, decision VARCHAR NOT NULL, labeler VARCHAR NOT NULL,
+    created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE snapshot (
+    id VARCHAR NOT NULL PRIMARY KEY, digest VARCHAR NOT NULL, pairs BIGINT NOT NULL,
+    labels BIGINT NOT NULL, settings VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE run (
+    id VARCHAR NOT NULL PRIMARY KEY, snapshot VARCHAR NOT NULL, method VARCHAR NOT NULL,
+    model VARCHAR NOT NULL, settings VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE vote (
+    id VARCHAR NOT NULL, assignment VARCHAR NOT NULL, revision BIGINT NOT NULL,
+    comparison VARCHAR NOT NULL, labeler VARCHAR NOT NULL, verdict VARCHAR NOT NULL,
+    reasons VARCHAR NOT NULL, comment VARCHAR NOT NULL, seconds_spent DOUBLE,
+    source VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL, PRIMARY KEY (assignment, revision),
+    CHECK (verdict IN ('a', 'b', 'tie', 'both_bad', 'skip', 'undone'))
+);
+CREATE TABLE rating (
+    id VARCHAR NOT NULL, assignment VARCHAR NOT NULL, revision BIGINT NOT NULL,
+    response VARCHAR NOT NULL, labeler VARCHAR NOT NULL, verdict VARCHAR NOT NULL,
+    reasons VARCHAR NOT NULL, comment VARCHAR NOT NULL, seconds_spent DOUBLE,
+    source VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL, PRIMARY KEY (assignment, revision),
+    CHECK (verdict IN ('up', 'down', 'skip', 'undone'))
+);
+CREATE TABLE edit (
+    id VARCHAR NOT NULL, assignment VARCHAR NOT NULL, revision BIGINT NOT NULL,
+    original VARCHAR NOT NULL, corrected VARCHAR NOT NULL, labeler VARCHAR NOT NULL,
+    seconds_spent DOUBLE, source VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (assignment, revision)
+);
+CREATE TABLE command (
+    id VARCHAR NOT NULL PRIMARY KEY, n BIGINT NOT NULL, kind VARCHAR NOT NULL,
+    accepted BOOLEAN NOT NULL, error VARCHAR NOT NULL, reason VARCHAR NOT NULL,
+    digest VARCHAR NOT NULL, hash VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE batch (
+    n BIGINT NOT NULL PRIMARY KEY, "rows" BIGINT NOT NULL, created_at TIMESTAMP NOT NULL
+)"""
+
+
+def first_tables(connection: sa.Connection) -> None:
+    """Create every table of the first version."""
+    for statement in FIRST_TABLES.split(";"):
+        connection.exec_driver_sql(statement)
+
+
+MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {
+    1: first_tables,
+}
+
+
+def migrate(engine: sa.Engine, path: Path) -> list[int]:
+    """Bring the database to the newest version; return the numbers of the steps that ran.
+
+    Raises:
+        StoreError: the file was written by a newer Hone, whose steps this one does not know.
+    """
+    with engine.begin() as connection:
+        connection.exec_driver_sql(CREATE_MIGRATION)
+    with engine.connect() as connection:
+        done = {number for (number,) in connection.exec_driver_sql("SELECT number FROM migration")}
+    newer = sorted(done - set(MIGRATIONS))
+    if newer:
+        raise StoreError(
+            f"{path} was written by a newer Hone: its version is {newer[-1]}, this one knows up to "
+            f"{max(MIGRATIONS)}. Update Hone, or use another data folder with --data."
+        )
+    missing = sorted(set(MIGRATIONS) - done)
+    for number in missing:
+        with engine.begin() as connection:
+            MIGRATIONS[number](connection)
+            connection.exec_driver_sql(
+                "INSERT INTO migration VALUES (?, ?, ?)",
+                (number, MIGRATIONS[number].__name__, datetime.now(UTC).replace(tzinfo=None)),
+            )
+    return missing

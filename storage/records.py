@@ -1,0 +1,234 @@
+"""The rows of Hone's tables as frozen dataclasses, one per table, and how their ids are made.
+
+Holds no behaviour beyond making ids. Texts (prompts, responses, comments, edits) are stored once,
+in `Text`, and everywhere else by the hash of their content: the one place where a text can be
+erased. Times are timezone-aware UTC. Ids of texts, prompts, responses and comparisons come from
+their content, so adding the same thing twice adds nothing; ids of events are UUIDs made by the
+client.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from storage.errors import BadInput
+
+Message = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "content": str}
+
+VERDICTS = ("a", "b", "tie", "both_bad", "skip", "undone")  # of a vote; `undone` takes it back
+THUMBS = ("up", "down", "skip", "undone")  # of a rating
+
+
+def now() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(UTC)
+
+
+def digest(*parts: str, length: int = 64) -> str:
+    """Return the first `length` hex digits of the SHA-256 over the parts, unambiguously joined.
+
+    Raises:
+        BadInput: a part holds half of a surrogate pair, which no UTF-8 text can.
+    """
+    joined = json.dumps(parts, ensure_ascii=False) if len(parts) > 1 else parts[0]
+    try:
+        encoded = joined.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"the text has a lone surrogate (\\u{ord(joined[error.start]):04x}) at character "
+            f"{error.start}, which UTF-8 cannot store: remove it"
+        ) from None
+    return hashlib.sha256(encoded).hexdigest()[:length]
+
+
+def canonical_messages(messages: Sequence[Message]) -> str:
+    """Return the one JSON text that stands for a conversation: what is hashed and stored."""
+    plain = [{"role": m["role"], "content": m["content"]} for m in messages]
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    id: str  # SHA-256 of the content
+    content: str
+    chars: int  # length of the content in characters (code points)
+
+    @staticmethod
+    def of(content: str) -> Text:
+        return Text(digest(content), content, len(content))
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    id: str
+    text: str  # Text.id of canonical_messages
+    cluster: str  # id of the first of its near-duplicates (its own when it has none); for ever
+    source: str  # "starter", "import:<file name>", "screen", "api"
+    created_at: datetime = field(default_factory=now)
+
+    @staticmethod
+    def id_of(messages: Sequence[Message]) -> str:
+        return "p_" + digest(canonical_messages(messages), length=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    id: str
+    prompt: str
+    text: str  # Text.id of the answer alone
+    model: str  # name or path as the user wrote it; "human" for an edit; "imported" if unknown
+    adapter: str  # id of the run that made it, or ""
+    settings: Mapping[str, Any]  # sampling settings, {} if unknown
+    seed: int | None
+    finished: bool | None  # stopped by itself; None if unknown
+    source: str  # "generated", "import:<file name>", "edit"
+    created_at: datetime = field(default_factory=now)
+
+    @staticmethod
+    def id_of(
+        prompt: str, text: str, model: str, adapter: str = "", seed: int | None = None
+    ) -> str:
+        return "r_" + digest(prompt, text, model, adapter, str(seed), length=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    id: str
+    prompt: str
+    a: str  # Response.id
+    b: str  # Response.id
+    source: str  # "generated:<batch>", "import:<file name>"
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    id: str  # "default"
+    name: str
+    guideline: str  # Markdown
+    overlap: int  # votes wanted per comparison
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Labeler:
+    id: str  # the name as it was given, trimmed
+    kind: str  # "person", "simulated", "import"
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    id: str
+    campaign: str
+    labeler: str
+    comparison: str  # Comparison.id, or "" where one response is rated
+    response: str  # Response.id, or ""
+    left: str  # "a" or "b": which response stands on the left; "" where nobody recorded it
+    kind: str  # "plain" (later: "repeat", "gold", "duel")
+    source: str  # "screen", "import:<file name>", "simulated", "api"
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    id: str
+    assignment: str
+    revision: int  # 0 for the first; a change or an undo is the next; the highest counts
+    comparison: str
+    labeler: str
+    verdict: str  # one of VERDICTS, in the comparison's own terms
+    reasons: tuple[str, ...] = ()
+    comment: str = ""  # Text.id, or ""
+    seconds_spent: float | None = None
+    source: str = "screen"
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    id: str
+    assignment: str
+    revision: int
+    response: str
+    labeler: str
+    verdict: str  # one of THUMBS
+    reasons: tuple[str, ...] = ()
+    comment: str = ""
+    seconds_spent: float | None = None
+    source: str = "screen"
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    id: str
+    assignment: str
+    revision: int
+    original: str  # Response.id that was corrected
+    corrected: str  # Response.id of the correction (model "human"); "" takes the edit back
+    labeler: str
+    seconds_spent: float | None = None
+    source: str = "screen"
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A decision about a flagged duplicate: the item repeats the earlier one."""
+
+    id: str
+    kind: str  # "prompt" or "response"
+    item: str  # Prompt.id, or Comparison.id whose two responses are nearly the same
+    earlier: str  # Prompt.id or Response.id it repeats
+    decision: str  # "skip": not labeled, not trained; "link": a known repeat; "keep": not a repeat
+    labeler: str
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    id: str
+    digest: str  # SHA-256 over the manifest's file hashes
+    pairs: int
+    labels: int
+    settings: Mapping[str, Any]
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    id: str
+    snapshot: str
+    method: str
+    model: str
+    settings: Mapping[str, Any]
+    created_at: datetime = field(default_factory=now)
+
+
+Event = Vote | Rating | Edit
+Record = (
+    Text
+    | Prompt
+    | Response
+    | Comparison
+    | Campaign
+    | Labeler
+    | Assignment
+    | Duplicate
+    | Snapshot
+    | Run
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The answer to an event, the same for ever for the same id."""
+
+    id: str
+    repeated: bool  # this id had been answered before

@@ -1,0 +1,174 @@
+"""Records to database rows and back, and what may be stored at all (pure).
+
+A row is a tuple in the order of the table's columns. What cannot be stored exactly is refused here,
+before anything is written: NUL and lone surrogates, times without a zone, numbers that do not fit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from storage.errors import BadInput
+from storage.records import Text, digest
+
+Row = tuple[Any, ...]
+
+INT64 = 2**63  # numbers are stored as signed 64-bit integers
+
+
+def to_row(record: Any) -> Row:
+    """Return the record's values as the database stores them.
+
+    Raises:
+        BadInput: a value cannot be stored exactly; the sentence names record, field and remedy.
+    """
+    try:
+        row = tuple(encode(getattr(record, name)) for name, encode, _ in _codec(type(record)))
+    except (BadInput, TypeError, ValueError):
+        raise _explained(record) from None
+    if isinstance(record, Text):
+        _check_text(record)
+    return row
+
+
+def encoded(kind: type, name: str, value: Any) -> Any:
+    """Return one field's value as the database stores it, to compare with."""
+    encode = next(encode for field, encode, _ in _codec(kind) if field == name)
+    return encode(value)
+
+
+def from_row(kind: type, row: Sequence[Any]) -> Any:
+    """Return the record of a row."""
+    return kind(*(decode(value) for (_, _, decode), value in zip(_codec(kind), row, strict=True)))
+
+
+def to_json(row: Sequence[Any]) -> list[Any]:
+    """Return the row's values as JSON has them: times as ISO text in UTC, without a zone."""
+    return [value.isoformat() if isinstance(value, datetime) else value for value in row]
+
+
+def from_json(kind: type, values: Mapping[str, Any]) -> Row:
+    """Return a row from `to_json`'s values by column; a later column takes its default."""
+    defaults = {
+        field.name: to_default(field)
+        for field in dataclasses.fields(kind)
+        if field.name not in values
+    }
+    row = []
+    for field in dataclasses.fields(kind):
+        value = values.get(field.name, defaults.get(field.name))
+        is_time = str(field.type) == "datetime" and isinstance(value, str)
+        row.append(datetime.fromisoformat(value) if is_time else value)
+    return tuple(row)
+
+
+def to_default(field: dataclasses.Field[Any]) -> Any:
+    """Return a field's default as stored; "" or None where the record has none."""
+    if field.default is not dataclasses.MISSING:
+        return CODECS[str(field.type)][0](field.default)
+    return None if "None" in str(field.type) else ""
+
+
+def _check_text(text: Text) -> None:
+    if text.id != digest(text.content) or text.chars != len(text.content):
+        raise BadInput(f"the text {text.id[:12]}… is not what its hash says: make it with Text.of")
+
+
+def _explained(record: Any) -> BadInput:
+    """Return the refusal that names the first field of the record that cannot be stored."""
+    for name, encode, _ in _codec(type(record)):
+        try:
+            encode(getattr(record, name))
+        except (BadInput, TypeError, ValueError) as error:
+            return BadInput(f"{type(record).__name__.lower()}.{name} cannot be stored: {error}")
+    return BadInput(f"{type(record).__name__.lower()} cannot be stored")
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise BadInput(f"{value!r:.60} is not text")
+    if "\x00" in value:
+        raise BadInput(f"a NUL character at character {value.index(chr(0))}: remove it")
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise BadInput(f"a lone surrogate at character {error.start}: remove it") from None
+    return str(value)
+
+
+def _integer(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise BadInput(f"{value!r:.60} is not a whole number")
+    if not -INT64 <= value < INT64:
+        raise BadInput(f"{value} does not fit into 64 bits")
+    return int(value)
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadInput(f"{value!r:.60} is not true or false")
+    return value
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise BadInput(f"{value!r:.60} is not a number")
+    if not math.isfinite(value):
+        raise BadInput(f"{value} is not a finite number")
+    return float(value)
+
+
+def _time(value: Any) -> datetime:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise BadInput(f"{value!s:.60} is not a time with a zone: use datetime.now(UTC)")
+    return value.astimezone(UTC).replace(tzinfo=None)
+
+
+def _json(value: Any) -> str:
+    """Return JSON in ASCII: NUL and lone surrogates inside it are escapes and survive."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _settings(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        raise BadInput(f"{value!r:.60} is not a mapping")
+    return _json(dict(value))
+
+
+def _strings(value: Any) -> str:
+    if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+        raise BadInput(f"{value!r:.60} is not a list of texts")
+    return _json(list(value))
+
+
+def _optional(encode: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else encode(value)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+Codec = tuple[Callable[[Any], Any], Callable[[Any], Any]]  # encode, decode
+CODECS: dict[str, Codec] = {
+    "str": (_string, _same),
+    "int": (_integer, _same),
+    "int | None": (_optional(_integer), _same),
+    "bool | None": (_optional(_boolean), _same),
+    "float | None": (_optional(_number), _same),
+    "datetime": (_time, lambda value: value.replace(tzinfo=UTC)),
+    "tuple[str, ...]": (_strings, lambda value: tuple(json.loads(value))),
+    "Mapping[str, Any]": (_settings, json.loads),
+}
+
+
+@cache
+def _codec(kind: Any) -> tuple[tuple[str, Callable[[Any], Any], Callable[[Any], Any]], ...]:
+    return tuple((f.name, *CODECS[str(f.type)]) for f in dataclasses.fields(kind))

@@ -1,0 +1,282 @@
+"""The store: every way in and out of the database, for all other rooms.
+
+Writes go through one thread and are durable when they return. Reads run on the caller's thread,
+each on a cursor of its own. What a caller needs to know is in the methods' first lines.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import duckdb
+import sqlalchemy as sa
+
+from storage.columns import COLUMNS
+from storage.decide import Addition, Append, Update, events_of
+from storage.duck import Duck, present, translated
+from storage.errors import BadInput, NotFound, StoreError, UserError
+from storage.heads import Heads
+from storage.journal import ROTATE_BYTES, Journal
+from storage.lock import DataLock
+from storage.migrations import migrate
+from storage.reconcile import open_database, reconcile, settle_log
+from storage.records import (
+    Campaign,
+    Event,
+    Message,
+    Prompt,
+    Receipt,
+    Record,
+    Text,
+)
+from storage.rows import encoded, from_row, to_row
+from storage.tables import EVENTS, TABLES
+from storage.verify import verify
+from storage.writer import Writer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+R = TypeVar("R")
+FILE = "hone.duckdb"
+
+
+class Store:
+    """One data folder, open."""
+
+    data: Path
+
+    def __init__(self, data: Path, lock: DataLock, duck: Duck, journal: Journal) -> None:
+        """Use `Store.open`."""
+        self.data = data
+        self._lock, self._duck, self._journal = lock, duck, journal
+        self._heads = Heads()
+        self._writer: Writer | None = None
+
+    @classmethod
+    def open(
+        cls, data: Path, *, checkpoint_bytes: int = 16 << 20, rotate_bytes: int = ROTATE_BYTES
+    ) -> Store:
+        """Take the folder's lock, open its database, migrate it, catch up with the journal.
+
+        Raises:
+            Locked: another process has the folder; names its pid and address.
+            DiskFull: no room to start.
+            Damaged: the file cannot be read, or does not fit the journal.
+            StoreError: a newer Hone or DuckDB wrote it, or the folder cannot be used.
+        """
+        data = Path(data).absolute()
+        try:
+            data.mkdir(parents=True, exist_ok=True)
+            lock = DataLock(data)
+        except OSError as error:
+            raise StoreError(f"{data} cannot be used as data folder: {error}") from None
+        try:
+            store = cls._opened(data, lock, checkpoint_bytes, rotate_bytes)
+        except BaseException:
+            lock.release()
+            raise
+        return store
+
+    @classmethod
+    def _opened(cls, data: Path, lock: DataLock, checkpoint_bytes: int, rotate_bytes: int) -> Store:
+        path = data / FILE
+        try:
+            duck = open_database(path, checkpoint_bytes=checkpoint_bytes)
+        except OSError as error:
+            raise translated(error, path) from error
+        try:
+            if migrate(duck.engine, path):
+                duck.read(lambda cursor: cursor.execute("CHECKPOINT"))
+            journal = Journal(data / "journal", rotate_bytes=rotate_bytes)
+            position, replayed = reconcile(duck, journal)
+            settle_log(path, replayed)
+        except (duckdb.Error, sa.exc.DBAPIError, OSError) as error:
+            duck.close()
+            raise translated(error, path) from error
+        except BaseException:
+            duck.close()
+            raise
+        store = cls(data, lock, duck, journal)
+        store._writer = Writer(duck, journal, position, store._heads)
+        return store
+
+    def close(self) -> None:
+        """Finish what was queued, write the log into the file, and let go of the folder."""
+        if self._writer is None:
+            return
+        self._writer.close()
+        self._writer = None
+        self._duck.close()
+        self._journal.close()
+        self._lock.release()
+
+    def announce(self, address: str, token: str) -> None:
+        """Write into LOCK where this process answers, and the token that the command line shows."""
+        self._lock.announce(address, token)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    # Writing
+
+    def add(self, rows: Sequence[Record]) -> dict[type, int]:
+        """Store the rows whose id is new, in one transaction; return how many, per type."""
+        packed: dict[type, list[Any]] = {}
+        for row in rows:
+            if type(row) not in TABLES or type(row) in EVENTS:
+                raise TypeError(f"Store.add takes records that are no events, not {type(row)}")
+            packed.setdefault(type(row), []).append(to_row(row))
+        if not packed:
+            return {}
+        counts: dict[type, int] = self._submit(Addition(packed)).result()
+        return counts
+
+    def append(self, event: Event, texts: Sequence[Text] = ()) -> Receipt:
+        """Store an event and the texts that came with it; the same id always gets the same answer.
+
+        Raises:
+            Conflict: the assignment has this revision already, or another one is next.
+            BadInput: a value that cannot be stored.
+        """
+        answer = self._submit(_append(event, texts)).result()
+        if isinstance(answer, UserError):
+            raise answer
+        receipt: Receipt = answer
+        return receipt
+
+    def append_many(
+        self, events: Sequence[Event], texts: Sequence[Text] = ()
+    ) -> list[Receipt | UserError]:
+        """Store events in their order, group-committed; return the answer of each.
+
+        The texts are stored first, whatever becomes of the events.
+        """
+        if texts:
+            self.add(list(texts))
+        answers: list[Receipt | UserError | Future[Any]] = []
+        for event in events:
+            try:
+                answers.append(self._submit(_append(event, ())))
+            except BadInput as error:
+                answers.append(error)
+        return [_settled(answer) if isinstance(answer, Future) else answer for answer in answers]
+
+    def update_campaign(self, campaign: Campaign) -> None:
+        """Let a campaign take the place of the one with its id: the one mutable row.
+
+        Raises:
+            NotFound: there is no such campaign yet.
+        """
+        answer = self._submit(Update(Campaign, to_row(campaign))).result()
+        if isinstance(answer, UserError):
+            raise answer
+
+    def _submit(self, job: Append | Addition | Update) -> Future[Any]:
+        if self._writer is None:
+            raise StoreError(f"{self.data} is closed: start Hone again")
+        return self._writer.submit(job)
+
+    # Reading
+
+    def get(self, kind: type[R], key: str) -> R | None:
+        """Return the record with this id, or None."""
+        columns = [column.name for column in TABLES[kind].columns]
+        key = encoded(kind, "id", key)
+        rows = self._duck.read(lambda cursor: present(cursor, TABLES[kind], [key], columns))
+        return from_row(kind, rows[0]) if rows else None
+
+    def rows(
+        self, kind: type[R], order: str = "", limit: int | None = None, **equal: Any
+    ) -> list[R]:
+        """Return the records whose fields equal the given values; a list or tuple means any of.
+
+        Args:
+            kind: the record's type.
+            order: field names joined by commas, "-" before one that falls; "" as they were stored.
+            limit: how many at most.
+            **equal: field = value, or field = [values].
+        """
+        query = sa.select(TABLES[kind])
+        for name, value in equal.items():
+            column = _column(kind, name)
+            if isinstance(value, (list, tuple, set, frozenset)):
+                query = query.where(column.in_([encoded(kind, name, item) for item in value]))
+            else:
+                query = query.where(column == encoded(kind, name, value))
+        for name in filter(None, (part.strip() for part in order.split(","))):
+            column = _column(kind, name.removeprefix("-"))
+            query = query.order_by(column.desc() if name.startswith("-") else column.asc())
+        if limit is not None:
+            query = query.limit(limit)
+        return [from_row(kind, row) for row in self._duck.select(query)]
+
+    def texts(self, ids: Iterable[str]) -> dict[str, str]:
+        """Return the contents of texts by their ids; an id that is not there is left out."""
+        wanted = list(dict.fromkeys(id for id in ids if id))
+        rows = self._duck.read(
+            lambda cursor: present(cursor, TABLES[Text], wanted, ("id", "content"))
+        )
+        return dict(rows)
+
+    def messages(self, prompt: Prompt) -> list[Message]:
+        """Return the conversation of a prompt.
+
+        Raises:
+            NotFound: its text is not (or no longer) there.
+        """
+        content = self.texts([prompt.text]).get(prompt.text)
+        if content is None:
+            raise NotFound(f"the text of prompt {prompt.id} is not there: it was erased")
+        return _messages(content)
+
+    def live(self, kind: type[R], assignment: str) -> R | None:
+        """Return the newest event of an assignment, also when it takes the one before back."""
+        known, event = self._heads.get(kind, assignment)
+        if known:
+            return event  # type: ignore[return-value]
+        events = self._duck.read(lambda cursor: events_of(cursor, kind, [assignment]))
+        return events[-1] if events else None
+
+    def frame(self, name: str, **params: Any) -> pd.DataFrame:
+        """Return one of the named columnar queries of `storage.columns`."""
+        return self._duck.read(lambda cursor: COLUMNS[name](cursor, **params))
+
+    def verify(self, last: int | None = None) -> list[str]:
+        """Return what is wrong with the hash chain, the first bad row first; empty if nothing.
+
+        Args:
+            last: look only at so many of the newest commands.
+        """
+        return self._duck.read(lambda cursor: verify(cursor, self._journal, last))
+
+
+def _append(event: Event, texts: Sequence[Text]) -> Append:
+    return Append(event, to_row(event), [to_row(text) for text in texts])
+
+
+def _settled(future: Future[Any]) -> Receipt | UserError:
+    """Return a queued event's answer, be it a receipt, a refusal or the store's own trouble."""
+    try:
+        answer: Receipt | UserError = future.result()
+    except UserError as error:
+        return error
+    return answer
+
+
+def _column(kind: type, name: str) -> sa.Column[Any]:
+    if name not in TABLES[kind].columns:
+        raise TypeError(f"{kind.__name__} has no field {name!r}")
+    return TABLES[kind].columns[name]
+
+
+def _messages(content: str) -> list[Message]:
+    messages: list[Message] = json.loads(content)
+    return messages

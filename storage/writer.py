@@ -1,0 +1,204 @@
+"""The one thread that writes: group commit, in the order that keeps promises.
+
+For each group: decide, journal, fsync, insert, commit, acknowledge. On any error nothing of the
+group counts: it is rolled back, its journal lines are declared void, and its commands are run one
+by one, so that one bad command fails alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from storage.apply import apply, reached
+from storage.chain import Position
+from storage.decide import Addition, Append, Job, Plan, decide, fresh_assignments
+from storage.duck import Cursor, Duck, disk_full, is_fatal, is_full, translated
+from storage.errors import BadInput, DiskFull, StoreError, UserError
+from storage.heads import Heads
+from storage.journal import Journal
+
+GROUP = 128  # commands per commit. Choice: faults.md, rule 1 of 7
+ALONE = 2_000  # rows of one addition that get a commit of their own
+SPARE_BYTES = 500_000_000  # room that is left to others. Choice: room for a checkpoint and a log
+SPARE_SHARE = 0.05  # of the disk, where that is less
+LOG = logging.getLogger(__name__)
+
+DATA_ERRORS = (duckdb.DataError, duckdb.IntegrityError)  # what a row is to blame for
+
+
+class Writer:
+    """Takes commands from any thread and answers each after its commit."""
+
+    def __init__(self, duck: Duck, journal: Journal, position: Position, heads: Heads) -> None:
+        self._duck, self._journal, self._heads = duck, journal, heads
+        self._position = position
+        self._doubtful: list[int] = []  # numbers in the journal that the database may not have
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._held: Job | None = None  # taken from the queue, but too big for the last group
+        self._closing = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="hone-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> Future[Any]:
+        """Queue a command; its future is answered after the commit."""
+        with self._closing:
+            if self._closed:
+                raise StoreError("the data folder is closed: start Hone again")
+            self._queue.put(job)
+        return job.answer
+
+    def close(self) -> None:
+        """Finish what was queued and end the thread."""
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while group := self._next_group():
+            try:
+                self._process(group)
+            except Exception as error:  # a bug: its callers must hear of it instead of waiting
+                LOG.exception("the writer failed on a group of %d commands", len(group))
+                self._heads.forget()
+                for job in group:
+                    if not job.answer.done():
+                        job.answer.set_exception(error)
+
+    def _next_group(self) -> list[Job]:
+        """Wait for a command and take with it what else is waiting; empty at the end."""
+        first = self._held or self._queue.get()
+        self._held = None
+        if first is None:
+            self._queue.put(None)
+            return []
+        group = [first]
+        while len(group) < GROUP and not _is_big(group[-1]):
+            try:
+                job = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                self._queue.put(None)
+                break
+            if _is_big(job):
+                self._held = job
+                break
+            group.append(job)
+        return group
+
+    def _process(self, group: Sequence[Job]) -> None:
+        """Commit a group; where that fails, each of its commands alone."""
+        generation = self._duck.generation
+        try:
+            self._commit(group)
+        except StoreError as error:
+            self._answer_all(group, error)
+        except (duckdb.Error, OSError) as error:
+            self._heads.forget()
+            if is_fatal(error):
+                self._reopen(generation)
+            if is_full(error):
+                LOG.error("the disk is full: %s", error)
+                self._answer_all(group, disk_full(self._duck.path.parent))
+            elif len(group) > 1:
+                LOG.warning("a group of %d is run one by one after: %s", len(group), error)
+                for job in group:
+                    self._process([job])
+            else:
+                self._refuse(group[0], error)
+
+    def _commit(self, group: Sequence[Job], refusal: UserError | None = None) -> None:
+        with self._duck.cursor() as cursor:
+            void = self._settle(cursor)
+            plan = decide(cursor, group, self._position, self._heads, refusal=refusal)
+            if plan.entries:
+                self._check_room()
+                entries = [*void, *plan.entries]
+                self._doubtful += [entry["n"] for entry in entries]
+                self._journal.write(entries, plan.texts)
+                apply(cursor, plan)
+        self._accept(plan)
+
+    def _settle(self, cursor: Cursor) -> list[dict[str, Any]]:
+        """Return the line that voids what an earlier error left in the journal alone, if any."""
+        if not self._doubtful:
+            return []
+        stored = reached(cursor)
+        lost = sorted({n for n in self._doubtful if n > stored.n})
+        last = max(stored.n, self._journal.last, *self._doubtful)
+        self._doubtful = list(lost)
+        self._position = Position(last + 1 if lost else last, stored.hash)
+        return [{"n": last + 1, "do": "void", "of": lost}] if lost else []
+
+    def _accept(self, plan: Plan) -> None:
+        """Note what is stored now, and only then answer."""
+        if plan.entries:
+            self._doubtful = []
+            self._position = plan.position
+            self._heads.learn(fresh_assignments(plan), plan.events)
+        for future, answer in plan.answers:
+            future.set_result(answer)
+
+    def _refuse(self, job: Job, error: Exception) -> None:
+        """Answer a command that failed alone: a refusal on record if its values are to blame."""
+        if isinstance(error, OSError):
+            why = StoreError(f"the journal cannot be written ({error}): nothing was stored")
+            self._answer_all([job], why)
+            return
+        if not isinstance(error, DATA_ERRORS):
+            self._answer_all([job], translated(error, self._duck.path))
+            return
+        refusal = BadInput(f"the database refuses {_name(job)}: {str(error).splitlines()[0]}")
+        if not isinstance(job, Append):
+            self._answer_all([job], refusal)
+            return
+        try:
+            self._commit([job], refusal)
+        except (duckdb.Error, OSError, StoreError) as again:
+            self._answer_all([job], translated(again, self._duck.path))
+
+    def _reopen(self, generation: int) -> None:
+        """Bring the database back after a FATAL error, so that at least reads go on."""
+        LOG.error("DuckDB gave up; its file is closed and opened again")
+        try:
+            self._duck.reopen(generation)
+        except UserError as error:
+            LOG.error("not yet: %s", error)
+
+    def _check_room(self) -> None:
+        """Raise DiskFull before the disk is so full that DuckDB could not even tidy up."""
+        disk = os.statvfs(self._duck.path.parent)
+        spare = min(SPARE_BYTES, int(disk.f_blocks * disk.f_frsize * SPARE_SHARE))
+        if disk.f_bavail * disk.f_frsize < spare:
+            folder: Path = self._duck.path.parent
+            raise DiskFull(
+                f"the disk that holds {folder} has less than {spare / 1e6:,.0f} MB left: nothing "
+                "was stored. Make room and try again; Hone need not be restarted."
+            )
+
+    def _answer_all(self, jobs: Sequence[Job], error: Exception) -> None:
+        for job in jobs:
+            if not job.answer.done():
+                job.answer.set_exception(error)
+
+
+def _is_big(job: Job) -> bool:
+    return isinstance(job, Addition) and sum(map(len, job.rows.values())) > ALONE
+
+
+def _name(job: Job) -> str:
+    if isinstance(job, Append):
+        return f"{type(job.event).__name__.lower()} {job.event.id}"
+    return "a row"
