@@ -1,0 +1,1 @@
+"""From a prompt to a preference that can be trusted. Knows no model: no torch in this room."""

@@ -1,0 +1,307 @@
+"""The labeler's way in and out: REST routes under /api/v1, for screens, products and load tests.
+
+Routes are sync functions, so that a slow disk holds up one thread and not the server. Who is asking
+comes from the cookie alone. Nothing that is sent before a vote names a model. A verdict is answered
+with 201 once it is durable; sent again with its id it gets the same answer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import quote, unquote
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
+from starlette.types import Message as Event
+
+from feedback.assignments import MAX_ITEMS, Item, history, serve_items
+from feedback.campaigns import labeler_name, sign_in
+from feedback.quality import live_length_bias
+from feedback.render import markdown_html, messages_html
+from feedback.values import shown
+from feedback.votes import cast_rating, cast_vote, save_edit
+from storage.errors import BadInput, UserError
+from storage.records import Receipt
+from storage.store import Store
+
+COOKIE = "hone_labeler"
+COOKIE_SECONDS = 365 * 24 * 3600  # Choice: a year; the name is asked once.
+MAX_BODY_BYTES = 1_000_000
+LOW_STOCK = 20  # open comparisons under which generation is woken up; what it keeps in stock
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class LabelerIn(_Body):
+    name: StrictStr
+
+
+class VerdictIn(_Body):
+    """A vote or a rating: see `feedback.votes` for what each value may be."""
+
+    id: StrictStr
+    assignment: StrictStr
+    revision: StrictInt
+    verdict: StrictStr
+    reasons: list[StrictStr] = []
+    comment: StrictStr = ""
+    seconds_spent: Any = None  # a number of seconds from 0, or null
+
+
+class EditIn(_Body):
+    id: StrictStr
+    assignment: StrictStr
+    revision: StrictInt
+    side: StrictStr
+    text: StrictStr
+    seconds_spent: Any = None  # a number of seconds from 0, or null
+
+
+class LimitedRoute(APIRoute):
+    """A route that reads at most `MAX_BODY_BYTES` of a body, whatever its header says."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def limited(request: Request) -> Response:
+            length = request.headers.get("content-length", "")
+            if length.isdigit() and int(length) > MAX_BODY_BYTES:
+                raise HTTPException(413, _TOO_LARGE)
+            return await handle(Request(request.scope, _counted(request.receive)))
+
+        return limited
+
+
+_TOO_LARGE = f"The request has more than {MAX_BODY_BYTES:,} bytes: send less at a time."
+
+
+def _counted(receive: Callable[[], Coroutine[Any, Any, Event]]) -> Any:
+    """Return `receive` that refuses to hand on more than `MAX_BODY_BYTES`."""
+    got = 0
+
+    async def counted() -> Event:
+        nonlocal got
+        event = await receive()
+        got += len(event.get("body", b""))
+        if got > MAX_BODY_BYTES:
+            raise HTTPException(413, _TOO_LARGE)
+        return event
+
+    return counted
+
+
+@dataclass(frozen=True)
+class Routes:
+    """The routes, and what they need of the app around them."""
+
+    store_of: Callable[[Request], Store]
+    waiting: Callable[[], str | None]
+    wake: Callable[[], None]
+
+    def sign_in(self, request: Request, body: LabelerIn, response: Response) -> dict[str, Any]:
+        """Take a labeler's name and remember it in a cookie."""
+        name = sign_in(self.store_of(request), body.name).id
+        response.set_cookie(
+            COOKIE, quote(name), max_age=COOKIE_SECONDS, httponly=True, samesite="lax"
+        )
+        return {"name": name}
+
+    def labeler(self, request: Request) -> dict[str, Any]:
+        """Return who is asking, null when nobody has said so."""
+        return {"name": _name(request)}
+
+    def items(
+        self,
+        request: Request,
+        mode: str = "pairs",
+        n: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = 4,
+        exclude: Annotated[str, Query(max_length=10_000)] = "",
+    ) -> dict[str, Any]:
+        """Return items to judge, the labeler's progress, and why there is nothing, if so."""
+        store, name = self.store_of(request), self._signed_in(request)
+        page_has = [id for id in exclude.split(",") if id]
+        items = serve_items(store, name, mode, n, random.SystemRandom(), page_has)
+        progress = _progress(store, name)
+        if len(items) < n or progress["comparisons_open"] < LOW_STOCK:
+            self.wake()
+        nothing = not items and not page_has
+        return {
+            "items": [_shown(item) for item in items],
+            "progress": progress,
+            "waiting": (self.waiting() or _nothing_left(progress)) if nothing else None,
+        }
+
+    def history(
+        self,
+        request: Request,
+        mode: str = "pairs",
+        n: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = 20,
+    ) -> dict[str, Any]:
+        """Return the labeler's last verdicts, newest first, to undo or change after a reload."""
+        store, name = self.store_of(request), self._signed_in(request)
+        items = history(store, name, mode, n)
+        return {"items": [_shown(item) | {"verdict": item.verdict} for item in items]}
+
+    def vote(self, request: Request, body: VerdictIn) -> dict[str, Any]:
+        """Record a verdict on two answers."""
+        store, name = self.store_of(request), self._signed_in(request)
+        return _saved(store, name, cast_vote(store, name, **body.model_dump()))
+
+    def rate(self, request: Request, body: VerdictIn) -> dict[str, Any]:
+        """Record a thumb on one answer."""
+        store, name = self.store_of(request), self._signed_in(request)
+        return _saved(store, name, cast_rating(store, name, **body.model_dump()))
+
+    def edit(self, request: Request, body: EditIn) -> dict[str, Any]:
+        """Record a corrected answer."""
+        store, name = self.store_of(request), self._signed_in(request)
+        return _saved(store, name, save_edit(store, name, **body.model_dump()))
+
+    def meters(self, request: Request) -> dict[str, Any]:
+        """Return what is measured while people vote."""
+        store = self.store_of(request)
+        return {
+            "length_bias": live_length_bias(store).as_json(),
+            "counts": _progress(store, _name(request) or ""),
+        }
+
+    def health(self) -> dict[str, str]:
+        """Say that the server answers."""
+        return {"status": "ok"}
+
+    def _signed_in(self, request: Request) -> str:
+        """Return who is asking; add them where the data folder does not know them yet."""
+        name = _name(request)
+        if name is None:
+            raise HTTPException(401, "Nobody is signed in: send your name to POST /api/v1/labeler.")
+        return sign_in(self.store_of(request), name).id
+
+
+def router(
+    store_of: Callable[[Request], Store],
+    waiting: Callable[[], str | None] = lambda: None,
+    wake: Callable[[], None] = lambda: None,
+) -> APIRouter:
+    """Return the routes; the app that takes them also needs `install_errors`.
+
+    Args:
+        store_of: The store that a request works on.
+        waiting: Why there is nothing to label yet ("generating 12 of 250 …"), or None.
+        wake: Called when few open comparisons are left, so that generation can start.
+    """
+    routes = Routes(store_of, waiting, wake)
+    made = APIRouter(prefix="/api/v1", route_class=LimitedRoute, dependencies=[Depends(_unkept)])
+    for path, route in (
+        ("/health", routes.health),
+        ("/labeler", routes.labeler),
+        ("/items", routes.items),
+        ("/history", routes.history),
+        ("/meters", routes.meters),
+    ):
+        made.add_api_route(path, route, methods=["GET"])
+    made.add_api_route("/labeler", routes.sign_in, methods=["POST"])
+    for path, route in (
+        ("/votes", routes.vote),
+        ("/ratings", routes.rate),
+        ("/edits", routes.edit),
+    ):
+        made.add_api_route(path, route, methods=["POST"], status_code=201)
+    return made
+
+
+def install_errors(app: FastAPI) -> None:
+    """Let the app answer what a user can mend with {"detail": sentence} and its status."""
+    app.add_exception_handler(UserError, _user_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+
+
+def _user_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, UserError)
+    return JSONResponse({"detail": _printable(str(error))}, error.status)
+
+
+def _validation_error(_: Request, error: Exception) -> JSONResponse:
+    """Return the first three things that are wrong with a request, as one sentence."""
+    assert isinstance(error, RequestValidationError)
+    return JSONResponse({"detail": "; ".join(map(_wrong, error.errors()[:3]))}, 422)
+
+
+def _wrong(problem: dict[str, Any]) -> str:
+    """Return one problem with a request in words: the field, what it is, what it has to be."""
+    where = [str(part) for part in problem["loc"][1:]]
+    if problem["type"] == "json_invalid":
+        return "The body is not JSON: send one JSON object."
+    if problem["type"] == "missing":
+        return f"{'.'.join(where) or 'The body'} is missing: send it."
+    if problem["type"] == "extra_forbidden":
+        return f"{_printable(shown('.'.join(where)))} is not a field here: leave it out."
+    value = _printable(shown(problem.get("input")))
+    if not where:
+        return f"The body is {value}: send one JSON object."
+    return f"{_printable('.'.join(where))} is {value}: {problem['msg']}."
+
+
+def _printable(text: str) -> str:
+    """Return a text that can be sent: half characters become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _unkept(response: Response) -> None:
+    """Keep answers out of every cache: items and progress are one person's and of one moment."""
+    response.headers["Cache-Control"] = "no-store"
+
+
+def _name(request: Request) -> str | None:
+    """Return the name in the cookie, or None when there is none that could be a name."""
+    cookie = request.cookies.get(COOKIE, "")
+    try:
+        return labeler_name(unquote(cookie, errors="strict")) if cookie else None
+    except (BadInput, UnicodeDecodeError):
+        return None
+
+
+def _progress(store: Store, name: str) -> dict[str, int]:
+    row = store.frame("progress", labeler=name).iloc[0]
+    return {str(key): int(value) for key, value in row.items()}
+
+
+def _shown(item: Item) -> dict[str, Any]:
+    """Return an item as the page gets it: safe HTML to show and the plain text to edit."""
+
+    def answer(text: str) -> dict[str, str]:
+        return {"html": markdown_html(text), "text": text}
+
+    return {
+        "assignment": item.assignment,
+        "mode": item.mode,
+        "revision": item.revision,
+        "edit_revision": item.edit_revision,
+        "prompt": messages_html(item.prompt),
+        "left": answer(item.left),
+        "right": answer(item.right) if item.mode == "pairs" else None,
+    }
+
+
+def _saved(store: Store, name: str, receipt: Receipt) -> dict[str, Any]:
+    """Return the acknowledgement of what the store has made durable."""
+    return {
+        "id": receipt.id,
+        "saved": True,
+        "repeated": receipt.repeated,
+        "progress": _progress(store, name),
+    }
+
+
+def _nothing_left(progress: dict[str, int]) -> str:
+    """Return why there is nothing to judge, when nothing is being made."""
+    if progress["comparisons_total"]:
+        return "You have judged everything there is. Generate or import more, or come back later."
+    return "There is nothing to judge yet: generate answers, or import a file."

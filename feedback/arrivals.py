@@ -1,0 +1,134 @@
+"""What a file's row becomes in the store: the ids and records of one arrival (pure).
+
+Ids are made from what the row says, so that the same row always becomes the same vote. Ids that the
+file gives are taken as they are where they can be.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+
+from feedback.formats.rows import Answer, RatingRow, Row, VoteRow
+from feedback.items import comparison_id
+from storage.records import Assignment, Prompt, Rating, Response, Vote, digest, now
+
+NAMESPACE = uuid.UUID("5e0c4d3f-58a1-4f3c-9d0b-6c1f7f7f3a10")  # ours; ids of imported events
+CAMPAIGN = "default"
+_PLAIN_ID = re.compile(r"[A-Za-z0-9._:-]{1,80}")
+_SWAP = {"a": "b", "b": "a"}
+
+
+@dataclass(slots=True)
+class Placed:
+    """A row on its way into the store: the ids that it will have."""
+
+    row: Row
+    prompt: str
+    a: Response  # as it would be stored; for a rating, the rated one
+    b: Response | None  # None for a rating
+    item: str  # id of the comparison; for a rating, of the response
+    swapped: bool = False  # the comparison is stored the other way round
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """An event, the assignment that it answers, and the row that both come from."""
+
+    row: int
+    event: Vote | Rating
+    place: Assignment
+
+
+def placed(row: Row, source: str) -> Placed:
+    """Return the ids of what a row judges."""
+    prompt = Prompt.id_of(row.prompt)
+    if isinstance(row, RatingRow):
+        a = _response(prompt, row.answer, source)
+        return Placed(row, prompt, a, None, a.id)
+    a, b = _response(prompt, row.a, source), _response(prompt, row.b, source)
+    return Placed(row, prompt, a, b, _item_id(row.comparison) or comparison_id(a, b))
+
+
+def cast(one: Placed, source: str) -> Cast:
+    """Return what a row says about its item, in the stored comparison's own terms."""
+    row = one.row
+    event = _vote(one, row, source) if isinstance(row, VoteRow) else _rating(one, row, source)
+    place = Assignment(
+        id=event.assignment,
+        campaign=CAMPAIGN,
+        labeler=event.labeler,
+        comparison=one.item if isinstance(event, Vote) else "",
+        response="" if isinstance(event, Vote) else one.item,
+        left=_turned(one, row.left) if isinstance(row, VoteRow) else "",
+        kind="plain",
+        source=source,
+        created_at=event.created_at,
+    )
+    return Cast(row.row, event, place)
+
+
+def says(event: Vote | Rating) -> tuple[str, str, str]:
+    """Return what two events with one id have to share."""
+    item = event.comparison if isinstance(event, Vote) else event.response
+    return item, event.labeler, event.verdict
+
+
+def event_uuid(*parts: str) -> str:
+    """Return the one UUID of these parts."""
+    return str(uuid.uuid5(NAMESPACE, digest(*parts)))
+
+
+def _response(prompt: str, answer: Answer, source: str) -> Response:
+    text = digest(answer.text)
+    id = Response.id_of(prompt, text, answer.model)
+    return Response(id, prompt, text, answer.model, "", {}, None, None, source)
+
+
+def _turned(one: Placed, side: str) -> str:
+    return _SWAP.get(side, side) if one.swapped else side
+
+
+def _vote(one: Placed, row: VoteRow, source: str) -> Vote:
+    verdict, left = _turned(one, row.verdict), _turned(one, row.left)
+    when = row.created_at.isoformat() if row.created_at else ""
+    id = _event_id(row.id) or event_uuid("vote", one.item, row.labeler, verdict, left, when)
+    return Vote(
+        id=id,
+        assignment=event_uuid("assignment", id),
+        revision=0,
+        comparison=one.item,
+        labeler=row.labeler,
+        verdict=verdict,
+        source=source,
+        created_at=row.created_at or now(),
+    )
+
+
+def _rating(one: Placed, row: RatingRow, source: str) -> Rating:
+    id = event_uuid("rating", one.item, row.labeler, row.verdict)
+    return Rating(
+        id=id,
+        assignment=event_uuid("assignment", id),
+        revision=0,
+        response=one.item,
+        labeler=row.labeler,
+        verdict=row.verdict,
+        source=source,
+    )
+
+
+def _event_id(id: str) -> str:
+    """Return the vote id that a file's id stands for: itself if it is a UUID; "" for ""."""
+    if not id:
+        return ""
+    try:
+        return str(uuid.UUID(id))
+    except ValueError:
+        return event_uuid("id", id)
+
+
+def _item_id(id: str) -> str:
+    """Return the comparison id that a file's id stands for: itself if it is a plain word."""
+    return id if not id or _PLAIN_ID.fullmatch(id) else "c_" + digest("id", id, length=20)

@@ -1,0 +1,295 @@
+"""Who labels what: which items a labeler is given, which side each answer stands on, what is open.
+
+An unanswered assignment is a lease: for `LEASE_MINUTES` nobody else gets the comparison, as long
+as one vote is wanted. The server draws the sides and keeps them; an `Item` is all that a page
+learns before the vote, and it names no model.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from feedback.campaigns import default_campaign
+from feedback.queue import Random, choose
+from feedback.values import one_of
+from feedback.votes import side_of
+from storage.records import (
+    Assignment,
+    Campaign,
+    Comparison,
+    Duplicate,
+    Edit,
+    Message,
+    Prompt,
+    Rating,
+    Response,
+    Vote,
+    now,
+)
+
+if TYPE_CHECKING:
+    from storage.store import Store
+
+# Choice: a page shows an item for minutes, not hours; after a break somebody else may have it.
+LEASE_MINUTES = 30
+LOOK_BACK = 100  # Choice: own assignments looked through for unanswered ones; a page holds about 5.
+CANDIDATES = 200  # Choice: open items from which chance picks; enough to mix a sorted file.
+MAX_ITEMS = 50  # Choice: items in one answer; a page asks for about 4.
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a labeler sees of an assignment."""
+
+    assignment: str
+    mode: str  # one of MODES
+    revision: int  # of the next vote or rating on it
+    edit_revision: int  # of the next edit on it
+    prompt: tuple[Message, ...]
+    left: str
+    right: str  # "" where one answer is rated
+    verdict: str = ""  # what the labeler said before, as seen: "left", "tie", "up", …
+
+
+class Mode(NamedTuple):
+    """What differs between judging two answers and rating one."""
+
+    shows: str  # the assignment's field that names what is judged
+    leaves: str  # the assignment's field that is empty
+    event: type[Vote] | type[Rating]
+    frame: str  # the store's query for open items
+    done: str  # its column with the number of verdicts
+
+    def of(self, place: Assignment) -> str:
+        """Return the id of what an assignment shows."""
+        return place.comparison if self.shows == "comparison" else place.response
+
+
+MODES: Mapping[str, Mode] = {
+    "pairs": Mode("comparison", "response", Vote, "open_comparisons", "votes"),
+    "thumbs": Mode("response", "comparison", Rating, "open_responses", "ratings"),
+}
+
+
+def serve_items(
+    store: Store,
+    labeler: str,
+    mode: str,
+    n: int,
+    rng: Random,
+    exclude: Collection[str] = (),
+) -> list[Item]:
+    """Return up to `n` items to judge: the labeler's own unanswered ones first, then new ones.
+
+    Args:
+        mode: "pairs" or "thumbs".
+        rng: Draws the sides, and among equally wanted items.
+        exclude: Assignments that the page has already, shown or waiting to be sent.
+    """
+    one_of(mode, tuple(MODES), "mode")
+    n = max(0, min(n, MAX_ITEMS))
+    campaign = default_campaign(store)
+    places = _unanswered(store, labeler, MODES[mode], campaign, set(exclude))[:n]
+    if len(places) < n:
+        with _serving_locked(store):
+            places += _assign(store, labeler, MODES[mode], campaign, n - len(places), rng)
+    return _items(store, mode, places)
+
+
+def history(store: Store, labeler: str, mode: str, n: int) -> list[Item]:
+    """Return the labeler's last `n` verdicts that were not taken back, newest first."""
+    one_of(mode, tuple(MODES), "mode")
+    n = max(0, min(n, MAX_ITEMS))
+    events: dict[str, Vote | Rating] = {}
+    # Choice: four rows for each verdict asked for, as changes and undos are rows of their own.
+    for event in store.rows(
+        MODES[mode].event,
+        order="-created_at, -revision",
+        limit=4 * n + LOOK_BACK,
+        labeler=labeler,
+    ):
+        events.setdefault(event.assignment, event)
+    said = {id: event.verdict for id, event in events.items() if event.verdict != "undone"}
+    places = {p.id: p for p in store.rows(Assignment, id=list(said)[:n])}
+    return _items(store, mode, [places[id] for id in said if id in places], said)
+
+
+@contextmanager
+def _serving_locked(store: Store) -> Iterator[None]:
+    """Let one thread at a time give out items of this data folder, so that none is given twice."""
+    with (store.data / "serving.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _assign(
+    store: Store, labeler: str, mode: Mode, campaign: Campaign, n: int, rng: Random
+) -> list[Assignment]:
+    """Give the labeler up to `n` new items; the caller holds the lock."""
+    candidates = store.frame(
+        mode.frame,
+        labeler=labeler,
+        overlap=campaign.overlap,
+        lease_minutes=LEASE_MINUTES,
+        limit=CANDIDATES,
+    )
+    chosen = choose(candidates, n, rng, item=mode.shows, done=mode.done)
+    places = [
+        Assignment(
+            id=str(uuid.uuid4()),
+            campaign=campaign.id,
+            labeler=labeler,
+            comparison=id if mode.shows == "comparison" else "",
+            response=id if mode.shows == "response" else "",
+            left=_draw_side(rng) if mode.shows == "comparison" else "",
+            kind="plain",
+            source="screen",
+        )
+        for id in chosen
+    ]
+    if places:
+        store.add(places)
+    return places
+
+
+def _draw_side(rng: Random) -> str:
+    """Return which response, "a" or "b", stands on the left."""
+    return "a" if rng.random() < 0.5 else "b"
+
+
+def _unanswered(
+    store: Store, labeler: str, mode: Mode, campaign: Campaign, exclude: set[str]
+) -> list[Assignment]:
+    """Return the labeler's assignments without a verdict that are still wanted, oldest first."""
+    recent = store.rows(
+        Assignment,
+        order="-created_at, id",
+        limit=LOOK_BACK,
+        labeler=labeler,
+        source="screen",
+        **{mode.leaves: ""},
+    )
+    latest = _latest(store.rows(mode.event, assignment=[p.id for p in recent])) if recent else {}
+    places = [
+        place
+        for place in reversed(recent)
+        if place.id not in exclude
+        and (place.id not in latest or latest[place.id].verdict == "undone")
+    ]
+    return _still_wanted(store, places, mode, campaign) if places else []
+
+
+def _still_wanted(
+    store: Store, places: list[Assignment], mode: Mode, campaign: Campaign
+) -> list[Assignment]:
+    """Leave out what was skipped as a duplicate, or went to others after the lease ran out."""
+    kind = Comparison if mode.shows == "comparison" else Response
+    prompts = {row.id: row.prompt for row in _by_id(store, kind, (mode.of(p) for p in places))}
+    skipped = skipped_items(store, [*prompts, *prompts.values()])
+    fresh = now() - timedelta(minutes=LEASE_MINUTES)
+    stale = {mode.of(place) for place in places if place.created_at < fresh}
+    taken = _takers(store, mode, stale, places[0].labeler) if stale else {}
+    return [
+        place
+        for place in places
+        if not {(item := mode.of(place)), prompts.get(item)} & skipped
+        and not (item in stale and taken.get(item, 0) >= campaign.overlap)
+    ]
+
+
+def _takers(store: Store, mode: Mode, items: set[str], labeler: str) -> dict[str, int]:
+    """Return how many other people judged, or are judging, each of the items.
+
+    As in the store's queries of open items: a skip judges nothing.
+    """
+    fresh = now() - timedelta(minutes=LEASE_MINUTES)
+    asked = {mode.shows: sorted(items)}
+    events = _latest(store.rows(mode.event, **asked))
+    taken: dict[str, int] = {}
+    for place in store.rows(Assignment, **asked):
+        event = events.get(place.id)
+        judged = event is not None and event.verdict not in ("undone", "skip")
+        waits = event is None or event.verdict == "undone"
+        leased = waits and place.source == "screen" and place.created_at >= fresh
+        if place.labeler != labeler and (judged or leased):
+            taken[mode.of(place)] = taken.get(mode.of(place), 0) + 1
+    return taken
+
+
+def skipped_items(store: Store, items: Iterable[str] | None = None) -> set[str]:
+    """Return the prompts and comparisons whose latest decision as a duplicate is to skip them.
+
+    Args:
+        items: Prompt and comparison ids to ask about; all that were ever decided on when None.
+    """
+    asked = {} if items is None else {"item": sorted(set(items))}
+    decisions = store.rows(Duplicate, order="created_at, id", **asked)
+    latest = {decision.item: decision.decision for decision in decisions}
+    return {item for item, decision in latest.items() if decision == "skip"}
+
+
+def _items(
+    store: Store,
+    mode: str,
+    places: Sequence[Assignment],
+    said: Mapping[str, str] | None = None,
+) -> list[Item]:
+    """Return what a page shows of the assignments, in their order."""
+    if not places:
+        return []
+    sides = _sides(store, places)
+    answers = _by_id(store, Response, (id for pair in sides.values() for id in pair))
+    prompts = {p.id: p.text for p in _by_id(store, Prompt, (r.prompt for r in answers))}
+    responses = {r.id: r for r in answers}
+    texts = store.texts({*prompts.values(), *(r.text for r in answers)})
+    items = []
+    for place in places:
+        left, *right = (responses[id] for id in sides[place.id])
+        items.append(
+            Item(
+                assignment=place.id,
+                mode=mode,
+                revision=_next_revision(store.live(MODES[mode].event, place.id)),
+                edit_revision=_next_revision(store.live(Edit, place.id)),
+                prompt=tuple(json.loads(texts[prompts[left.prompt]])),
+                left=texts[left.text],
+                right=texts[right[0].text] if right else "",
+                verdict=side_of(place, said[place.id]) if said else "",
+            )
+        )
+    return items
+
+
+def _sides(store: Store, places: Sequence[Assignment]) -> dict[str, tuple[str, ...]]:
+    """Return the response ids of each assignment as they stand: left and right, or the one."""
+    comparisons = {c.id: c for c in _by_id(store, Comparison, (p.comparison for p in places))}
+    sides: dict[str, tuple[str, ...]] = {}
+    for place in places:
+        if not place.comparison:
+            sides[place.id] = (place.response,)
+        else:
+            pair = comparisons[place.comparison]
+            sides[place.id] = (pair.b, pair.a) if place.left == "b" else (pair.a, pair.b)
+    return sides
+
+
+def _by_id(store: Store, kind: type, ids: Iterable[str]) -> list:
+    """Return the rows of a kind with these ids; empty ids name nothing."""
+    wanted = sorted({id for id in ids if id})
+    return store.rows(kind, id=wanted) if wanted else []
+
+
+def _latest(events: Sequence) -> dict:
+    """Return the event with the highest revision of each assignment."""
+    return {e.assignment: e for e in sorted(events, key=lambda e: e.revision)}
+
+
+def _next_revision(newest: Vote | Rating | Edit | None) -> int:
+    return 0 if newest is None else newest.revision + 1

@@ -1,0 +1,104 @@
+"""What is being collected, and from whom: the default campaign, and how people are called."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from feedback.values import plain_text, shown
+from storage.errors import BadInput, Conflict
+from storage.records import Campaign, Labeler
+
+if TYPE_CHECKING:
+    from storage.store import Store
+
+DEFAULT = "default"
+MAX_GUIDELINE_CHARS = 100_000  # Choice: fifty pages; nobody reads more before voting.
+RESERVED = ("sim-", "imported")  # how names start that no person may take
+MAX_NAME_CHARS = 80
+_NOT_IN_NAMES = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories: controls, line breaks, …
+_BIDI = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # turn the text around them
+
+GUIDELINE = """\
+**Which answer would you rather have got?** Read the prompt, then both answers to the end.
+
+1. **Does it answer what was asked?** An answer that ignores part of the request, or breaks a
+   limit it sets ("in one sentence"), loses to one that does not.
+2. **Is it right?** Look for wrong facts, wrong sums and invented details. A short correct answer
+   beats a long one with a mistake.
+3. **Is it good to read?** Clear, complete, no repetition, a fitting tone.
+
+- **Length is not quality.** Choose the longer answer only for what it adds.
+- **Tie**: you would be equally happy with either. **Both are bad**: you would want neither.
+  **Skip**: you cannot judge it.
+- Judge the text, not which model may have written it. The sides are drawn by lot.
+- If one answer is nearly right, **Edit** it: your version becomes the preferred one.
+- Changed your mind? **Undo** works as often as you like.
+"""
+
+
+def default_campaign(store: Store) -> Campaign:
+    """Return the default campaign; when it is not there yet, make it, one vote per comparison."""
+    campaign = store.get(Campaign, DEFAULT)
+    if campaign is None:
+        store.add([Campaign(DEFAULT, "Everything", GUIDELINE, overlap=1)])
+        campaign = store.get(Campaign, DEFAULT)
+        assert campaign is not None, "a row that was added is there"
+    return campaign
+
+
+def set_guideline(store: Store, text: str) -> Campaign:
+    """Replace the default campaign's guideline (Markdown) and return the campaign.
+
+    Raises:
+        BadInput: The text is empty, too long, or not storable.
+    """
+    text = plain_text(text, "guideline", MAX_GUIDELINE_CHARS)
+    if not text.strip():
+        raise BadInput("The guideline is empty: write at least one sentence for the labelers.")
+    campaign = replace(default_campaign(store), guideline=text)
+    store.update_campaign(campaign)
+    return campaign
+
+
+def sign_in(store: Store, name: str) -> Labeler:
+    """Return the person of that name; add them when they are new.
+
+    Raises:
+        BadInput: Empty, longer than 80 characters, with control characters, or reserved.
+        Conflict: The name belongs to a simulated or imported labeler.
+    """
+    name = labeler_name(name)
+    labeler = store.get(Labeler, name)
+    if labeler is None:
+        store.add([Labeler(name, "person")])
+        labeler = store.get(Labeler, name)
+        assert labeler is not None, "a row that was added is there"
+    if labeler.kind != "person":
+        raise Conflict(
+            f"{shown(name)} is a labeler from an import or a simulation: use another name."
+        )
+    return labeler
+
+
+def labeler_name(name: object) -> str:
+    """Return a person's name, trimmed and in one Unicode form (NFC).
+
+    >>> labeler_name("  Ada Lovelace ")
+    'Ada Lovelace'
+    """
+    if not isinstance(name, str):
+        raise BadInput(f"name is {shown(name)}: use a text.")
+    name = unicodedata.normalize("NFC", name).strip()
+    if not 1 <= len(name) <= MAX_NAME_CHARS:
+        raise BadInput(f"name has {len(name)} characters: use 1 to {MAX_NAME_CHARS}.")
+    odd = next((c for c in name if unicodedata.category(c) in _NOT_IN_NAMES or c in _BIDI), None)
+    if odd is not None:
+        raise BadInput(f"name has the control character U+{ord(odd):04X} in it: leave it out.")
+    if name.casefold().startswith(RESERVED):
+        raise BadInput(
+            f"name is {shown(name)}: names that start with {' or '.join(RESERVED)} are kept for "
+            "simulated and imported labelers; use another."
+        )
+    return name

@@ -1,0 +1,80 @@
+"""What a check answers, and the interval that all of them use."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SEVERITIES = ("ok", "warn", "stop", "unknown")
+Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part of a check's answer: about a labeler, a source, an item."""
+
+    subject: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    severity: str  # one of SEVERITIES
+    message: str
+    remedy: str
+    items: tuple[str, ...] = ()  # ids of comparisons or responses
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "items": list(self.items)}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """A check's answer: a share with its 95 % interval, what it means and what to do."""
+
+    name: str
+    value: float | None  # share in 0..1; None where there is nothing to measure
+    low: float | None
+    high: float | None
+    n: int  # what the share is of
+    severity: str  # one of SEVERITIES; "unknown" where there is nothing to measure
+    message: str
+    remedy: str
+    items: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `check --json` prints."""
+        found = [finding.as_json() for finding in self.findings]
+        return {**asdict(self), "items": list(self.items), "findings": found}
+
+
+def nothing(name: str, message: str, remedy: str) -> CheckResult:
+    """Return the answer of a check that has nothing to measure yet."""
+    return CheckResult(name, None, None, None, 0, "unknown", message, remedy)
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of the share hits/n, n > 0.
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
+
+    Example:
+        >>> [round(end, 4) for end in wilson(1, 1)]
+        [0.2065, 1.0]
+    """
+    share, spread = hits / n, Z95 * Z95 / n
+    middle = (share + spread / 2) / (1 + spread)
+    half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+    low = 0.0 if hits == 0 else middle - half
+    high = 1.0 if hits == n else middle + half
+    return low, high
+
+
+def share_text(hits: int, n: int, what: str) -> str:
+    """Return a share in words: "3 of 10 items (30.0 %, 95 % interval 10.8 to 60.3 %)"."""
+    low, high = wilson(hits, n)
+    return (
+        f"{hits:,} of {n:,} {what} ({100 * hits / n:.1f} %, 95 % interval "
+        f"{100 * low:.1f} to {100 * high:.1f} %)"
+    )

@@ -1,0 +1,143 @@
+"""Write what is stored into a file of one of the field's formats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from feedback import formats
+from feedback.assignments import skipped_items
+from feedback.formats.rows import Answer, RatingRow, Row, VoteRow
+from feedback.frozen import load
+from feedback.items import look_up
+from feedback.preferences import Preferences, pairs_and_labels
+from storage.errors import BadInput
+from storage.records import Message, Prompt, Response
+from storage.store import Store
+
+AT_ONCE = 2_000  # rows whose texts are in memory at the same time
+
+
+def export_file(
+    store: Store, path: Path | str, format: str, snapshot_dir: Path | None = None
+) -> dict[str, Any]:
+    """Write a file and return {"written": rows}.
+
+    Args:
+        format: a name in FORMATS: "trl" and "trl-labels" write the pairs and labels that the live
+            feedback gives now, or those of a snapshot; "votes" writes every live vote.
+        snapshot_dir: the snapshot's folder.
+
+    Raises:
+        BadInput: an unknown format, votes of a snapshot, or a file that cannot be written.
+    """
+    path = Path(path)
+    chosen = formats.named(format)
+    if not path.parent.is_dir():
+        raise BadInput(f"{path}: there is no folder {path.parent}; make it, or choose another one")
+    if chosen.holds == "votes":
+        if snapshot_dir is not None:
+            raise BadInput("a snapshot holds pairs and labels, not votes; choose trl or trl-labels")
+        rows = _votes(store)
+    elif snapshot_dir is not None:
+        rows = _frozen(Path(snapshot_dir), chosen.holds)
+    else:
+        rows = _live(store, chosen.holds)
+    return {"written": chosen.write(path, rows)}
+
+
+def _votes(store: Store) -> Iterator[Row]:
+    """Yield every live vote, oldest first."""
+    votes = store.frame("votes").sort_values(["created_at", "vote"])
+    for part in _parts(votes):
+        prompts = _prompts(store, part["prompt"])
+        contents = store.texts({*part["text_a"], *part["text_b"]})
+        for number, vote in enumerate(part.itertuples(), start=1):
+            yield VoteRow(
+                row=number,
+                prompt=prompts[vote.prompt],
+                a=Answer(contents[vote.text_a], vote.model_a),
+                b=Answer(contents[vote.text_b], vote.model_b),
+                verdict=vote.verdict,
+                labeler=vote.labeler,
+                left=vote.left,
+                created_at=vote.created_at.to_pydatetime(),
+                id=vote.vote,
+                comparison=vote.comparison,
+            )
+
+
+def _frozen(folder: Path, holds: str) -> Iterator[Row]:
+    """Yield a snapshot's pairs or labels of all splits."""
+    frozen = load(folder)
+    for number, row in enumerate(frozen.pairs() if holds == "pairs" else frozen.labels(), start=1):
+        prompt = tuple(row["prompt"])
+        if holds == "pairs":
+            yield VoteRow(number, prompt, Answer(row["chosen"]), Answer(row["rejected"]), "a")
+        else:
+            yield RatingRow(number, prompt, Answer(row["completion"]), _thumb(row["label"]))
+
+
+def _live(store: Store, holds: str) -> Iterator[Row]:
+    """Yield the pairs or labels that the live feedback gives now."""
+    preferences = _preferences(store)
+    wanted: Sequence[Any] = preferences.pairs if holds == "pairs" else preferences.labels
+    for start in range(0, len(wanted), AT_ONCE):
+        part = wanted[start : start + AT_ONCE]
+        prompts = _prompts(store, [one.prompt for one in part])
+        if holds == "pairs":
+            answers = _answers(store, [id for one in part for id in (one.chosen, one.rejected)])
+        else:
+            answers = _answers(store, [one.response for one in part])
+        for number, one in enumerate(part, start=start + 1):
+            prompt = prompts[one.prompt]
+            if holds == "pairs":
+                yield VoteRow(number, prompt, answers[one.chosen], answers[one.rejected], "a")
+            else:
+                yield RatingRow(number, prompt, answers[one.response], _thumb(one.good))
+
+
+def _preferences(store: Store) -> Preferences:
+    sides = store.frame("comparisons")[["comparison", "a", "b"]]
+    votes, ratings, edits = (store.frame(name) for name in ("votes", "ratings", "edits"))
+    votes = votes[votes.columns.difference(["a", "b"])].merge(sides, on="comparison")
+    blank = _blank(store, votes, ratings, edits)
+    return pairs_and_labels(votes, ratings, edits, blank=blank, skipped=skipped_items(store))
+
+
+def _blank(
+    store: Store, votes: pd.DataFrame, ratings: pd.DataFrame, edits: pd.DataFrame
+) -> frozenset[str]:
+    """Return the ids of the judged texts that hold nothing but white space."""
+    ids = {*votes["text_a"], *votes["text_b"], *ratings["text"]}
+    ordered = sorted(ids | {*edits["text_original"], *edits["text_corrected"]})
+    blank: set[str] = set()
+    for start in range(0, len(ordered), AT_ONCE):
+        contents = store.texts(ordered[start : start + AT_ONCE])
+        blank |= {id for id, content in contents.items() if not content.strip()}
+    return frozenset(blank)
+
+
+def _prompts(store: Store, ids: Sequence[str] | pd.Series) -> dict[str, tuple[Message, ...]]:
+    prompts = look_up(store, Prompt, list(ids))
+    contents = store.texts([p.text for p in prompts])
+    return {p.id: tuple(json.loads(contents[p.text])) for p in prompts}
+
+
+def _answers(store: Store, ids: Sequence[str]) -> Mapping[str, Answer]:
+    responses = look_up(store, Response, ids)
+    contents = store.texts([r.text for r in responses])
+    return {r.id: Answer(contents[r.text], r.model) for r in responses}
+
+
+def _thumb(good: bool) -> str:
+    return "up" if good else "down"
+
+
+def _parts(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    for start in range(0, len(frame), AT_ONCE):
+        yield frame.iloc[start : start + AT_ONCE]

@@ -1,0 +1,279 @@
+"""Add what is to be judged: prompts, responses, comparisons. The one place that checks their texts.
+
+Ids come from content, so adding something twice adds nothing. A prompt gets its near-duplicate
+cluster when it is added, for ever, because the cluster decides its split (design section 1): that
+of its earliest near-duplicate, but rather one that judges (held-out, duel) than one that trains, so
+that no run trains on a prompt near to one that judges it. While prompts are added a lock file in
+the data folder keeps two threads from giving two near prompts two clusters.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from feedback.frozen import split_of
+from feedback.near import NearIndex
+from feedback.texts import check_messages, check_text, near_text
+from storage.errors import BadInput, Conflict, NotFound
+from storage.records import (
+    Comparison,
+    Message,
+    Prompt,
+    Response,
+    Text,
+    canonical_messages,
+    digest,
+    now,
+)
+from storage.store import Store
+
+R = TypeVar("R")
+LOOK_UP = 5_000  # ids per query
+
+
+@dataclass(frozen=True, slots=True)
+class NewResponse:
+    prompt: str  # Prompt.id
+    text: str
+    model: str
+    adapter: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    finished: bool | None = None
+    source: str = "generated"
+
+
+class PromptIndex:
+    """The stored prompts, asked for near-duplicates; knows the cluster of each."""
+
+    def __init__(self, prompts: Sequence[tuple[Prompt, str]] = ()) -> None:
+        """Take (prompt, near_text), oldest first."""
+        self._near = NearIndex()
+        self._clusters: dict[str, str] = {}
+        for prompt, text in prompts:
+            self.add(prompt, text)
+
+    @classmethod
+    def of(cls, store: Store) -> PromptIndex:
+        """Read every stored prompt: about 0.15 ms each."""
+        prompts = store.rows(Prompt, order="created_at, id")
+        known = []
+        for start in range(0, len(prompts), LOOK_UP):
+            part = prompts[start : start + LOOK_UP]
+            contents = store.texts([p.text for p in part])
+            known += [(p, near_text(json.loads(contents[p.text]))) for p in part]
+        return cls(known)
+
+    def add(self, prompt: Prompt, text: str) -> None:
+        self._near.add(prompt.id, text)
+        self._clusters[prompt.id] = prompt.cluster
+
+    def assign(self, id: str, text: str) -> str:
+        """Return a prompt's cluster and remember it: its own id when nothing is near."""
+        if id not in self._clusters:
+            found = self._near.find_and_add(id, text)
+            self._clusters[id] = self._choose(id, found)
+        return self._clusters[id]
+
+    def cluster_of(self, id: str, text: str) -> str:
+        """Return the cluster that `assign` would give, without remembering it."""
+        if id in self._clusters:
+            return self._clusters[id]
+        return self._choose(id, self._near.find(text))
+
+    def _choose(self, id: str, found: Sequence[tuple[str, float]]) -> str:
+        oldest = sorted((near for near, _ in found), key=self._near.place)
+        clusters = [self._clusters[near] for near in oldest]
+        judging = [cluster for cluster in clusters if split_of(cluster) != "train"]
+        return (judging or clusters or [id])[0]
+
+
+@contextmanager
+def prompts_locked(store: Store) -> Iterator[None]:
+    """Let one thread at a time add prompts to this data folder."""
+    with (store.data / "prompts.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def add_prompts(store: Store, prompts: Sequence[Sequence[Message]], source: str) -> list[Prompt]:
+    """Store prompts and return them in the same order; known ones come back as they are stored.
+
+    Raises:
+        BadInput: naming which prompt cannot be stored, and why; then none is.
+    """
+    checked = []
+    for number, messages in enumerate(prompts, start=1):
+        try:
+            checked.append(check_messages(messages))
+        except BadInput as error:
+            which = f"prompt {number}: " if len(prompts) > 1 else ""
+            raise BadInput(f"{which}{error}") from None
+    with prompts_locked(store):
+        return store_prompts(store, checked, source, PromptSource(store))
+
+
+class PromptSource:
+    """The prompt index of one store, read when the first new prompt comes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._index: PromptIndex | None = None
+
+    def index(self) -> PromptIndex:
+        if self._index is None:
+            self._index = PromptIndex.of(self._store)
+        return self._index
+
+
+def store_prompts(
+    store: Store, checked: Sequence[Sequence[Message]], source: str, known: PromptSource
+) -> list[Prompt]:
+    """Store checked prompts; the caller holds `prompts_locked`."""
+    ids = [Prompt.id_of(messages) for messages in checked]
+    stored = {p.id: p for p in look_up(store, Prompt, ids)}
+    texts, moment = [], now()
+    fresh: list[Prompt] = []
+    for id, messages in zip(ids, checked, strict=True):
+        if id in stored:
+            continue
+        text = Text.of(canonical_messages(messages))
+        cluster = known.index().assign(id, near_text(messages))
+        stored[id] = Prompt(id, text.id, cluster, source, tick(moment, len(fresh)))
+        fresh.append(stored[id])
+        texts.append(text)
+    if fresh:
+        store.add([*texts, *fresh])
+    return [stored[id] for id in ids]
+
+
+def add_responses(store: Store, rows: Sequence[NewResponse]) -> list[Response]:
+    """Store responses and return them in the same order; known ones come back as they are stored.
+
+    An empty text is stored too: that a model said nothing is worth knowing.
+
+    Raises:
+        BadInput: a text that cannot be stored, or no model.
+        NotFound: a prompt that is not stored.
+    """
+    prompts = {p.id for p in look_up(store, Prompt, [row.prompt for row in rows])}
+    for number, row in enumerate(rows, start=1):
+        if row.prompt not in prompts:
+            raise NotFound(f"response {number}: there is no prompt {row.prompt!r}; add it first")
+        check_text(row.text, f"response {number}")
+        if not row.model:
+            raise BadInput(f"response {number} names no model; write 'imported' if it is unknown")
+    return store_responses(store, rows)
+
+
+def store_responses(store: Store, rows: Sequence[NewResponse]) -> list[Response]:
+    """Store responses whose texts and prompts were checked."""
+    moment = now()
+    texts = [Text.of(row.text) for row in rows]
+    made = [
+        Response(
+            id=Response.id_of(row.prompt, text.id, row.model, row.adapter, row.seed),
+            prompt=row.prompt,
+            text=text.id,
+            model=row.model,
+            adapter=row.adapter,
+            settings=row.settings,
+            seed=row.seed,
+            finished=row.finished,
+            source=row.source,
+            created_at=tick(moment, number),
+        )
+        for number, (row, text) in enumerate(zip(rows, texts, strict=True))
+    ]
+    stored = {r.id: r for r in look_up(store, Response, [r.id for r in made])}
+    fresh: dict[str, Response] = {}
+    for response in made:
+        if response.id not in stored:
+            fresh.setdefault(response.id, response)
+    if fresh:
+        store.add([*texts, *fresh.values()])
+    return [stored.get(r.id) or fresh[r.id] for r in made]
+
+
+def add_comparisons(
+    store: Store,
+    rows: Sequence[tuple[Response, Response]],
+    source: str,
+    ids: Sequence[str] | None = None,
+) -> list[Comparison]:
+    """Store comparisons and return them in the same order, each with the sides it is stored with.
+
+    Without an id a comparison is its prompt and both answers with their models, in either order:
+    the same one the other way round comes back as it was stored first.
+
+    Raises:
+        BadInput: two responses to different prompts.
+        Conflict: an imported id that is stored with other answers.
+    """
+    for a, b in rows:
+        if a.prompt != b.prompt:
+            raise BadInput(f"responses {a.id}, {b.id} answer different prompts; compare two of one")
+    keys = list(ids) if ids is not None else [comparison_id(a, b) for a, b in rows]
+    moment = now()
+    stored = {c.id: c for c in look_up(store, Comparison, keys)}
+    fresh: dict[str, Comparison] = {}
+    for key, (a, b) in zip(keys, rows, strict=True):
+        if key not in stored:
+            made = Comparison(key, a.prompt, a.id, b.id, source, tick(moment, len(fresh)))
+            fresh[key] = stored[key] = made
+    if fresh:
+        store.add(list(fresh.values()))
+    if ids is not None:
+        _check_same(store, [stored[key] for key in keys], rows)
+    return [stored[key] for key in keys]
+
+
+def _check_same(
+    store: Store, stored: Sequence[Comparison], rows: Sequence[tuple[Response, Response]]
+) -> None:
+    sides = {r.id: r for r in look_up(store, Response, [s for c in stored for s in (c.a, c.b)])}
+    for comparison, (a, b) in zip(stored, rows, strict=True):
+        if flipped(sides[comparison.a], sides[comparison.b], a, b) is None:
+            raise Conflict(other_answers(comparison.id))
+
+
+def other_answers(id: str) -> str:
+    return (
+        f"the comparison {id!r} is stored with another prompt or other answers; "
+        "give it another id, or leave the id out"
+    )
+
+
+def comparison_id(a: Response, b: Response) -> str:
+    """Return the id of a comparison that has none: prompt, both texts and models, unordered."""
+    sides = sorted([(a.text, a.model), (b.text, b.model)])
+    return "c_" + digest(a.prompt, *sides[0], *sides[1], length=20)
+
+
+def flipped(stored_a: Response, stored_b: Response, a: Response, b: Response) -> bool | None:
+    """Return whether (a, b) is the stored pair the other way round; None if it is another pair."""
+    have = [(r.prompt, r.text, r.model) for r in (stored_a, stored_b)]
+    come = [(r.prompt, r.text, r.model) for r in (a, b)]
+    if have == come:
+        return False
+    return True if have == come[::-1] else None
+
+
+def look_up(store: Store, kind: type[R], ids: Sequence[str]) -> list[R]:
+    """Return the stored rows with these ids, whatever their number."""
+    wanted = list(dict.fromkeys(ids))
+    found: list[R] = []
+    for start in range(0, len(wanted), LOOK_UP):
+        found += store.rows(kind, id=wanted[start : start + LOOK_UP])
+    return found
+
+
+def tick(moment: datetime, number: int) -> datetime:
+    """Return a moment so many microseconds later: rows added together keep their order."""
+    return moment + timedelta(microseconds=number)

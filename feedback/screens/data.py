@@ -1,0 +1,294 @@
+"""The data screen: bring feedback in, take it out, look through it, decide about duplicates.
+
+Import and export are the functions of the command line; the search is `feedback.browse`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from feedback import browse, imports
+from feedback.screens.duplicates import build_duplicates
+from feedback.screens.parts import (
+    brief,
+    follow,
+    heading,
+    on_show,
+    plain,
+    sheet,
+    shown,
+    wire,
+)
+from storage.errors import BadInput
+
+PAGE_ROWS = 20
+SHOWN_REFUSED = 200  # Choice: of the refused rows; who has more mends the file first
+FORMATS_IN = [("Find out by looking", "auto"), ("TRL pairs or labels", "trl"), ("Votes", "votes")]
+DUPLICATES = [("Link to the earlier one", "link"), ("Skip it", "skip"), ("Keep both", "keep")]
+EXPORTS = {
+    "pairs": ("Pairs for DPO (TRL, JSONL)", "trl", "pairs.jsonl"),
+    "labels": ("Labels for KTO (TRL, JSONL)", "trl-labels", "labels.jsonl"),
+    "votes": ("Every vote (CSV)", "votes", "votes.csv"),
+}
+COUNTED = {
+    "prompts": "prompts",
+    "comparisons": "comparisons",
+    "votes": "votes",
+    "ratings": "thumbs",
+    "edits": "edits",
+}
+REFUSED = ["Row", "Why it was refused"]
+LISTED = ["Prompt", "Votes", "Models", "From", "Added"]
+NOTHING = (
+    "**Nothing here yet.** Bring a file in above, or open *Label*: Hone writes the first answers by "
+    "itself."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportView:
+    upload: gr.File
+    path: gr.Textbox
+    result: gr.Markdown
+    refused: gr.Dataframe
+    counts: gr.HTML
+
+
+@dataclass(frozen=True, slots=True)
+class BrowseView:
+    words: gr.Textbox
+    judged: gr.Radio
+    page: gr.Number
+    table: gr.Dataframe
+    ids: gr.State
+    where: gr.Markdown
+    back: gr.Button
+    on: gr.Button
+    detail: gr.Column
+    conversation: gr.Markdown
+    answers: tuple[gr.Markdown, gr.Markdown]
+    facts: gr.Markdown
+
+
+def counts_html(workspace: Any) -> str:
+    """Return how much there is as a row of large numbers (our own words and numbers only)."""
+    numbers = browse.counts(workspace.store)
+    cells = (
+        f"<div><b>{numbers[key]:,}</b><span>{word}</span></div>" for key, word in COUNTED.items()
+    )
+    return f"<div class='hone-counts'>{''.join(cells)}</div>"
+
+
+def bring_in(
+    workspace: Any, view: ImportView, upload: str | None, path: str, form: str, repeats: str
+) -> Iterator[dict[Any, Any]]:
+    """Import the uploaded file, or else the file at the path; say what became of every row."""
+    name = upload or path.strip()
+    if not name:
+        raise BadInput("No file was chosen: drop one into the field, or write the path of one.")
+    yield {view.result: "Reading …", view.refused: gr.Dataframe(visible=False)}
+    result: dict[str, Any] | None = None
+    store = workspace.store
+    for line, result in follow(
+        lambda progress: imports.import_file(
+            store, Path(name), form, on_duplicate=repeats, progress=progress
+        )
+    ):
+        if line:
+            yield {view.result: plain(line)}
+    yield imported(workspace, view, Path(name).name, result or {})
+
+
+def imported(workspace: Any, view: ImportView, name: str, result: dict[str, Any]) -> dict[Any, Any]:
+    """Draw the result of an import: the sums in a sentence, the refused rows in a table."""
+    refused = result["refused"]
+    told = (
+        f"**{plain(name)}**: {result['read']:,} rows read, {result['stored']:,} stored, "
+        f"{result['duplicates']:,} duplicates, {len(refused):,} refused."
+    )
+    if not result["stored"] and result["duplicates"]:
+        told += " Everything in it was here before; nothing changed."
+    rows = [[str(row["row"]), row["why"]] for row in refused[:SHOWN_REFUSED]]
+    return {
+        view.result: told,
+        view.refused: gr.Dataframe(pd.DataFrame(rows, columns=REFUSED), visible=bool(rows)),
+        view.counts: counts_html(workspace),
+        view.upload: None,
+    }
+
+
+def take_out(workspace: Any, what: str) -> tuple[gr.DownloadButton, str]:
+    """Write the export into a temporary file; return the button that downloads it."""
+    _, form, name = EXPORTS[what]
+    target = Path(tempfile.mkdtemp(prefix="hone-export-")) / name
+    written = imports.export_file(workspace.store, target, form)["written"]
+    if not written:
+        return gr.DownloadButton(visible=False), "Nothing to export yet: judge some answers first."
+    button = gr.DownloadButton(f"Download {name}", value=str(target), visible=True)
+    return button, f"{written:,} rows."
+
+
+def find(
+    workspace: Any, view: BrowseView, words: str, judged: str, page: float, step: int = 0
+) -> dict[Any, Any]:
+    """Draw one page of the comparisons that hold the words."""
+    found = browse.find_comparisons(
+        workspace.store, words, judged=judged, page=int(page or 1) + step, size=PAGE_ROWS
+    )
+    rows = [
+        [brief(r.prompt), str(r.votes), brief(r.models, 60), r.source, f"{r.created_at:%d %b %H:%M}"]
+        for r in found.rows
+    ]
+    none = "Nothing holds these words." if words.strip() or judged != "all" else NOTHING
+    told = f"{found.total:,} comparisons · page {found.page} of {found.pages}"
+    return {
+        view.table: gr.Dataframe(pd.DataFrame(rows, columns=LISTED), visible=bool(rows)),
+        view.ids: [r.comparison for r in found.rows],
+        view.page: found.page,
+        view.where: told if rows else none,
+        view.back: gr.Button(interactive=found.page > 1, visible=found.pages > 1),
+        view.on: gr.Button(interactive=found.page < found.pages, visible=found.pages > 1),
+        view.detail: gr.Column(visible=False),
+    }
+
+
+def find_first(workspace: Any, view: BrowseView, words: str, judged: str) -> dict[Any, Any]:
+    """Search anew, from the first page."""
+    return find(workspace, view, words, judged, 1)
+
+
+def find_before(
+    workspace: Any, view: BrowseView, words: str, judged: str, page: float
+) -> dict[Any, Any]:
+    """Turn one page back."""
+    return find(workspace, view, words, judged, page, -1)
+
+
+def find_after(
+    workspace: Any, view: BrowseView, words: str, judged: str, page: float
+) -> dict[Any, Any]:
+    """Turn one page on."""
+    return find(workspace, view, words, judged, page, 1)
+
+
+def open_row(
+    workspace: Any, view: BrowseView, ids: list[str], chosen: gr.SelectData
+) -> dict[Any, Any]:
+    """Show the chosen comparison: the conversation, both answers, the votes."""
+    one = browse.open_comparison(workspace.store, ids[chosen.index[0]])
+    turns = (f"**{m['role']}**\n\n{shown(m['content'])}" for m in one.messages)
+    votes = ", ".join(f"{plain(who)}: **{plain(verdict)}**" for who, verdict in one.votes)
+    drawn: dict[Any, Any] = {
+        view.detail: gr.Column(visible=True),
+        view.conversation: "\n\n".join(turns),
+        view.facts: f"{plain(one.comparison)} · {plain(one.source)} · votes: {votes or 'none yet'}",
+    }
+    for side, name in enumerate("AB"):
+        text = shown(one.answers[side]) if one.answers[side].strip() else "*(an empty answer)*"
+        drawn[view.answers[side]] = f"### {name} · {plain(one.models[side])}\n\n{text}"
+    return drawn
+
+
+def build_import(workspace: Any, counts: gr.HTML) -> Any:
+    """Lay out the import form; return its click, for what has to follow."""
+    gr.Markdown("## Bring in")
+    upload = gr.File(label="File (JSONL, Parquet or CSV)", height=140, elem_id="import-file")
+    path = gr.Textbox(label="or the path of a file on this machine", elem_id="import-path")
+    with gr.Row():
+        form = gr.Dropdown(FORMATS_IN, value="auto", label="Format", filterable=False)
+        repeats = gr.Dropdown(DUPLICATES, value="link", label="On duplicates", filterable=False)
+    go = gr.Button("Import", variant="primary", elem_id="import-go")
+    result = gr.Markdown(elem_id="import-result", elem_classes="hone-note")
+    refused = gr.Dataframe(
+        headers=REFUSED, datatype="str", interactive=False, wrap=True, visible=False, buttons=[],
+        label="Refused rows", elem_id="import-refused", column_widths=["80px", "auto"],
+    )  # fmt: skip
+    view = ImportView(upload, path, result, refused, counts)
+    return wire(
+        go.click, bring_in, workspace, view, inputs=[upload, path, form, repeats],
+        outputs=[result, refused, counts, upload], limit=2,
+    )  # fmt: skip
+
+
+def build_export(workspace: Any) -> None:
+    """Lay out the export: what, and the file to download."""
+    gr.Markdown("## Take out")
+    choices = [(words, key) for key, (words, _, _) in EXPORTS.items()]
+    what = gr.Radio(choices, value="pairs", show_label=False, elem_classes="hone-lines", elem_id="export-what")
+    go = gr.Button("Export", elem_id="export-go")
+    told = gr.Markdown(elem_classes="hone-note")
+    button = gr.DownloadButton("Download", visible=False, variant="primary", elem_id="export-file")
+    wire(go.click, take_out, workspace, inputs=[what], outputs=[button, told], limit=2)
+
+
+def build_browse(workspace: Any) -> BrowseView:
+    """Lay out the search, the list, and the place where one comparison opens."""
+    gr.Markdown("## Look through")
+    with gr.Row(elem_classes="hone-search"):
+        words = gr.Textbox(
+            placeholder="Words in a prompt or an answer", show_label=False, container=False,
+            elem_id="browse-words", scale=3, min_width=200,
+        )  # fmt: skip
+        judged = gr.Radio(
+            list(browse.JUDGED), value="all", show_label=False, container=False, scale=2, min_width=280
+        )
+    table = gr.Dataframe(
+        headers=LISTED, datatype="str", interactive=False, visible=False, show_label=False, buttons=[],
+        elem_id="browse-table", wrap=True, column_widths=["48%", "8%", "20%", "12%", "12%"],
+    )  # fmt: skip
+    with gr.Row(elem_classes="hone-pages"):
+        where = gr.Markdown(NOTHING, elem_id="browse-where", elem_classes="hone-small")
+        back = gr.Button("Newer", size="sm", scale=0, min_width=90, visible=False)
+        on = gr.Button("Older", size="sm", scale=0, min_width=90, visible=False)
+    with gr.Column(visible=False, elem_classes="hone-card", elem_id="browse-detail") as detail:
+        conversation = gr.Markdown(latex_delimiters=[], line_breaks=True)
+        with gr.Row(elem_classes="hone-sides"):
+            sides = [
+                gr.Markdown(latex_delimiters=[], line_breaks=True, elem_classes="hone-answer", min_width=280)
+                for _ in "ab"
+            ]
+        facts = gr.Markdown(elem_classes="hone-small")
+    page = gr.Number(1, visible=False)
+    return BrowseView(
+        words, judged, page, table, gr.State([]), where, back, on, detail, conversation,
+        (sides[0], sides[1]), facts,
+    )  # fmt: skip
+
+
+def build(workspace: Any) -> None:
+    """Lay out the screen inside the current tab."""
+    with sheet():
+        lay_out(workspace)
+
+
+def lay_out(workspace: Any) -> None:
+    """Lay out the data screen and connect it."""
+    heading("Data", "Everything that was asked, answered and judged. Nothing is ever deleted.")
+    counts = gr.HTML("", js_on_load=None, elem_id="data-counts")
+    with gr.Row(elem_classes="hone-split"):
+        with gr.Column(scale=3, min_width=300, elem_classes="hone-card"):
+            done = build_import(workspace, counts)
+        with gr.Column(scale=2, min_width=300, elem_classes="hone-card"):
+            build_export(workspace)
+    refill = build_duplicates(workspace)
+    view = build_browse(workspace)
+    listed = [view.table, view.ids, view.page, view.where, view.back, view.on, view.detail]
+    asked = [view.words, view.judged]
+    first = {"inputs": asked, "outputs": listed}
+    wire(view.words.submit, find_first, workspace, view, **first)
+    wire(view.judged.input, find_first, workspace, view, **first)
+    wire(view.back.click, find_before, workspace, view, inputs=[*asked, view.page], outputs=listed)
+    wire(view.on.click, find_after, workspace, view, inputs=[*asked, view.page], outputs=listed)
+    opened = [view.detail, view.conversation, view.facts, *view.answers]
+    wire(view.table.select, open_row, workspace, view, inputs=[view.ids], outputs=opened)
+    on_show(counts_html, workspace, outputs=[counts])
+    on_show(find_first, workspace, view, **first)
+    wire(done.success, find_first, workspace, view, **first)
+    refill(done.success)

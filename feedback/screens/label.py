@@ -1,0 +1,49 @@
+"""The label screen: two answers, a verdict. The page's own script (label.js) draws it.
+
+Here is only its frame: the element that the script fills from `/api/v1`, and what it is told at the
+start. No text of models or people passes through here.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from fastapi import APIRouter
+
+from feedback.campaigns import default_campaign
+from feedback.render import markdown_html
+from feedback.votes import REASONS
+
+if TYPE_CHECKING:
+    from storage.store import Store
+
+
+def build(workspace: Any) -> None:
+    """Lay out the label screen inside the current tab."""
+    frame("pairs", REASONS)
+
+
+def frame(mode: str, reasons: Sequence[str]) -> None:
+    """Put the element of the label or rate screen into the page: `mode` is "pairs" or "thumbs"."""
+    listed = html.escape(json.dumps(list(reasons)), quote=True)
+    gr.HTML(
+        f'<hone-screen mode="{mode}" reasons="{listed}"></hone-screen>',
+        js_on_load=None,
+        elem_classes="hone-screen",
+    )
+
+
+def routes(store: Store) -> APIRouter:
+    """Return the route by which the page reads the guideline, as safe HTML."""
+    made = APIRouter(prefix="/api/v1")
+
+    @made.get("/guideline")
+    def guideline() -> dict[str, str]:
+        """Return the default campaign's guideline."""
+        return {"html": markdown_html(default_campaign(store).guideline)}
+
+    return made

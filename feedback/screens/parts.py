@@ -1,0 +1,209 @@
+"""What the lead's screens share: one way to wire an event, to refresh while seen, to show text.
+
+Text of people, models and files is hostile: it is shown by `gr.Markdown` (sanitised) after `shown` or
+`plain`, by `gr.Dataframe` with datatype "str" or by `gr.Textbox`; `gr.HTML` gets numbers and our own
+words only. Knows nothing of what the screens show.
+"""
+
+from __future__ import annotations
+
+import inspect
+import queue
+import re
+import threading
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import gradio as gr
+from gradio.context import Context
+
+from storage.errors import UserError
+
+Result = TypeVar("Result")
+POLL_SECONDS = 0.2  # Choice: quick to the eye, no load
+CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]+`)", re.DOTALL)
+SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
+
+
+def shown(text: str) -> str:
+    """Return text of others as Markdown in which tags are visible text and no picture is fetched.
+
+    Code keeps its characters; everywhere else `<` becomes an entity and `![` loses its meaning.
+
+    Example:
+        >>> shown("**b** <img src=x> `<i>`")
+        '**b** &lt;img src=x> `<i>`'
+    """
+    pieces = CODE.split(text)
+    pieces[::2] = [p.replace("<", "&lt;").replace("![", "!\\[") for p in pieces[::2]]
+    return "".join(pieces)
+
+
+def plain(text: str) -> str:
+    """Return one line of text of others as Markdown that shows exactly its characters.
+
+    Example:
+        >>> plain("a*b <c>")
+        'a\\\\*b &lt;c>'
+    """
+    flat = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    return SPECIAL.sub(r"\\\1", flat)
+
+
+def brief(text: str, chars: int = 120) -> str:
+    """Return the text on one line, cut to `chars` characters with an ellipsis."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= chars else flat[: chars - 1].rstrip() + "…"
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """Return a share in 0..1 as per cent, a dash for None.
+
+    Example:
+        >>> percent(0.4099, 1), percent(None)
+        ('41.0 %', '–')
+    """
+    return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Return a 95 % interval of a share as per cent, a dash where there is none."""
+    return "–" if low is None or high is None else f"{100 * low:.0f}–{100 * high:.0f} %"
+
+
+def minutes(seconds: float | None) -> str:
+    """Return a duration in the words that one would say.
+
+    Example:
+        >>> minutes(20), minutes(160), minutes(5400), minutes(None)
+        ('20 s', '3 min', '1.5 h', 'unknown')
+    """
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def ask(handler: Callable, *fixed: Any) -> Callable:
+    """Return the handler with its first arguments fixed and its user errors said as one line.
+
+    A plain function with the handler's remaining signature: Gradio reads the annotations to pass event
+    data, and does not see through `functools.partial`.
+    """
+    call = partial(handler, *fixed)
+
+    def once(*values: Any) -> Any:
+        try:
+            return call(*values)
+        except UserError as error:
+            raise said(error) from error
+
+    def stream(*values: Any) -> Iterator[Any]:
+        try:
+            yield from call(*values)
+        except UserError as error:
+            raise said(error) from error
+
+    asked: Any = stream if inspect.isgeneratorfunction(handler) else once
+    asked.__name__ = handler.__name__
+    asked.__signature__ = inspect.signature(call)
+    hints = typing.get_type_hints(handler)
+    asked.__annotations__ = {k: hints[k] for k in asked.__signature__.parameters if k in hints}
+    return asked
+
+
+def said(error: UserError) -> gr.Error:
+    """Return the error as Gradio shows it: the sentence, without a traceback in the log."""
+    text = str(error).replace("&", "&amp;").replace("<", "&lt;")
+    return gr.Error(text, title="That did not work", duration=15, print_exception=False)
+
+
+def wire(
+    event: Callable,
+    handler: Callable,
+    *fixed: Any,
+    inputs: Sequence[Any] = (),
+    outputs: Sequence[Any] = (),
+    limit: int | None = 8,
+    **options: Any,
+) -> Any:
+    """Connect an event to a handler: private, quiet, with an explicit concurrency limit.
+
+    Choice: 8 at once per event, so that one slow reader never makes another wait.
+    """
+    options = {"show_progress": "hidden", "api_visibility": "private", **options}
+    asked = ask(handler, *fixed)
+    return event(asked, list(inputs), list(outputs), concurrency_limit=limit, **options)
+
+
+def tab_around() -> gr.Tab | None:
+    """Return the tab that is being built, or None outside one."""
+    block = Context.block
+    while block is not None and not isinstance(block, gr.Tab):
+        block = block.parent
+    return block
+
+
+def on_show(handler: Callable, *fixed: Any, outputs: Sequence[Any], inputs: Sequence[Any] = ()) -> None:
+    """Run the handler whenever the tab being built comes to the front (outside a tab: at page load)."""
+    tab = tab_around()
+    event = tab.select if tab is not None else Context.root_block.load
+    wire(event, handler, *fixed, inputs=inputs, outputs=outputs)
+
+
+def ticking(seconds: float) -> gr.Timer:
+    """Return a timer that ticks only while the tab being built is in front."""
+    tab = tab_around()
+    timer = gr.Timer(seconds, active=tab is None)
+    if tab is not None and isinstance(tab.parent, gr.Tabs):
+        wire(tab.parent.select, _front, str(tab.label), outputs=[timer], queue=False)
+    return timer
+
+
+def _front(label: str, chosen: gr.SelectData) -> gr.Timer:
+    return gr.Timer(active=chosen.value == label)
+
+
+def heading(title: str, lead: str) -> None:
+    """Draw a screen's title and the one sentence that says what it is for."""
+    gr.Markdown(f"# {title}\n{lead}", elem_classes="hone-heading")
+
+
+def sheet() -> gr.Column:
+    """Return the column that a whole screen is laid out in; `lead.css` styles what is inside."""
+    return gr.Column(elem_classes="hone-lead")
+
+
+class Stopped(Exception):
+    """Raised inside a followed call by its own `progress`, after the page went away or said stop."""
+
+
+def follow(call: Callable[[Callable[[str], None]], Result]) -> Iterator[tuple[str, Result | None]]:
+    """Run `call(progress)` in a thread; yield each line of progress, then ("", its result).
+
+    Closing the iterator (Stop, a closed page) makes the call's next `progress` raise `Stopped`; what
+    it stored until then stays stored.
+    """
+    lines: queue.Queue[str] = queue.Queue()
+    stop = threading.Event()
+
+    def progress(line: str) -> None:
+        if stop.is_set():
+            raise Stopped
+        lines.put(line)
+
+    pool = ThreadPoolExecutor(1, thread_name_prefix="screen")
+    future = pool.submit(call, progress)
+    try:
+        while not (future.done() and lines.empty()):
+            with suppress(queue.Empty):
+                yield lines.get(timeout=POLL_SECONDS), None
+        yield "", future.result()
+    finally:
+        stop.set()
+        pool.shutdown(wait=False)

@@ -1,0 +1,48 @@
+"""A stock of prompts, answers and comparisons for tests, written straight into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from storage.records import Comparison, Prompt, Record, Response, Text, canonical_messages
+from storage.store import Store
+
+MODELS = ("secret-model-one", "secret-model-two")  # must never reach a page before the vote
+
+
+def prompt_records(number: int) -> tuple[Prompt, list[Record]]:
+    """Return a prompt of its own cluster, and the records to add."""
+    messages = [{"role": "user", "content": f"Question {number}, please?"}]
+    text = Text.of(canonical_messages(messages))
+    id = Prompt.id_of(messages)
+    prompt = Prompt(id, text.id, id, "starter")
+    return prompt, [text, prompt]
+
+
+def response_records(prompt: Prompt, content: str, model: str) -> tuple[Response, list[Record]]:
+    text = Text.of(content)
+    id = Response.id_of(prompt.id, text.id, model)
+    response = Response(id, prompt.id, text.id, model, "", {}, None, True, "generated")
+    return response, [text, response]
+
+
+def comparison_records(number: int, a: str, b: str) -> tuple[Comparison, list[Record]]:
+    """Return a comparison of two texts for the prompt with this number, and the records to add."""
+    prompt, records = prompt_records(number)
+    left, left_records = response_records(prompt, a, MODELS[0])
+    right, right_records = response_records(prompt, b, MODELS[1])
+    comparison = Comparison(f"c_{number:05}", prompt.id, left.id, right.id, "generated:1")
+    return comparison, [*records, *left_records, *right_records, comparison]
+
+
+def fill(store: Store, texts: Sequence[tuple[str, str]]) -> list[Comparison]:
+    """Add one comparison for each couple of texts, each to a prompt of its own."""
+    made = [comparison_records(number, a, b) for number, (a, b) in enumerate(texts)]
+    store.add([record for _, records in made for record in records])
+    return [comparison for comparison, _ in made]
+
+
+def stock(store: Store, n: int) -> list[Comparison]:
+    """Add `n` comparisons; number i has a short and a long answer, on either side in turn."""
+    texts = [(f"Short {i}.", f"A rather longer answer, number {i}.") for i in range(n)]
+    return fill(store, [pair if i % 2 else pair[::-1] for i, pair in enumerate(texts)])

@@ -1,0 +1,248 @@
+"""Who gets what: sides, leases, resuming, and what a page does not learn."""
+
+from __future__ import annotations
+
+import random
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from feedback.assignments import LEASE_MINUTES, Item, history, serve_items
+from feedback.campaigns import default_campaign
+from feedback.votes import cast_rating, cast_vote
+from storage.errors import BadInput
+from storage.records import Assignment, Comparison, Duplicate, now
+from storage.store import Store
+from tests.feedback.stock import MODELS, fill, stock
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path) as opened:
+        yield opened
+
+
+def serve(store: Store, labeler: str, n: int, mode: str = "pairs", **options) -> list[Item]:
+    return serve_items(store, labeler, mode, n, random.Random(0), **options)
+
+
+def vote(store: Store, labeler: str, item: Item, verdict: str = "left", revision: int = 0):
+    return cast_vote(
+        store,
+        labeler,
+        id=str(uuid.uuid4()),
+        assignment=item.assignment,
+        verdict=verdict,
+        revision=revision,
+    )
+
+
+def shown_comparisons(store: Store, items: list[Item]) -> list[str]:
+    return [store.get(Assignment, item.assignment).comparison for item in items]
+
+
+def test_an_empty_store_has_nothing_to_label(store):
+    assert serve(store, "ada", 4) == []
+    assert history(store, "ada", "pairs", 4) == []
+
+
+def test_an_item_shows_prompt_and_both_texts_and_no_model(store):
+    stock(store, 3)
+    for item in serve(store, "ada", 3):
+        assert item.prompt[0]["role"] == "user"
+        assert {item.left.split()[0], item.right.split()[0]} == {"Short", "A"}
+        assert not any(model in str(asdict(item)) for model in MODELS)
+
+
+def test_the_stored_side_is_the_side_that_is_shown(store):
+    comparisons = {c.id: c for c in stock(store, 20)}
+    sides = Counter()
+    for item in serve(store, "ada", 20):
+        place = store.get(Assignment, item.assignment)
+        pair = comparisons[place.comparison]
+        left = pair.a if place.left == "a" else pair.b
+        frame = store.frame("responses").set_index("response")
+        assert store.texts([frame.loc[left, "text"]]).popitem()[1] == item.left
+        sides[place.left] += 1
+    assert set(sides) == {"a", "b"}, "both sides come up"
+
+
+def test_the_sides_are_fair(store):
+    """400 draws of a fair coin lie within 4 standard deviations (4 * 10) of 200."""
+    stock(store, 400)
+    rng = random.Random(7)
+    lefts = Counter()
+    for number in range(8):
+        items = serve_items(store, f"p{number}", "pairs", 50, rng)
+        lefts.update(store.get(Assignment, item.assignment).left for item in items)
+    assert lefts.total() == 400
+    assert abs(lefts["a"] - 200) <= 40
+
+
+def test_a_reload_gives_the_unanswered_items_again_first(store):
+    stock(store, 10)
+    first = serve(store, "ada", 4)
+    vote(store, "ada", first[0])
+    again = serve(store, "ada", 4)
+    assert again[:3] == first[1:]
+    assert len(again) == 4
+    assert again[3].assignment not in {item.assignment for item in first}
+
+
+def test_what_the_page_has_already_is_not_sent_again(store):
+    stock(store, 10)
+    first = serve(store, "ada", 4)
+    more = serve(store, "ada", 4, exclude=[item.assignment for item in first])
+    comparisons = shown_comparisons(store, first + more)
+    assert len(set(comparisons)) == 8
+
+
+def test_an_undone_item_comes_back_with_the_next_revision(store):
+    stock(store, 1)
+    (item,) = serve(store, "ada", 1)
+    vote(store, "ada", item)
+    assert serve(store, "ada", 1) == []
+    vote(store, "ada", item, "undone", revision=1)
+    assert serve(store, "ada", 1) == [replace(item, revision=2)]
+
+
+def test_nobody_gets_what_another_is_looking_at(store):
+    stock(store, 6)
+    ada, bob = serve(store, "ada", 4), serve(store, "bob", 4)
+    assert len(bob) == 2
+    assert not set(shown_comparisons(store, ada)) & set(shown_comparisons(store, bob))
+
+
+def test_nobody_gets_what_was_judged_as_often_as_wanted(store):
+    stock(store, 2)
+    for item in serve(store, "ada", 2):
+        vote(store, "ada", item)
+    assert serve(store, "bob", 2) == []
+
+
+def test_a_skipped_item_goes_to_somebody_else(store):
+    stock(store, 1)
+    (item,) = serve(store, "ada", 1)
+    vote(store, "ada", item, "skip")
+    assert serve(store, "ada", 1) == []
+    assert len(serve(store, "bob", 1)) == 1
+
+
+def test_with_an_overlap_of_two_a_second_person_gets_it_and_a_third_does_not(store):
+    stock(store, 1)
+    store.update_campaign(replace(default_campaign(store), overlap=2))
+    for name in ("ada", "bob"):
+        vote(store, name, serve(store, name, 1)[0])
+    assert serve(store, "cid", 1) == []
+
+
+def test_a_lease_that_ran_out_sets_the_item_free(store):
+    stock(store, 1)
+    (item,) = serve(store, "ada", 1)
+    place = store.get(Assignment, item.assignment)
+    assert serve(store, "bob", 1) == []
+    later = store.frame(
+        "open_comparisons", labeler="bob", overlap=1, lease_minutes=0, now=now(), limit=9
+    )
+    assert list(later["comparison"]) == [place.comparison]
+
+
+def test_after_a_break_the_own_items_come_back_unless_somebody_took_them(store):
+    comparisons = stock(store, 2)
+    old = now() - timedelta(minutes=LEASE_MINUTES + 1)
+    store.add(
+        [
+            Assignment(f"x{i}", "default", "ada", c.id, "", "a", "plain", "screen", old)
+            for i, c in enumerate(comparisons)
+        ]
+    )
+    default_campaign(store)
+    (bobs,) = serve(store, "bob", 1)
+    (taken,) = shown_comparisons(store, [bobs])
+    (mine,) = shown_comparisons(store, serve(store, "ada", 4))
+    assert {mine, taken} == {c.id for c in comparisons}
+
+
+def test_empty_and_same_texts_are_never_shown(store):
+    fill(store, [("", "an answer"), (" \n\t", "an answer"), ("same", "same"), ("one", "two")])
+    (item,) = serve(store, "ada", 4)
+    assert {item.left, item.right} == {"one", "two"}
+
+
+@pytest.mark.parametrize("kind", ["prompt", "response"])
+def test_what_is_skipped_as_a_duplicate_is_not_shown_even_when_given_before(store, kind):
+    first, _ = stock(store, 2)
+    assert len(serve(store, "ada", 2)) == 2
+    item = first.prompt if kind == "prompt" else first.id
+    store.add([Duplicate("d1", kind, item, "earlier", "skip", "ada")])
+    assert first.id not in shown_comparisons(store, serve(store, "ada", 4))
+    assert serve(store, "bob", 4) == []
+    later = now() + timedelta(seconds=1)
+    store.add([Duplicate("d2", kind, item, "earlier", "keep", "ada", later)])
+    assert first.id in shown_comparisons(store, serve(store, "ada", 4))
+
+
+def test_thumbs_show_one_answer_and_are_resumed_apart_from_pairs(store):
+    stock(store, 3)
+    pairs = serve(store, "ada", 2)
+    thumbs = serve(store, "ada", 2, mode="thumbs")
+    assert all(item.right == "" and item.mode == "thumbs" for item in thumbs)
+    assert serve(store, "ada", 2, mode="thumbs") == thumbs
+    assert serve(store, "ada", 2) == pairs
+    item = thumbs[0]
+    id = str(uuid.uuid4())
+    cast_rating(store, "ada", id=id, assignment=item.assignment, verdict="up", revision=0)
+    assert [h.verdict for h in history(store, "ada", "thumbs", 5)] == ["up"]
+    assert history(store, "ada", "pairs", 5) == []
+
+
+def test_history_is_newest_first_as_it_was_seen_and_without_what_was_undone(store):
+    stock(store, 4)
+    items = serve(store, "ada", 4)
+    verdicts = ("left", "right", "tie", "both_bad")
+    for item, verdict in zip(items, verdicts, strict=True):
+        vote(store, "ada", item, verdict)
+    vote(store, "ada", items[1], "undone", revision=1)
+    vote(store, "ada", items[0], "right", revision=1)
+    seen = [(h.assignment, h.verdict, h.revision) for h in history(store, "ada", "pairs", 9)]
+    assert seen == [
+        (items[0].assignment, "right", 2),
+        (items[3].assignment, "both_bad", 1),
+        (items[2].assignment, "tie", 1),
+    ]
+    assert [h.assignment for h in history(store, "ada", "pairs", 1)] == [items[0].assignment]
+    assert history(store, "bob", "pairs", 9) == []
+
+
+def test_an_unknown_mode_is_refused_by_name(store):
+    with pytest.raises(BadInput, match="mode is 'stars': use one of pairs, thumbs"):
+        serve(store, "ada", 1, mode="stars")
+
+
+def test_eight_people_at_once_never_share_an_item(store):
+    """8 threads take 5 × 4 items each of 200: all 160 comparisons differ."""
+    stock(store, 200)
+    given: dict[str, list[str]] = {}
+
+    def label(name: str) -> None:
+        mine: list[Item] = []
+        for _ in range(5):
+            page = [item.assignment for item in mine]
+            mine += serve_items(store, name, "pairs", 4, random.Random(name), exclude=page)
+        given[name] = shown_comparisons(store, mine)
+
+    threads = [threading.Thread(target=label, args=(f"p{i}",)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    everything = [id for ids in given.values() for id in ids]
+    assert len(everything) == 160
+    assert len(set(everything)) == 160
+    assert len(store.rows(Comparison)) == 200

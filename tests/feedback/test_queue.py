@@ -1,0 +1,77 @@
+"""The queue's choice, on small frames that can be checked by eye."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feedback.queue import choose
+
+
+def candidates(*rows: tuple[str, str, int]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["comparison", "prompt", "votes"])
+
+
+def test_nothing_open_gives_nothing():
+    assert choose(candidates(), 4, random.Random(0)) == []
+    assert choose(candidates(("c1", "p1", 0)), 0, random.Random(0)) == []
+
+
+def test_items_without_a_vote_come_before_items_with_one():
+    rows = candidates(("c1", "p1", 1), ("c2", "p2", 0), ("c3", "p3", 2), ("c4", "p4", 0))
+    for seed in range(20):
+        chosen = choose(rows, 4, random.Random(seed))
+        assert set(chosen[:2]) == {"c2", "c4"}
+        assert chosen[2:] == ["c1", "c3"]
+
+
+def test_one_prompt_does_not_come_twice_while_another_waits():
+    """p1 has three items, p2 and p3 one each: the first three are of three prompts."""
+    rows = candidates(
+        ("c1", "p1", 0), ("c2", "p1", 0), ("c3", "p1", 0), ("c4", "p2", 0), ("c5", "p3", 0)
+    )
+    prompt_of = dict(zip(rows["comparison"], rows["prompt"], strict=True))
+    for seed in range(20):
+        chosen = choose(rows, 5, random.Random(seed))
+        assert {prompt_of[id] for id in chosen[:3]} == {"p1", "p2", "p3"}
+        assert [prompt_of[id] for id in chosen[3:]] == ["p1", "p1"]
+
+
+def test_chance_decides_among_equals():
+    rows = candidates(*((f"c{i}", f"p{i}", 0) for i in range(10)))
+    firsts = {choose(rows, 1, random.Random(seed))[0] for seed in range(200)}
+    assert len(firsts) == 10
+
+
+def test_a_numpy_generator_serves_as_well():
+    assert choose(candidates(("c1", "p1", 0)), 1, np.random.default_rng(0)) == ["c1"]
+
+
+def test_responses_are_chosen_by_their_own_columns():
+    rows = pd.DataFrame({"response": ["r1", "r2"], "prompt": ["p1", "p2"], "ratings": [3, 0]})
+    chosen = choose(rows, 2, random.Random(0), item="response", done="ratings")
+    assert chosen == ["r2", "r1"]
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("pq"), st.integers(0, 3)),
+        unique_by=lambda row: row[0],
+    ),
+    n=st.integers(0, 10),
+    seed=st.integers(0, 5),
+    order=st.randoms(use_true_random=False),
+)
+def test_the_order_of_the_rows_does_not_matter_and_nothing_repeats(rows, n, seed, order):
+    shuffled = rows[:]
+    order.shuffle(shuffled)
+    frame = candidates(*rows)
+    kept = frame.copy()
+    chosen = choose(frame, n, random.Random(seed))
+    assert chosen == choose(candidates(*shuffled), n, random.Random(seed))
+    assert len(chosen) == min(n, len(rows)) == len(set(chosen))
+    pd.testing.assert_frame_equal(frame, kept)
