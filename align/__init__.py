@@ -1,0 +1,1 @@
+"""From a snapshot of preferences to a better model."""

@@ -1,0 +1,261 @@
+"""What each command of the command line does, given an open workspace; COMMANDS.
+
+Every command is `f(workspace, *, progress, **params) -> dict`: plain JSON values in, one JSON
+object out, as `docs/commands.md` documents it. The command line runs it in its own process, or in
+the server that holds the data folder (`align/remote.py`). `progress` gets one line of text at a
+time; one that ends in a newline is kept on the terminal, any other is overwritten by the next.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from align import comparing, generation, runs, starters, training
+from align.following import cancel_run, follow, list_runs, result_of
+from align.generation import SamplingSettings
+from align.models import EMBEDDED
+from align.workspace import Workspace
+from feedback import imports, quality, simulate, snapshots
+from feedback.frozen import SPLITS
+from feedback.texts import check_messages
+from storage.errors import BadInput, NotFound
+from storage.records import Message, Snapshot
+
+Progress = Callable[[str], None]
+
+MAX_N = 16  # Choice: answers per prompt; more than eight comparisons of one prompt teach little
+
+
+def import_(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    file: str,
+    format: str = "auto",
+    on_duplicate: str = "link",
+) -> dict[str, Any]:
+    """Bring a file in; return {"read", "stored", "duplicates", "refused"}."""
+    path = Path(file)
+    if not path.is_file():
+        why = "is a folder" if path.is_dir() else "does not exist"
+        raise NotFound(f"{file} {why}: give the path of a JSONL, CSV or Parquet file")
+    return imports.import_file(
+        workspace.store, path, format, on_duplicate=on_duplicate, progress=progress
+    )
+
+
+def export(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    file: str,
+    format: str = "trl",
+    snapshot: str | None = None,
+) -> dict[str, Any]:
+    """Write a file; return {"written"}."""
+    folder = snapshot_folder(workspace, snapshot) if snapshot else None
+    return imports.export_file(workspace.store, Path(file), format, snapshot_dir=folder)
+
+
+def snapshot_folder(workspace: Workspace, id: str) -> Path:
+    """Return the folder of a snapshot.
+
+    Raises:
+        NotFound: there is no such snapshot.
+    """
+    if workspace.store.get(Snapshot, id) is None:
+        newest = workspace.store.rows(Snapshot, order="created_at desc", limit=3)
+        known = ", ".join(one.id for one in newest) or "none yet: freeze one with `snapshot`"
+        raise NotFound(f"there is no snapshot {id!r}; the newest here: {known}")
+    return workspace.data / "snapshots" / id
+
+
+def generate(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    prompts: Sequence[Sequence[Message]],
+    model: str | None = None,
+    adapter: str = "",
+    n: int = 2,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    max_tokens: int = 256,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Answer every prompt n times; return {"prompts", "responses", "comparisons"}."""
+    if not 1 <= n <= MAX_N:
+        raise BadInput(f"--n {n} answers per prompt: give 1 to {MAX_N} (2 make one comparison)")
+    if adapter:
+        runs.load_adapter(workspace.data, adapter)  # refused here if it is missing or damaged
+    return generation.generate_comparisons(
+        workspace.store,
+        workspace.client,
+        prompts,
+        model=model or EMBEDDED,
+        adapter=adapter,
+        n=n,
+        settings=SamplingSettings(temperature=temperature, top_p=top_p, max_tokens=max_tokens),
+        seed=seed,
+        source=f"generated:{uuid.uuid4().hex[:12]}",
+        progress=progress,
+    )
+
+
+def check(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
+    """Run every check; return {"checks": [...]}."""
+    return {"checks": [one.as_json() for one in quality.run_checks(workspace.store)]}
+
+
+def snapshot(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
+    """Freeze what the votes give now; return {"snapshot", "digest", "pairs", "labels", …}."""
+    frozen = snapshots.freeze(workspace.store)
+    counts = snapshots.load(workspace.data / "snapshots" / frozen.id).manifest["counts"]
+    return {
+        "snapshot": frozen.id,
+        "digest": frozen.digest,
+        "pairs": frozen.pairs,
+        "labels": frozen.labels,
+        "splits": {kind: split_counts(counts[kind]) for kind in ("pairs", "labels")},
+        "dropped": counts["dropped"],
+    }
+
+
+def split_counts(counts: Mapping[str, int]) -> dict[str, int]:
+    return {split: counts[split] for split in SPLITS}
+
+
+def train(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    method: str = "dpo",
+    snapshot: str | None = None,
+    model: str | None = None,
+    settings: Sequence[str] | Mapping[str, Any] = (),
+    wait: bool = True,
+) -> dict[str, Any]:
+    """Start a training; return {"run", "status", "adapter", "seconds", "report"}.
+
+    Args:
+        settings: words like "beta=0.1", or a mapping.
+        wait: Return when the run has ended; else at once, with the report still null.
+    """
+    folder = snapshot_folder(workspace, snapshot) if snapshot else None
+    run = training.begin(
+        workspace, progress, method=method, snapshot=folder, model=model, settings=settings
+    )
+    return _awaited(workspace, run, progress, wait)
+
+
+def resume(
+    workspace: Workspace, *, progress: Progress, run: str, wait: bool = True
+) -> dict[str, Any]:
+    """Start a stopped run again from its newest complete checkpoint; return as `train`."""
+    training.begin_again(workspace, run, progress)
+    return _awaited(workspace, run, progress, wait)
+
+
+def _awaited(workspace: Workspace, run: str, progress: Progress, wait: bool) -> dict[str, Any]:
+    if wait:
+        return follow(workspace.data, run, progress)
+    return result_of(runs.status(workspace.data, run))
+
+
+def compare(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    run: str,
+    prompt: str,
+    seed: int = 0,
+    temperature: float = 0.0,
+    max_tokens: int = 256,
+) -> dict[str, Any]:
+    """Answer a prompt before and after a run, with the same seed."""
+    messages = check_messages([{"role": "user", "content": prompt}])
+    progress("loading the model")
+    pair = comparing.Pair()
+    for pair in comparing.stream(
+        workspace,
+        run,
+        messages,
+        seed=seed,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        clock=time.monotonic,
+    ):
+        progress(f"{sum(answer.tokens for answer in pair.answers)} tokens")
+    before, after = pair.answers
+    return {
+        "run": run,
+        "prompt": prompt,
+        "before": before.text,
+        "after": after.text,
+        "tokens_before": before.tokens,
+        "tokens_after": after.tokens,
+    }
+
+
+def simulate_(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    votes: int,
+    prefer: str = "shorter",
+    noise: float = 0.1,
+    left_bias: float = 0.0,
+    labelers: int = 1,
+    thumbs: bool = False,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Cast simulated votes; return {"votes", "labelers", "comparisons"}.
+
+    What there is too little to judge of is generated first, from the starter prompts.
+    """
+    starters.fill(workspace, votes, labelers=labelers, thumbs=thumbs, seed=seed, progress=progress)
+    return simulate.simulate_votes(
+        workspace.store,
+        votes,
+        prefer=prefer,
+        noise=noise,
+        left_bias=left_bias,
+        labelers=labelers,
+        thumbs=thumbs,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def runs_(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
+    """List every run, newest first; return {"runs": [...]}."""
+    return list_runs(workspace.data)
+
+
+def cancel(workspace: Workspace, *, progress: Progress, run: str) -> dict[str, Any]:
+    """Stop a run; return {"run", "status"}."""
+    return cancel_run(workspace.data, run)
+
+
+COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
+    "runs": list_runs,
+    "cancel": cancel_run,
+}
+
+COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
+    "import": import_,
+    "export": export,
+    "generate": generate,
+    "check": check,
+    "snapshot": snapshot,
+    "train": train,
+    "cancel": cancel,
+    "resume": resume,
+    "compare": compare,
+    "simulate": simulate_,
+    "runs": runs_,
+}

@@ -1,0 +1,97 @@
+"""Training runs from their files alone, whoever holds the data folder: list, cancel, follow.
+
+Neither database nor torch is imported.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from align import runs
+from align.runs import RunStatus
+
+Progress = Callable[[str], None]
+
+POLL_SECONDS = 0.3  # Choice: far less than a step takes, and cheap: two small files
+BAR_CHARS = 24
+REPORT = ("held_out", "length", "repeating", "unfinished")  # what is printed of report.json
+
+
+def follow(data: Path, run_id: str, progress: Progress) -> dict[str, Any]:
+    """Return the result of a run once it has ended; tell its progress meanwhile.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    last = ""
+    while True:
+        now = runs.status(data, run_id)
+        if not now.running:
+            break
+        if (line := line_of(now)) != last:
+            progress(line)
+            last = line
+        time.sleep(POLL_SECONDS)
+    if now.status != "done":
+        log = data / "runs" / run_id / "log.txt"
+        progress(f"{run_id} {now.status}: {now.message or 'no reason given'} (log: {log})\n")
+    return result_of(now)
+
+
+def result_of(now: RunStatus) -> dict[str, Any]:
+    """Return a run as `train --json` prints it; the report only of a run that is done."""
+    done = now.status == "done" and now.report is not None
+    return {
+        "run": now.run,
+        "status": now.status,
+        "adapter": now.adapter,
+        "seconds": round(now.seconds, 1),
+        "report": {key: now.report.get(key) for key in REPORT} if done and now.report else None,
+    }
+
+
+def line_of(now: RunStatus) -> str:
+    """Return a run's progress as one line.
+
+    Example: `r-20261123-1a2b training [######..................] 12/48, about 2 min left`
+    """
+    if not now.steps:
+        return (
+            f"{now.run} {now.status}: {now.message}" if now.message else f"{now.run} {now.status}"
+        )
+    full = round(BAR_CHARS * min(now.step, now.steps) / now.steps)
+    bar = "#" * full + "." * (BAR_CHARS - full)
+    line = f"{now.run} {now.status} [{bar}] {now.step}/{now.steps}"
+    return f"{line}, {left(now.seconds_left)} left" if now.seconds_left is not None else line
+
+
+def left(seconds: float) -> str:
+    """Return a duration as a person says it.
+
+    >>> left(42), left(80), left(7300)
+    ('42 s', '1.3 min', '2.0 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def list_runs(data: Path) -> dict[str, Any]:
+    """Return every run of a data folder, newest first, as `runs --json` prints it."""
+    return {"runs": [one.as_json() for one in runs.list_runs(data)]}
+
+
+def cancel_run(data: Path, run: str) -> dict[str, Any]:
+    """Stop a run and return what it is now, as `cancel --json` prints it."""
+    stopped = runs.cancel(data, run)
+    return {"run": stopped.run, "status": stopped.status}
+
+
+# The commands that need nothing but files.
+FILE_COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
+    "runs": list_runs,
+    "cancel": cancel_run,
+}

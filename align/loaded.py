@@ -1,0 +1,227 @@
+"""A base model in memory with its tokenizer and the adapters on it: what the worker works on."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from jinja2 import TemplateError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.cache_utils import DynamicCache
+
+from align.manifest import verify_manifest
+from align.rendering import Template
+from storage.errors import Unsupported
+from storage.records import Message
+
+MAX_ADAPTERS = 4  # Choice: compare shows two at a time; a rank-16 adapter of a 7B model has 80 MB
+BASE = "__base__"  # PEFT's own name for "no adapter" in a mixed batch
+TEMPLATE_SECONDS = 5.0  # Choice: rendering and tokenising a million characters takes about 1 s
+
+T = TypeVar("T")
+
+
+class LoadedModel:
+    """One base model, one tokenizer, some adapters. Not thread-safe: one user at a time."""
+
+    def __init__(self, folder: Path, precision: str = "auto") -> None:
+        """Load a model from its folder; never runs code from there.
+
+        Args:
+            precision: "auto", "fp32" or "bf16". auto takes bf16 where the processor has it.
+        """
+        self.folder = folder
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.dtype = _dtype(precision, self.device)
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=self.dtype, local_files_only=True, use_safetensors=True
+        )
+        self.model: Any = model.to(self.device).eval()
+        self.config = model.config
+        self.context = int(getattr(model.config, "max_position_embeddings", 0) or 1 << 20)
+        eos = model.generation_config.eos_token_id
+        stops = set(eos if isinstance(eos, list) else [] if eos is None else [eos])
+        with _time_limit(TEMPLATE_SECONDS):
+            self.template = Template.of(self.tokenizer, stops)
+        ends = {*stops, self.tokenizer.eos_token_id, self.template.end[-1]}
+        self.stop_ids = frozenset(ends - {None})
+        self.pad_id = int(self.tokenizer.pad_token_id or 0)
+        self._adapters: OrderedDict[Path, str] = OrderedDict()
+        self._loaded = 0
+        self._active = BASE
+
+    def prompt_ids(self, messages: Sequence[Message], room: int) -> tuple[Sequence[int], int]:
+        """Return a prompt's tokens with `room` left for the answer, and how many were cut.
+
+        Cuts from the left, as training does.
+
+        Raises:
+            Unsupported: the model's chat template refuses the conversation.
+        """
+        ids = self._through_template(self.template.prompt, messages)
+        cut = max(0, len(ids) - max(1, self.context - room))
+        return ids[cut:], cut
+
+    def _through_template(
+        self, call: Callable[..., T], messages: Sequence[Message], *rest: str
+    ) -> T:
+        """Return `call(messages, …)`, with a limit on what a template may do.
+
+        A template is a program: it may loop for ever, so it gets `TEMPLATE_SECONDS` (main thread
+        only).
+        """
+        try:
+            with _time_limit(TEMPLATE_SECONDS):
+                return call(messages, *rest)
+        except TemplateError as error:
+            raise Unsupported(
+                f"the chat template of {self.folder.name} refuses this conversation ({error}): "
+                "change its roles, or take another model."
+            ) from error
+        except TimeoutError as error:
+            raise Unsupported(
+                f"the chat template of {self.folder.name} took more than {TEMPLATE_SECONDS:.0f} s "
+                "for one conversation: take another model."
+            ) from error
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """Return the text of an answer's tokens without special tokens."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def use_adapter(self, folder: Path | None) -> str | None:
+        """Return the name of the adapter in `folder`, verified and loaded now if it was not yet.
+
+        Raises:
+            NotFound, BadInput: it has no manifest, or a file differs from it.
+            Unsupported: it was made for another base model.
+        """
+        if folder is None:
+            return None
+        folder = folder.resolve()
+        if folder not in self._adapters:
+            verify_manifest(folder)
+            self._load(folder)
+        self._adapters.move_to_end(folder)
+        return self._adapters[folder]
+
+    def _load(self, folder: Path) -> None:
+        from peft import PeftModel
+
+        self._loaded += 1
+        name = f"adapter{self._loaded}"
+        try:
+            if isinstance(self.model, PeftModel):
+                self.model.load_adapter(folder, adapter_name=name, is_trainable=False)
+            else:
+                self.model = PeftModel.from_pretrained(self.model, folder, adapter_name=name)
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise Unsupported(
+                f"the adapter {folder} does not fit the model {self.folder.name} "
+                f"({str(error).splitlines()[0]}): use it with the model it was trained on."
+            ) from error
+        self.model.eval()
+        self._adapters[folder] = name
+        self._active = name
+        while len(self._adapters) > MAX_ADAPTERS:
+            _, oldest = self._adapters.popitem(last=False)
+            self.model.delete_adapter(oldest)
+
+    def next_logits(
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+        positions: torch.Tensor,
+        cache: DynamicCache,
+        adapters: Sequence[str | None],
+    ) -> torch.Tensor:
+        """Return (B, V) logits after the last token. See `decoding.Decoder`."""
+        output = self._forward(adapters)(
+            input_ids=ids,
+            attention_mask=mask.long(),
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1]
+
+    @torch.inference_mode()
+    def score(
+        self, messages: Sequence[Message], response: str, adapter: str | None
+    ) -> tuple[float, int]:
+        """Return a response's log-probability with its end-of-turn (nats), and its tokens."""
+        head = list(self._through_template(self.template.prompt, messages))
+        tail = list(self._through_template(self.template.response, messages, response))
+        tail = tail[: self.context - 1]
+        head = head[-(self.context - len(tail)) :]
+        ids = torch.tensor([head + tail], device=self.device)
+        logits = self._forward([adapter])(
+            input_ids=ids, use_cache=False, logits_to_keep=len(tail) + 1
+        ).logits[0, :-1]
+        wanted = ids[0, len(head) :]
+        total = 0.0
+        for rows, tokens in zip(logits.split(256), wanted.split(256), strict=True):
+            picked = rows.float().log_softmax(-1).gather(-1, tokens[:, None])
+            total += float(picked.double().sum())
+        return total, len(tail)
+
+    def _forward(self, adapters: Sequence[str | None]) -> Any:
+        """Return the model as a function with these adapters, one for each row, in force."""
+        names = [name or BASE for name in adapters]
+        if not self._adapters:
+            return self.model
+        if len(set(names)) > 1:
+            self._activate(next(name for name in names if name != BASE))
+            return lambda **inputs: self.model(**inputs, adapter_names=names)
+        self._activate(names[0])
+        return self.model
+
+    def _activate(self, name: str) -> None:
+        """Make one adapter (or none) the active one; costs nothing when it is already."""
+        if name == self._active:
+            return
+        if name == BASE:
+            self.model.base_model.disable_adapter_layers()
+        else:
+            self.model.base_model.enable_adapter_layers()
+            self.model.set_adapter(name)
+        self._active = name
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the body after `seconds`; only in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise TimeoutError(f"more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    if precision == "fp32":
+        return torch.float32
+    if precision == "bf16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    has_bf16 = False
+    with contextlib.suppress(AttributeError, RuntimeError):
+        has_bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch.bfloat16 if has_bf16 else torch.float32

@@ -1,0 +1,196 @@
+"""The policy: a frozen base with LoRA on all its linear layers, as one module.
+
+`forward(block)` returns the per-token log-probabilities of the responses, so a Trainer, DDP or FSDP can
+wrap the module and nothing reaches around it. The reference is the same module with the adapter off.
+LoRA weights stay in fp32 (an update of 1e-4 would vanish in bf16); the base is bf16, fp32 or NF4.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
+
+from align.batches import Block, Fork, layout, pack
+from align.logprobs import token_logprobs
+from storage.errors import Unsupported
+
+ROOM_TO_SPARE = (
+    4  # a base in bf16 may take this share of the free memory. Choice: activations follow
+)
+PARITY = {"fp32": 2e-3, "bf16": 0.1, "nf4": 0.1}
+"""Root mean square difference per token (nats) that two orders of the same sums may make.
+
+Choice: SmolLM2 in bf16 differs from itself by 0.01-0.03 between batch shapes, in fp32 by 1e-5; a second
+response that does not see its prompt differs by more than 0.5.
+"""
+
+
+class Policy(nn.Module):
+    """A base model with an adapter that scores responses.
+
+    Args:
+        model: a causal LM wrapped by PEFT; everything but the adapter is frozen.
+        half: compute in bf16 (autocast), whatever the adapter is stored in.
+    """
+
+    def __init__(self, model: PeftModel, *, half: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.half = half
+        for module in model.modules():
+            if half and hasattr(module, "lora_A"):
+                module.cast_input_dtype_enabled = False  # autocast does it, once
+
+    def forward(self, block: Block) -> Tensor:
+        """Return log-probabilities of the responses' tokens, zeros in the padding; (M, R) fp32."""
+        base: Any = self.model.get_base_model()
+        positions, seen = layout(block)
+        device = block.ids.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.half):
+            hidden = getattr(base, base.base_model_prefix)(
+                input_ids=block.ids, position_ids=positions, attention_mask=seen, use_cache=False
+            ).last_hidden_state
+        scored = hidden.reshape(-1, hidden.shape[-1])[block.source]  # (S, H)
+        head = base.get_output_embeddings()
+        values = token_logprobs(scored, head.weight, block.target, getattr(head, "bias", None))
+        return block.place(values)
+
+    @torch.no_grad()
+    def generate(self, **arguments: Any) -> Tensor:
+        """Return what the model's own `generate` does, computing as `forward` does."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            tokens: Tensor = self.model.generate(**arguments)
+        return tokens
+
+    @contextlib.contextmanager
+    def reference(self) -> Iterator[None]:
+        """Switch the adapter off, and gradients too, for the time of a `with` block."""
+        with torch.no_grad(), self.model.disable_adapter():
+            yield
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def trainable(self) -> list[nn.Parameter]:
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+
+def choose_precision(wanted: str, parameters: int) -> str:
+    """Return "bf16", "fp32" or "nf4" for "auto" on this machine, else what is wanted.
+
+    On a GPU NF4 saves memory at little cost. A CPU gains nothing from it (about the same speed), so
+    there the base stays as it is when it fits with room to spare, in bf16 where the CPU computes in it.
+    """
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "nf4"
+    fast = cpu_has_bf16()
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if parameters * (2 if fast else 4) > free / ROOM_TO_SPARE:
+        return "nf4"
+    return "bf16" if fast else "fp32"
+
+
+def cpu_has_bf16() -> bool:
+    """Say whether this CPU multiplies in bf16 (AMX, AVX512-BF16, ARM bf16), by Linux's account of it."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) -> Policy:
+    """Return the policy on this machine's device: base from `path`, a fresh adapter that does nothing.
+
+    Args:
+        precision: "bf16", "fp32" or "nf4" (with double quantisation, computing in bf16).
+        rank, alpha: of LoRA; the adapter is scaled by alpha / rank.
+        seed: for the adapter's first weights.
+
+    Raises:
+        Unsupported: the model's log-probabilities cannot be computed from its head alone.
+    """
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    quantised = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    base = AutoModelForCausalLM.from_pretrained(
+        path,
+        dtype=torch.float32 if precision == "fp32" else torch.bfloat16,
+        quantization_config=quantised if precision == "nf4" else None,
+        device_map={"": device},
+        attn_implementation="sdpa",
+        use_safetensors=True,
+        trust_remote_code=False,
+    )
+    base.config.use_cache = False
+    torch.manual_seed(seed)
+    lora = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    policy = Policy(get_peft_model(base, lora), half=precision != "fp32")
+    check_head(policy, PARITY[precision])
+    return policy
+
+
+def stop_ids(path: str) -> set[int]:
+    """Return the tokens at which a model's own generation stops, as its files say."""
+    try:
+        ids = GenerationConfig.from_pretrained(path).eos_token_id
+    except OSError:  # a model without the file
+        return set()
+    return set(ids if isinstance(ids, list) else [ids]) - {None}
+
+
+@torch.no_grad()
+def check_head(policy: Policy, tolerance: float) -> None:
+    """Raise unless head and hidden states alone give the model's own log-probabilities.
+
+    Some models scale or cap their logits after the head; their gradient would be wrong here.
+    """
+    words = tuple(range(3, 11))
+    block = pack([Fork(words[:4], (words[4:],))], shared=True).to(policy.device)
+    with torch.autocast(block.ids.device.type, torch.bfloat16, enabled=policy.half):
+        logits = policy.model(input_ids=block.ids, use_cache=False).logits[0, 3:-1].float()
+    own = logits.log_softmax(-1).gather(-1, block.target[:, None]).squeeze(-1)
+    difference = (policy(block)[0] - own).square().mean().sqrt().item()
+    if not difference <= tolerance:
+        raise Unsupported(
+            "this model changes its logits after the head (its log-probabilities differ by "
+            f"{difference:.2g} nats), which training here cannot do; choose another base model"
+        )
+
+
+@torch.no_grad()
+def shared_prompts_agree(policy: Policy, forks: list[Fork], precision: str) -> tuple[bool, float]:
+    """Say whether responses in one row with a shared prompt score as in rows of their own.
+
+    Returns:
+        The verdict and the root mean square difference per token in nats. Models whose layers do not
+        go by the mask (sliding windows, recurrent layers) fail, and get separate rows.
+    """
+    with policy.reference():
+        one, other = (
+            policy(pack(forks, shared=shared).to(policy.device)) for shared in (True, False)
+        )
+    tokens = sum(len(r) for fork in forks for r in fork.responses)
+    difference = ((one - other).square().sum() / tokens).sqrt().item()
+    return difference <= PARITY[precision], difference

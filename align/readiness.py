@@ -1,0 +1,72 @@
+"""What a run would be before there is one: its recipe, and about how long it would take. No torch.
+
+The command line estimates from the frozen snapshot (`align/estimate.py`); a screen asks before
+anything is frozen, so here the rows' size is the mean over the feedback.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from align import recipes, training
+from align.estimate import (
+    CHARACTERS_PER_TOKEN,
+    FIRST_GUESS,
+    FORWARDS,
+    MISMATCHED,
+    REPORT_SECONDS,
+    START_SECONDS,
+    TEMPLATE_TOKENS,
+    Estimate,
+    measured_speed,
+)
+from align.losses import LOSSES
+from align.models import EMBEDDED, find_model
+from storage.store import Store
+
+SAMPLED = 200  # Choice: prompts whose length is looked at; the mean moves little after that
+
+
+def recipe_for(method: str, model: str) -> recipes.Settings:
+    """Return the recipe of a method for a base, by the base's own config.json.
+
+    Raises:
+        NotFound, Unsupported: the model is not there, or is none that can be trained.
+    """
+    return training.chosen_settings(method, {}, find_model(model.strip() or EMBEDDED).path)
+
+
+def about(store: Store, settings: recipes.Settings, rows: int, model_name: str) -> Estimate:
+    """Return about how long a run on `rows` pairs or labels would take, from start to report."""
+    needs = LOSSES[settings.method].needs
+    tokens = rows * _row_tokens(store, 2 if needs == "pairs" else 1)
+    reference, training = FORWARDS[needs]
+    epochs = settings.train.epochs
+    work = tokens * (reference + training * epochs)
+    work += tokens * MISMATCHED * epochs if needs == "labels" else 0.0
+    speed = measured_speed(store.data, model_name)
+    seconds = work / (speed or FIRST_GUESS) + REPORT_SECONDS + START_SECONDS
+    return Estimate(seconds, round(tokens), speed is not None)
+
+
+def _row_tokens(store: Store, answers: int) -> float:
+    """Return the mean tokens of a row: its prompt and so many answers."""
+    frames = [store.frame("votes"), store.frame("ratings")]
+    sizes = [frame[column] for frame in frames for column in _CHARS if column in frame]
+    characters = [float(size.mean()) for size in sizes if len(size)]
+    answer = sum(characters) / len(characters) if characters else 0.0
+    return (_prompt_chars(store) + answers * answer) / CHARACTERS_PER_TOKEN + TEMPLATE_TOKENS
+
+
+_CHARS = ("chars_a", "chars_b", "chars")
+
+
+def _prompt_chars(store: Store) -> float:
+    texts: dict[str, Any] = store.texts(store.frame("prompts")["text"].head(SAMPLED))
+    return sum(map(len, texts.values())) / len(texts) if texts else 0.0
+
+
+def model_name(model: str) -> str:
+    """Return a model's name as runs keep it."""
+    return find_model(model.strip() or EMBEDDED).name
+

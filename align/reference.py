@@ -1,0 +1,97 @@
+"""Reference log-probabilities: every (prompt, response) scored once, with the adapter off, before training.
+
+They are kept by content (the token ids), in one file of the run, so a resumed run reads what the first
+one wrote. They are scored in the forward passes of the first epoch: the same rows side by side give the
+same rounding, so that the first step's margin is exactly 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from align.batches import Fork, Micro, pack
+from align.policy import Policy
+from align.rendering import Ids
+
+
+class ReferenceScores:
+    """A mapping from (prompt, response) to the reference's per-token log-probabilities (R,)."""
+
+    def __init__(self, scores: dict[str, Tensor] | None = None) -> None:
+        self._scores = scores or {}
+
+    def __getitem__(self, key: tuple[Ids, Ids]) -> Tensor:
+        return self._scores[_name(*key)]
+
+    def __contains__(self, key: tuple[Ids, Ids]) -> bool:
+        return _name(*key) in self._scores
+
+    def __len__(self) -> int:
+        return len(self._scores)
+
+    def add(self, fork: Fork, rows: Tensor) -> None:
+        """Keep the scores (K, R) of one fork's responses."""
+        for response, row in zip(fork.responses, rows, strict=True):
+            self._scores[_name(fork.prompt, response)] = row[: len(response)].clone()
+
+    def save(self, path: Path) -> None:
+        """Write all scores to one safetensors file, whole or not at all."""
+        temporary = path.with_suffix(".part")
+        save_file(self._scores, temporary)
+        temporary.replace(path)
+
+    @staticmethod
+    def load(path: Path) -> ReferenceScores:
+        if not path.exists():
+            return ReferenceScores()
+        with safe_open(path, framework="pt") as file:
+            return ReferenceScores({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+
+
+def score(
+    policy: Policy,
+    micros: Iterable[Micro],
+    scores: ReferenceScores,
+    tick: Callable[[int], None] = lambda tokens: None,
+) -> None:
+    """Add the reference's scores of every fork that has none yet, one forward pass per micro-batch.
+
+    Args:
+        tick: called after each forward pass with its padded tokens; may raise to stop.
+    """
+    for micro in micros:
+        if all((fork.prompt, r) in scores for fork in micro.forks for r in fork.responses):
+            continue
+        with policy.reference():
+            rows = policy(micro.block.to(policy.device)).cpu()
+        for fork in micro.forks:
+            scores.add(fork, rows[: len(fork.responses)])
+            rows = rows[len(fork.responses) :]
+        tick(micro.block.ids.numel())
+
+
+@torch.no_grad()
+def batching_noise(policy: Policy, micro: Micro, *, shared: bool) -> float:
+    """Return the largest difference of one response's log-probability, alone against in this batch.
+
+    In nats, adapter off. In bf16 the same row differs with the rows beside it; twice this is what a
+    margin of 0 may look like at the first step.
+    """
+    with policy.reference():
+        together = policy(micro.block.to(policy.device)).sum(-1)
+        fork = micro.forks[-1]  # the shortest: the most padding beside it
+        alone = policy(pack([fork], shared=shared).to(policy.device)).sum(-1)
+    return (together[-len(fork.responses) :] - alone).abs().max().item()
+
+
+def _name(prompt: Ids, response: Ids) -> str:
+    words = (len(prompt), *prompt, *response)
+    return hashlib.sha256(struct.pack(f"<{len(words)}q", *words)).hexdigest()

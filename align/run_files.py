@@ -1,0 +1,113 @@
+"""What a run writes into its folder: status.json, metrics.jsonl, report.json. Knows no torch.
+
+Whoever looks sees whole files: status and report are replaced by renaming, a row of metrics is one
+flushed line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from storage.errors import BadInput, NotFound
+
+EVERY_SECONDS = 0.5  # Choice: what looks steady on a page that asks every second or two
+
+
+@dataclass
+class RunFiles:
+    """The files of one run.
+
+    `work` counts progress in tokens of forward passes, so that reference scores, training (three times
+    as much per token) and evaluation add up to one time left.
+    """
+
+    folder: Path
+    state: dict[str, Any] = field(default_factory=dict)
+    work: float = 0.0
+    work_done: float = 0.0
+    _started: float = field(default_factory=time.monotonic)
+    _working_since: float | None = None
+    _written: float = 0.0
+
+    def config(self) -> dict[str, Any]:
+        """Return config.json.
+
+        Raises:
+            NotFound, BadInput: it is not there, or not a run's configuration.
+        """
+        path = self.folder / "config.json"
+        try:
+            config = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError as error:
+            raise NotFound(f"{path} is not there: name the folder of a run") from error
+        except ValueError as error:
+            raise BadInput(f"{path} cannot be read as JSON: {error}") from error
+        wanted = ("run", "method", "model", "snapshot", "settings")
+        missing = [name for name in wanted if name not in config]
+        if missing:
+            raise BadInput(f"{path} lacks {', '.join(missing)}")
+        return dict(config)
+
+    def status(self, status: str, message: str = "", **facts: Any) -> None:
+        """Write status.json now."""
+        self.state.update(facts, status=status, message=message, pid=os.getpid())
+        self._write_status()
+
+    def progress(self, work: float, **facts: Any) -> None:
+        """Count work that was done and write status.json, at most twice a second."""
+        self._working_since = self._working_since or time.monotonic()
+        self.work_done += work
+        self.state.update(facts)
+        if time.monotonic() - self._written > EVERY_SECONDS:
+            self._write_status()
+
+    def add_metrics(self, row: Mapping[str, Any]) -> None:
+        """Append one row to metrics.jsonl and flush it."""
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the rows written so far; a torn last line is left out."""
+        path = self.folder / "metrics.jsonl"
+        rows = []
+        for line in path.read_text("utf-8").split("\n") if path.exists() else []:
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+        return rows
+
+    def keep_metrics(self, last_step: int) -> None:
+        """Drop the rows after a step: a resumed run makes them again."""
+        rows = [json.dumps(row) + "\n" for row in self.metrics() if row["step"] <= last_step]
+        _replace(self.folder / "metrics.jsonl", "".join(rows))
+
+    def report(self, report: Mapping[str, Any]) -> None:
+        _replace(self.folder / "report.json", json.dumps(report, indent=2) + "\n")
+
+    @property
+    def seconds(self) -> float:
+        return round(time.monotonic() - self._started, 1)
+
+    def _write_status(self) -> None:
+        self._written = time.monotonic()
+        state = {**self.state, "seconds": self.seconds, "seconds_left": self._seconds_left()}
+        _replace(self.folder / "status.json", json.dumps(state) + "\n")
+
+    def _seconds_left(self) -> float | None:
+        if self._working_since is None or not 0 < self.work_done <= self.work:
+            return None
+        pace = (time.monotonic() - self._working_since) / self.work_done
+        return round(pace * (self.work - self.work_done), 1)
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(path)

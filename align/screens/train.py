@@ -1,0 +1,278 @@
+"""The train screen: what will be used, how, the exact command, the button; then `watch`.
+
+The button runs the command line's `train`; what is shown before it comes from the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from align import readiness, recipes, runs
+from align.commands import COMMANDS
+from align.losses import LOSSES
+from align.models import EMBEDDED
+from align.screens.watch import Watch, build_watch, connect_watch, look
+from feedback.quality import live_length_bias
+from feedback.screens.parts import heading, minutes, on_show, plain, sheet, ticking, wire
+from feedback.snapshots import preview
+
+REFRESH_SECONDS = 2  # Choice: a step of a tiny model takes about this long on two cores
+METHODS = {
+    "dpo": "DPO learns from pairs: it makes the chosen answer likelier and the rejected one less so",
+    "kto": "KTO learns from single answers, good or bad: the way for thumbs",
+}
+FIRST = "dpo"  # the method that the screen opens with
+LEASH = [
+    ("0.01 · a long leash: drifts far, may degenerate", 0.01),
+    ("0.1 · balanced: the usual start", 0.1),
+    ("0.5 · a short leash: stays close", 0.5),
+]
+WORDS = {
+    "epochs": "Epochs",
+    "learning_rate": "Learning rate",
+    "batch_size": "Batch size (rows per step)",
+    "micro_batch": "Micro-batch (0 = as fits)",
+    "lora_rank": "LoRA rank",
+    "lora_alpha": "LoRA alpha",
+    "max_tokens": "Longest row, in tokens",
+    "precision": "Precision of the base",
+    "warmup": "Warm-up (share of steps)",
+    "max_grad_norm": "Gradient clipping",
+    "save_every": "Steps between checkpoints (0 = auto)",
+    "seed": "Seed",
+    "label_smoothing": "Label smoothing (share of wrong votes)",
+    "desirable_weight": "Weight of good answers",
+    "undesirable_weight": "Weight of bad answers",
+}
+SPLITS = {"train": "to learn from", "held_out": "to judge by", "duel": "kept for duels"}
+EMPTY = (
+    "**Nothing to learn from yet.** Judge some answers on *Label* (about 200 votes show a clear "
+    "effect; 20 are enough to try the loop), or bring votes in on *Data*."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Every component of the upper half."""
+
+    ready: gr.Markdown
+    warning: gr.Markdown
+    method: gr.Radio
+    model: gr.Textbox
+    leash: gr.Radio
+    beta: gr.Number
+    more: Mapping[str, Any]  # setting → its component
+    command: gr.Code
+    start: gr.Button
+
+    def asked(self) -> list[Any]:
+        """Return the inputs that say how to train, in the order that `chosen` takes."""
+        return [self.method, self.model, self.beta, *self.more.values()]
+
+
+def chosen(form: Form, method: str, beta: float, values: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the settings on the screen that belong to the method."""
+    shown = {"beta": beta, **dict(zip(form.more, values, strict=True))}
+    return {name: tidy(shown[name]) for name in recipes.defaults(method) if name in shown}
+
+
+def tidy(value: Any) -> Any:
+    """Return a number where a text is one, as the command line reads it."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value.strip()
+    return value
+
+
+def changed(settings: Mapping[str, Any], method: str, model: str) -> dict[str, Any]:
+    """Return the settings that differ from the recipe: what the command has to say."""
+    usual = readiness.recipe_for(method, model).as_json()
+    return {name: value for name, value in settings.items() if value != usual.get(name)}
+
+
+def show_command(
+    workspace: Any, form: Form, method: str, model: str, beta: float, *values: Any
+) -> str:
+    """Return the command that does what the button does."""
+    settings = changed(chosen(form, method, beta, values), method, model)
+    return runs.command_line(workspace.data, method=method, model=model or None, settings=settings)
+
+
+def show_recipe(form: Form, method: str, model: str) -> dict[Any, Any]:
+    """Fill in the recipe of a method for a base; hide what the method has no use for."""
+    usual = readiness.recipe_for(method, model).as_json()
+    filled = {
+        part: gr.update(value=usual[name], visible=True)
+        if name in usual
+        else gr.update(visible=False)
+        for name, part in form.more.items()
+    }
+    return filled | {form.beta: usual["beta"], form.leash: usual["beta"]}
+
+
+def show_ready(workspace: Any, form: Form, method: str, model: str) -> dict[Any, Any]:
+    """Say what a run would use now, what it leaves out, what looks wrong, and how long it takes."""
+    counts = preview(workspace.store)
+    if not counts["pairs"]["all"] and not counts["labels"]["all"]:
+        return {form.ready: EMPTY, form.warning: ""}
+    needs = LOSSES[method].needs
+    words = [counts_table(counts, needs), dropped_words(counts["dropped"])]
+    if counts[needs]["train"]:
+        words.append(time_words(workspace, method, model, counts[needs]["train"]))
+    warnings = [bias_words(live_length_bias(workspace.store))]
+    if not counts[needs]["train"]:
+        warnings.insert(0, f"There are no {needs} to learn from: {method.upper()} cannot start.")
+    return {
+        form.ready: "\n\n".join(filter(None, words)),
+        form.warning: "\n\n".join(filter(None, warnings)),
+    }
+
+
+def time_words(workspace: Any, method: str, model: str, rows: int) -> str:
+    """Return about how long a run with the recipe takes, and how that is known."""
+    settings = readiness.recipe_for(method, model)
+    guess = readiness.about(workspace.store, settings, rows, readiness.model_name(model))
+    how = "as fast as the last run here" if guess.measured else "a first guess for this machine"
+    return f"A run takes **about {minutes(guess.seconds)}** ({how})."
+
+
+def counts_table(counts: Mapping[str, Any], needs: str) -> str:
+    """Return pairs and labels by split as a table; the ones that the method takes in bold."""
+    head = "| |" + "|".join(SPLITS.values()) + "|\n|:--|" + "--:|" * len(SPLITS)
+    rows = []
+    for kind in ("pairs", "labels"):
+        strong = "**" if kind == needs else ""
+        cells = "|".join(f"{strong}{counts[kind][split]:,}{strong}" for split in SPLITS)
+        rows.append(f"|{strong}{kind.capitalize()}{strong}|{cells}|")
+    return "\n".join([head, *rows])
+
+
+def dropped_words(dropped: Mapping[str, int]) -> str:
+    """Return what is left out and why."""
+    parts = [f"{n:,} {plain(reason)}" for reason, n in dropped.items() if n]
+    return f"Left out: {'; '.join(parts)}." if parts else ""
+
+
+def bias_words(bias: Any) -> str:
+    """Return the warning about length, if there is one."""
+    if bias.severity not in ("warn", "stop"):
+        return ""
+    return f"**Length:** {plain(bias.message)} {plain(bias.remedy)}"
+
+
+def start(
+    workspace: Any, form: Form, view: Watch, method: str, model: str, beta: float, *values: Any
+) -> dict[Any, Any]:
+    """Freeze a snapshot, start the run, and show it."""
+    settings = chosen(form, method, beta, values)
+    begun = COMMANDS["train"](
+        workspace, progress=quiet, method=method, model=model or None, settings=settings, wait=False
+    )
+    return look(workspace, view, begun["run"], None)
+
+
+def quiet(line: str) -> None:
+    """Take a line of progress that the page shows by other means."""
+
+
+def build_method() -> dict[str, Any]:
+    """Lay out method, base and leash."""
+    method = gr.Radio(
+        [(METHODS.get(name, name.upper()), name) for name in LOSSES], value=FIRST,
+        label="Method", elem_id="train-method", elem_classes="hone-lines",
+    )  # fmt: skip
+    leash = gr.Radio(
+        LEASH, value=0.1, label="β: how close it stays to the model it starts from",
+        elem_id="train-leash", elem_classes=["hone-lines", "hone-three"],
+    )  # fmt: skip
+    with gr.Row():
+        beta = gr.Number(0.1, label="β, or any other value", minimum=0, step=0.01, min_width=140, scale=1)
+        model = gr.Textbox(
+            EMBEDDED, label="Model: name, local folder or hub id", elem_id="train-model", min_width=240,
+            scale=3,
+        )  # fmt: skip
+    return {"method": method, "leash": leash, "beta": beta, "model": model}
+
+
+def build_more() -> dict[str, Any]:
+    """Lay out every other setting of every method, from the recipes."""
+    known: dict[str, Any] = {}
+    for name in LOSSES:
+        known |= recipes.recipe(name).as_json()
+    known |= recipes.recipe(FIRST).as_json()
+    parts: dict[str, Any] = {}
+    with gr.Accordion("Advanced settings", open=False, elem_classes="hone-fold"), gr.Row():
+        for name, value in known.items():
+            if name == "beta":
+                continue
+            label = WORDS.get(name, name.replace("_", " ").capitalize())
+            visible = name in recipes.defaults(FIRST)
+            parts[name] = field(name, value, label=label, visible=visible, min_width=200)
+    return parts
+
+
+def field(name: str, value: Any, **look: Any) -> Any:
+    """Return the component for one setting, by the kind of its default."""
+    if name == "precision":
+        return gr.Dropdown(list(recipes.PRECISIONS), value=value, filterable=False, **look)
+    if isinstance(value, str):
+        return gr.Textbox(value, **look)
+    return gr.Number(value, precision=0 if isinstance(value, int) else None, **look)
+
+
+def build_form() -> Form:
+    """Lay out the upper half."""
+    with gr.Row(elem_classes="hone-split"):
+        with gr.Column(scale=2, min_width=300, elem_classes="hone-card"):
+            gr.Markdown("## What it learns from")
+            ready = gr.Markdown(EMPTY, elem_id="train-ready")
+            warning = gr.Markdown("", elem_id="train-warning", elem_classes=["hone-note", "hone-caution"])
+        with gr.Column(scale=3, min_width=300, elem_classes="hone-card"):
+            gr.Markdown("## How")
+            how = build_method()
+            more = build_more()
+            command = gr.Code(
+                "", language="shell", label="The same on the command line", interactive=False, lines=1,
+                show_line_numbers=False, wrap_lines=True, buttons=["copy"], elem_id="train-command",
+            )  # fmt: skip
+            button = gr.Button("Train", variant="primary", elem_id="train-go")
+    return Form(ready=ready, warning=warning, more=more, command=command, start=button, **how)
+
+
+def build(workspace: Any) -> None:
+    """Lay out the screen inside the current tab."""
+    with sheet():
+        lay_out(workspace)
+
+
+def lay_out(workspace: Any) -> None:
+    """Lay out the train screen and connect it."""
+    heading("Train", "One button: what people preferred becomes an adapter of the model.")
+    form = build_form()
+    view = build_watch(form.start)
+    timer = ticking(REFRESH_SECONDS)
+    connect_watch(workspace, view, timer)
+    base = [form.method, form.model]
+    recipe = [form.beta, form.leash, *form.more.values()]
+    ready = {"inputs": base, "outputs": [form.ready, form.warning]}
+    command = {"inputs": form.asked(), "outputs": [form.command]}
+    for event in (form.method.input, form.model.blur):
+        filled = wire(event, show_recipe, form, inputs=base, outputs=recipe)
+        wire(filled.then, show_command, workspace, form, **command)
+        wire(event, show_ready, workspace, form, **ready)
+    wire(form.leash.input, float, inputs=[form.leash], outputs=[form.beta])
+    for part in (form.beta, *form.more.values()):
+        wire(part.change, show_command, workspace, form, trigger_mode="always_last", **command)
+    wire(
+        form.start.click, start, workspace, form, view,
+        inputs=form.asked(), outputs=view.parts(), limit=1,
+    )  # fmt: skip
+    on_show(show_ready, workspace, form, **ready)
+    on_show(show_command, workspace, form, **command)
+    on_show(look, workspace, view, inputs=[view.run, view.drawn], outputs=view.parts())

@@ -1,0 +1,64 @@
+"""Make enough to judge for simulated labelers, from the starter prompts."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from math import ceil
+
+from align.generation import SamplingSettings, generate_comparisons, starter_prompts
+from align.models import EMBEDDED
+from align.workspace import Workspace
+from feedback.simulate import room
+from storage.records import Message, Prompt
+from storage.store import Store
+
+Progress = Callable[[str], None]
+
+MAX_LAPS = 24  # Choice: 24 laps over 250 prompts are 6,000 comparisons; then it gives up
+
+
+def fill(
+    workspace: Workspace,
+    votes: int,
+    *,
+    labelers: int,
+    thumbs: bool,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Generate answers to starter prompts until `votes` simulated verdicts have room.
+
+    The prompts with the fewest comparisons come first, each time with another seed. Gives up after
+    `MAX_LAPS` laps over all prompts; what is still missing then, `simulate_votes` says.
+    """
+    prompts = starter_prompts()
+    per_prompt = labelers * (2 if thumbs else 1)  # verdicts on one comparison's two answers
+    for _ in range(MAX_LAPS):
+        missing = votes - room(workspace.store, labelers, thumbs)
+        if missing <= 0:
+            return
+        lap, fewest = least_compared(workspace.store, prompts)
+        part = fewest[: ceil(missing / per_prompt)]
+        progress(f"answering {len(part)} starter prompts, so that there is something to judge\n")
+        generate_comparisons(
+            workspace.store,
+            workspace.client,
+            part,
+            model=EMBEDDED,
+            settings=SamplingSettings(),
+            seed=seed + lap,
+            source=f"generated:{uuid.uuid4().hex[:12]}",
+            progress=progress,
+        )
+
+
+def least_compared(
+    store: Store, prompts: Sequence[Sequence[Message]]
+) -> tuple[int, list[Sequence[Message]]]:
+    """Return the smallest number of comparisons that a prompt has, and the prompts that have it."""
+    frame = store.frame("prompts")
+    known = dict(zip(frame["prompt"], frame["comparisons"], strict=True))
+    counts = [int(known.get(Prompt.id_of(messages), 0)) for messages in prompts]
+    least = min(counts)
+    return least, [p for p, count in zip(prompts, counts, strict=True) if count == least]

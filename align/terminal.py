@@ -1,0 +1,163 @@
+"""How the command line looks to a person: progress on stderr, results as plain text.
+
+Text from models, prompts and imports is hostile here too: no control character of theirs reaches
+the terminal.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+SHOWN_REFUSALS = 20  # Choice: enough to see a pattern; --json has all
+
+
+class Terminal:
+    """Progress on a stream: on a terminal one line that is overwritten, else one line per text.
+
+    A text that ends in a newline is kept in both cases.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        self._open = False  # an unfinished line stands there
+
+    def __call__(self, text: str) -> None:
+        kept = text.endswith("\n") or not self._live
+        line = clean(text.rstrip("\n"))
+        if self._live:
+            line = line if kept else line[: shutil.get_terminal_size().columns - 1]
+            self._stream.write("\r\x1b[K")
+        self._stream.write(line.encode("utf-8", "replace").decode() + ("\n" if kept else ""))
+        self._stream.flush()
+        self._open = not kept
+
+    def close(self) -> None:
+        """End an unfinished line, so that what comes next starts on its own."""
+        if self._open:
+            self._stream.write("\n")
+            self._open = False
+
+
+def clean(text: str) -> str:
+    """Return text without what would steer a terminal (escape sequences, direction overrides)."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def words(name: str, result: Mapping[str, Any]) -> str:
+    """Return a command's result as plain text for a person."""
+    return clean(WORDS[name](result))
+
+
+def _import(result: Mapping[str, Any]) -> str:
+    refused = result["refused"]
+    lines = [
+        f"{result['read']} rows read, {result['stored']} stored, "
+        f"{result['duplicates']} duplicates, {len(refused)} refused"
+    ]
+    lines += [f"  row {one['row']}: {one['why']}" for one in refused[:SHOWN_REFUSALS]]
+    if len(refused) > SHOWN_REFUSALS:
+        lines.append(f"  … and {len(refused) - SHOWN_REFUSALS} more (--json lists all)")
+    return "\n".join(lines)
+
+
+def _export(result: Mapping[str, Any]) -> str:
+    return f"{result['written']} rows written"
+
+
+def _generate(result: Mapping[str, Any]) -> str:
+    return (
+        f"{result['responses']} answers to {result['prompts']} prompts, "
+        f"{result['comparisons']} comparisons"
+    )
+
+
+def _check(result: Mapping[str, Any]) -> str:
+    lines = []
+    for one in result["checks"]:
+        lines.append(f"{one['severity']:8} {one['name']:20} {interval(one)}  {one['message']}")
+        if one["severity"] in ("warn", "stop") and one["remedy"]:
+            lines.append(f"{'':8} -> {one['remedy']}")
+    return "\n".join(lines)
+
+
+def interval(one: Mapping[str, Any]) -> str:
+    """Return value, interval and number of a measured share, or that there is none.
+
+    >>> interval({"value": 0.4099, "low": 0.397, "high": 0.423, "n": 5460})
+    '0.410 (0.397 to 0.423, n 5460)'
+    """
+    if one["value"] is None:
+        return f"- (n {one['n']})"
+    spread = "" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}, "
+    return f"{one['value']:.3f} ({spread}n {one['n']})"
+
+
+def _snapshot(result: Mapping[str, Any]) -> str:
+    return f"{result['snapshot']}: {result['pairs']} pairs, {result['labels']} labels"
+
+
+def _run(result: Mapping[str, Any]) -> str:
+    lines = [f"{result['run']}: {result['status']} after {result['seconds']:.0f} s"]
+    if result["adapter"]:
+        lines.append(f"  adapter   {result['adapter']}")
+    report = result["report"]
+    if report is None:
+        return "\n".join(lines)
+    held_out = report.get("held_out") or {}
+    if held_out.get("reward_accuracy") is not None:
+        lines.append(
+            f"  held-out  reward accuracy {held_out['reward_accuracy']:.3f} "
+            f"({held_out['low']:.3f} to {held_out['high']:.3f}, {held_out['pairs']} pairs)"
+        )
+    for key, unit in (("length", "tokens"), ("repeating", "share"), ("unfinished", "share")):
+        part = report.get(key) or {}
+        if part.get("before") is not None and part.get("after") is not None:
+            lines.append(f"  {key:9} {part['before']:.3g} -> {part['after']:.3g} ({unit})")
+    return "\n".join(lines)
+
+
+def _cancel(result: Mapping[str, Any]) -> str:
+    return f"{result['run']}: {result['status']}"
+
+
+def _compare(result: Mapping[str, Any]) -> str:
+    return (
+        f"--- before ({result['tokens_before']} tokens)\n{result['before']}\n"
+        f"--- after {result['run']} ({result['tokens_after']} tokens)\n{result['after']}"
+    )
+
+
+def _simulate(result: Mapping[str, Any]) -> str:
+    return (
+        f"{result['votes']} votes by {result['labelers']} simulated labelers; "
+        f"{result['comparisons']} comparisons"
+    )
+
+
+def _runs(result: Mapping[str, Any]) -> str:
+    rows = [
+        f"{one['run']:18} {one['status']:10} {one['method']:5} {one['step']}/{one['steps']:<6} "
+        f"{one['snapshot']:22} {one['model']}"
+        for one in result["runs"]
+    ]
+    return "\n".join(rows) or "no runs yet: start one with `python app.py train`"
+
+
+WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "import": _import,
+    "export": _export,
+    "generate": _generate,
+    "check": _check,
+    "snapshot": _snapshot,
+    "train": _run,
+    "resume": _run,
+    "cancel": _cancel,
+    "compare": _compare,
+    "simulate": _simulate,
+    "runs": _runs,
+}

@@ -1,0 +1,148 @@
+"""Start a training from the collected feedback: what it takes, what it drops, how long. No torch.
+
+Everything that can be refused is refused before anything is written: method, settings, model, a run
+that goes already, too little feedback. Following a run to its end is in `align/following.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from align import recipes, runs
+from align.estimate import estimate
+from align.losses import LOSSES
+from align.models import EMBEDDED, find_model
+from align.workspace import Workspace
+from feedback import snapshots
+from storage.errors import BadInput, Busy
+
+Progress = Callable[[str], None]
+
+
+def begin(
+    workspace: Workspace,
+    progress: Progress,
+    *,
+    method: str,
+    snapshot: Path | None,
+    model: str | None,
+    settings: Sequence[str] | Mapping[str, Any],
+) -> str:
+    """Start a run and return its id; tell before what it uses, what was dropped, and how long.
+
+    Args:
+        snapshot: a snapshot's folder; None freezes one.
+        model: None is the embedded one.
+        settings: words like "beta=0.1", or a mapping.
+
+    Raises:
+        BadInput: method or settings are not known or not good, or there is nothing to train on.
+        NotFound, Unsupported: the model cannot be used.
+        Busy: a run is going.
+    """
+    base = find_model(model or EMBEDDED)
+    chosen = chosen_settings(method, settings, base.path)
+    refuse_second(workspace.data)
+    check_enough(method, snapshots.preview(workspace.store) if snapshot is None else None)
+    folder = snapshot or frozen_now(workspace)
+    counts = snapshots.verify(folder)["counts"]
+    check_enough(method, counts)
+    for line in plan(method, folder.name, counts):
+        progress(line + "\n")
+    guess = estimate(folder, chosen, workspace.data, base.name)
+    progress(f"{base.name}, {method.upper()}: {guess.sentence()}\n")
+    run = runs.create_run(
+        workspace.store, workspace.data, folder.name, method, base, chosen.as_json()
+    )
+    workspace.client.leave()
+    runs.start(workspace.data, run)
+    progress(f"run {run.id}\n")
+    return run.id
+
+
+def begin_again(workspace: Workspace, run: str, progress: Progress) -> None:
+    """Start a stopped run again.
+
+    Raises:
+        NotFound, Busy, Conflict: no such run, another is going, or this one is done.
+    """
+    runs.run_folder(workspace.data, run)
+    refuse_second(workspace.data)
+    workspace.client.leave()
+    runs.resume(workspace.data, run)
+    progress(f"run {run} goes on\n")
+
+
+def chosen_settings(
+    method: str, settings: Sequence[str] | Mapping[str, Any], model: Path
+) -> recipes.Settings:
+    """Return the model's recipe with the user's changes, checked."""
+    config = json.loads((model / "config.json").read_text("utf-8"))
+    if isinstance(settings, Mapping):
+        usual = recipes.recipe(method, config).as_json()
+        return recipes.from_json(method, {**usual, **settings})
+    return recipes.from_pairs(settings, method, config)
+
+
+def refuse_second(data: Path) -> None:
+    going = runs.going_run(data)
+    if going is not None:
+        raise Busy(f"{runs.busy_sentence(going)}; cancel it or wait: one run at a time")
+
+
+def frozen_now(workspace: Workspace) -> Path:
+    return workspace.data / "snapshots" / snapshots.freeze(workspace.store).id
+
+
+def check_enough(method: str, counts: Mapping[str, Any] | None) -> None:
+    """Refuse feedback that the method cannot learn from (None: nothing known yet).
+
+    Raises:
+        BadInput: no pair in the training split; for KTO no label, or only good or only bad ones.
+    """
+    if counts is None or not (counts["pairs"]["all"] or counts["labels"]["all"]):
+        return  # freezing says best why there is nothing at all
+    needs = LOSSES[method].needs
+    usable = counts[needs]["train"]
+    if not usable:
+        held = counts[needs]["all"]
+        other = other_methods(method, counts)
+        raise BadInput(
+            f"there are no {needs} to train {method.upper()} on ({held} kept for judging it): "
+            f"collect more votes{' that prefer one answer' if needs == 'pairs' else ''}{other}"
+        )
+    if needs == "labels":
+        good = counts["good"]["train"]
+        if good in (0, usable):
+            only = "bad" if good == 0 else "good"
+            raise BadInput(
+                f"all {usable} labels to train on are {only}: {method.upper()} learns from the "
+                f"difference; rate some answers {'up' if only == 'bad' else 'down'} as well"
+            )
+
+
+def other_methods(method: str, counts: Mapping[str, Any]) -> str:
+    """Return the advice to take another method, where its kind of feedback is there."""
+    others = [
+        name
+        for name, loss in LOSSES.items()
+        if name != method and loss.needs != LOSSES[method].needs and counts[loss.needs]["train"]
+    ]
+    if not others:
+        return ""
+    rows = counts[LOSSES[others[0]].needs]["train"]
+    return f", or take --method {others[0]} ({rows} {LOSSES[others[0]].needs} are there)"
+
+
+def plan(method: str, snapshot: str, counts: Mapping[str, Any]) -> list[str]:
+    """Return in words what a run uses of a snapshot and what was left out of it."""
+    rows, needs = counts[LOSSES[method].needs], LOSSES[method].needs
+    lines = [
+        f"snapshot {snapshot}: {rows['train']} {needs} to train on, {counts['pairs']['held_out']} "
+        f"pairs held out to judge it, {rows['duel']} {needs} kept for duels"
+    ]
+    dropped = [f"{count} {reason}" for reason, count in counts["dropped"].items() if count]
+    return [*lines, f"dropped: {', '.join(dropped)}"] if dropped else lines

@@ -1,0 +1,247 @@
+"""The model worker: a process that generates, streams and scores; owns torch and the device.
+
+`python -m align.worker FD DEVICE_LOCK`: JSON lines (see `align/wire.py`) over the socket FD. It
+takes the lock when it first needs a model and keeps it until it ends. It ends when the other side
+of the socket is closed, even in the middle of a step: so it never outlives the web process, and
+leaves whenever told. An interactive job goes before a background one: it runs between two decode
+steps of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from queue import Empty, PriorityQueue
+from typing import TYPE_CHECKING, Any
+
+from align.locks import FileLock
+from align.wire import Piece, Row, Score, read_generate, read_score, to_line
+from storage.errors import Busy, Unsupported, UserError
+
+if TYPE_CHECKING:
+    from align.decoding import DecodeRow
+    from align.loaded import LoadedModel
+
+NICENESS = 10  # voting goes first
+MAX_THREADS = 8  # Choice: a small model gains little from more
+BATCH_TOKENS = 24_576  # Choice: tokens in flight; 560 MB of cache for SmolLM2-135M
+PRIORITY = {"stream": 0, "score": 1, "generate": 2}  # lower goes first
+BACKGROUND = 3  # of a generate job that nobody waits for
+
+Message = Mapping[str, Any]
+
+
+def _priority(message: Message) -> int:
+    return BACKGROUND if message.get("background") else PRIORITY[message["op"]]
+
+
+class Channel:
+    """The socket: jobs come in through a thread, answers go out from any thread."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._jobs: PriorityQueue[tuple[int, int, Message]] = PriorityQueue()
+        self._order = itertools.count()
+        self._sending = threading.Lock()
+        self.cancelled: set[int] = set()
+        threading.Thread(target=self._read, name="reader", daemon=True).start()
+
+    def _read(self) -> None:
+        with self._sock.makefile("rb") as lines:
+            for line in lines:
+                message = json.loads(line)
+                if message["op"] == "cancel":
+                    self.cancelled.add(message["job"])
+                else:
+                    self._jobs.put((_priority(message), next(self._order), message))
+        os._exit(0)  # the other side is gone: leave at once, also in the middle of a step
+
+    def send(self, message: Message) -> None:
+        with self._sending:
+            try:
+                self._sock.sendall(to_line(message))
+            except OSError:
+                os._exit(0)
+
+    def next_job(self) -> Message:
+        """Wait for the next job."""
+        return self._jobs.get()[2]
+
+    def urgent_job(self, than: int) -> Message | None:
+        """Return a waiting job that goes before priority `than`, if there is one."""
+        try:
+            first = self._jobs.get_nowait()
+        except Empty:
+            return None
+        if first[0] < than:
+            return first[2]
+        self._jobs.put(first)
+        return None
+
+
+class Worker:
+    """Runs jobs one at a time, except that an urgent one runs between the steps of another."""
+
+    def __init__(self, channel: Channel, device_lock: Path) -> None:
+        self._channel = channel
+        self._device = FileLock(device_lock)
+        self._model: LoadedModel | None = None
+        self._model_key: tuple[str, str] | None = None
+        self._operations = {
+            "generate": self._generate,
+            "stream": self._stream,
+            "score": self._score,
+        }
+
+    def run(self) -> None:
+        while True:
+            self.do(self._channel.next_job())
+
+    def do(self, message: Message) -> None:
+        """Do one job to its end: its answers, then done or its error."""
+        job, priority = message["job"], _priority(message)
+        try:
+            for answer in self._operations[message["op"]](message):
+                if answer:
+                    self._channel.send({"job": job, **answer})
+                while urgent := self._channel.urgent_job(priority):
+                    self.do(urgent)
+                if job in self._channel.cancelled:
+                    break
+        except UserError as error:
+            self._fail(job, type(error).__name__, str(error))
+        except Exception as error:  # noqa: BLE001  (a bug in one job: told, and the next one goes on)
+            traceback.print_exc()
+            if (sentence := _out_of_memory(error)) is not None:
+                self._fail(job, Unsupported.__name__, sentence)
+            else:
+                self._fail(job, "bug", "".join(traceback.format_exception_only(error)).strip())
+        else:
+            self._channel.send({"job": job, "done": True})
+        self._channel.cancelled.discard(job)
+
+    def _fail(self, job: int, kind: str, sentence: str) -> None:
+        self._channel.send({"job": job, "error": sentence, "kind": kind})
+
+    def _load(self, message: Message) -> LoadedModel:
+        """Return the model that the job names, loaded if it was not; the device is ours then."""
+        if not self._device.acquire():
+            raise Busy(
+                "the device is in use by another process of this data folder (a training?): "
+                "wait until it has finished, or cancel it."
+            )
+        key = (message["model"], message["precision"])
+        if self._model is None or self._model_key != key:
+            from align.loaded import LoadedModel
+
+            self._model = None  # first, so that two never stand in memory side by side
+            self._model = LoadedModel(Path(key[0]), key[1])
+            self._model_key = key
+        return self._model
+
+    def _generate(self, message: Message) -> Iterator[Message]:
+        """Answer requests: each row is sent when it has ended, in any order."""
+        from align.decoding import WIDTH, decode
+
+        model = self._load(message)
+        requests = {i: read_generate(r) for i, r in message["requests"]}
+        rows: list[tuple[int, int, DecodeRow]] = []
+        for index, request in requests.items():
+            ids, cut = model.prompt_ids(request.messages, request.max_tokens)
+            rows.append((index, cut, _decode_row(ids, request, model.use_adapter(request.adapter))))
+            if index % 100 == 99:
+                yield {}
+        for group in _groups(rows):
+            longest = max(len(row.ids) + row.max_tokens for _, _, row in group)
+            width = max(1, min(WIDTH, BATCH_TOKENS // longest))
+            tokens: list[list[int]] = [[] for _ in group]
+            for step in decode(model, [row for _, _, row in group], width):
+                for new in step:
+                    if not new.stopped:
+                        tokens[new.row].append(new.token)
+                    if new.last:
+                        index, cut, _ = group[new.row]
+                        text = model.text_of(tokens[new.row])
+                        count = len(tokens[new.row]) + new.stopped
+                        yield {"row": Row(index, text, count, new.stopped, cut)}
+                yield {}
+
+    def _stream(self, message: Message) -> Iterator[Message]:
+        """Answer one prompt under several adapters side by side, in one batch, with one noise."""
+        from align.decoding import decode
+
+        model = self._load(message)
+        request = read_generate(message["request"])
+        ids, _ = model.prompt_ids(request.messages, request.max_tokens)
+        folders = [None if a is None else Path(a) for a in message["adapters"]]
+        names = [model.use_adapter(folder) for folder in folders]
+        rows = [_decode_row(ids, request, name) for name in names]
+        tokens: list[list[int]] = [[] for _ in rows]
+        for step in decode(model, rows):
+            for new in step:
+                if not new.stopped:
+                    tokens[new.row].append(new.token)
+                text = model.text_of(tokens[new.row])
+                shown = text if new.last else text.rstrip("\ufffd")  # half a character: wait for it
+                count = len(tokens[new.row]) + new.stopped
+                yield {"piece": Piece(new.row, shown, count, new.last, new.last and new.stopped)}
+
+    def _score(self, message: Message) -> Iterator[Message]:
+        """Return the log-probability of given responses."""
+        model = self._load(message)
+        for index, content in message["requests"]:
+            request = read_score(content)
+            adapter = model.use_adapter(request.adapter)
+            logprob, tokens = model.score(request.messages, request.response, adapter)
+            yield {"score": Score(index, logprob, tokens)}
+
+
+def _decode_row(ids: Sequence[int], request: Any, adapter: str | None) -> DecodeRow:
+    from align.decoding import DecodeRow
+
+    return DecodeRow(
+        ids, request.seed, request.max_tokens, request.temperature, request.top_p, adapter
+    )
+
+
+def _groups(rows: Sequence[tuple[int, int, DecodeRow]]) -> list[list[tuple[int, int, DecodeRow]]]:
+    """Return rows in groups of one adapter and about one length (a factor of two), short first."""
+
+    def key(item: tuple[int, int, DecodeRow]) -> tuple[str, int]:
+        return (item[2].adapter or "", max(128, len(item[2].ids)).bit_length())
+
+    ordered = sorted(rows, key=lambda item: (*key(item), len(item[2].ids)))
+    return [list(group) for _, group in itertools.groupby(ordered, key)]
+
+
+def _out_of_memory(error: Exception) -> str | None:
+    """Return what to say where memory ran out, or None if that was not it."""
+    import torch
+
+    where = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    if not (where or isinstance(error, MemoryError)):
+        return None
+    return "out of memory while answering: ask for fewer tokens, or take a smaller model."
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve the socket until it closes."""
+    os.nice(NICENESS)
+    channel = Channel(socket.socket(fileno=int(arguments[0])))
+    import torch
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    torch.set_num_threads(min(os.cpu_count() or 1, MAX_THREADS))
+    Worker(channel, Path(arguments[1])).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
