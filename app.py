@@ -1,0 +1,307 @@
+"""Hone's command line and its web server: `python app.py COMMAND --help`.
+
+Every command does headless what a screen does, through the same functions (`align/commands.py`).
+If a server holds the data folder the command runs inside it, else this process opens it itself.
+Result on stdout (with `--json` one JSON object), everything else on stderr. Exit code 0 on success,
+2 on what the user can mend (one line says what), 1 on a bug or a failed run, 130 after Ctrl-C.
+Heavy things (gradio, the database) are imported by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from storage.errors import UserError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Data = Annotated[Path, typer.Option("--data", help="The data folder; made when missing.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, as `runs` lists them.")]
+HERE = Path("data")
+
+cli = typer.Typer(
+    help="Collect human feedback on a model's answers, align the model with it, compare.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@cli.command()
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Loopback only, until there are accounts.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
+    starter: Annotated[
+        bool,
+        typer.Option(help="Keep comparisons from the starter prompts ready in the background."),
+    ] = True,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Serve the app and print its address."""
+    from align.server import serve_folder
+
+    def ready(address: str) -> None:
+        told = {"address": address, "pid": os.getpid(), "data": str(data.resolve())}
+        print(json.dumps(told) if as_json else f"Hone is at {address}", flush=True)
+
+    return serve_folder(data, host, port, starter=starter, ready=ready)
+
+
+@cli.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A JSONL, CSV or Parquet file.")],
+    format: Annotated[str, typer.Option(help="trl or votes; auto looks into the file.")] = "auto",
+    on_duplicate: Annotated[
+        str, typer.Option(help="What becomes of a repeated prompt: link, skip or keep.")
+    ] = "link",
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Bring in prompts, answers and votes; the same file again adds nothing."""
+    params = {"file": absolute(file), "format": format, "on_duplicate": on_duplicate}
+    return run("import", data, as_json, params)
+
+
+@cli.command()
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write (.jsonl, .csv, …).")],
+    format: Annotated[str, typer.Option(help="trl or votes.")] = "trl",
+    snapshot: Annotated[
+        str | None, typer.Option(help="A snapshot's id; else what is there now.")
+    ] = None,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Write pairs and labels, or the votes, to a file."""
+    params = {"file": absolute(file), "format": format, "snapshot": snapshot}
+    return run("export", data, as_json, params)
+
+
+@cli.command()
+def generate(
+    prompts: Annotated[Path, typer.Option(help="JSON lines with `prompt` or `messages`, or text.")],
+    model: Annotated[str | None, typer.Option(help="A name, a folder or a hub id.")] = None,
+    adapter: Annotated[str, typer.Option(help="The id of the run whose adapter answers.")] = "",
+    n: Annotated[int, typer.Option(help="Answers per prompt; two make a comparison.")] = 2,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Sample from this share of the probability.")] = 1.0,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 256,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same answers.")] = 0,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Let a model answer every prompt of a file, and make comparisons of the answers."""
+    from align.prompt_files import read_prompts
+
+    params = {
+        "prompts": read_prompts(prompts),
+        "model": resolved_model(model),
+        "adapter": adapter,
+        "n": n,
+        "temperature": temperature,
+        "top_p": top_p,
+        "max_tokens": max_tokens,
+        "seed": seed,
+    }
+    return run("generate", data, as_json, params)
+
+
+@cli.command()
+def check(data: Data = HERE, as_json: Json = False) -> int:
+    """Check what was collected: length bias, duplicates."""
+    return run("check", data, as_json, {})
+
+
+@cli.command()
+def snapshot(data: Data = HERE, as_json: Json = False) -> int:
+    """Freeze the pairs and labels that the votes give now."""
+    return run("snapshot", data, as_json, {})
+
+
+@cli.command()
+def train(
+    method: Annotated[str, typer.Option(help="dpo (from pairs) or kto (from labels).")] = "dpo",
+    snapshot: Annotated[str | None, typer.Option(help="A snapshot's id; else freezes one.")] = None,
+    model: Annotated[str | None, typer.Option(help="A name, a folder or a hub id.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; repeatable.")
+    ] = None,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Train an adapter and follow it to the end; prints the run's id and report."""
+    params = {
+        "method": method,
+        "snapshot": snapshot,
+        "model": resolved_model(model),
+        "settings": settings or [],
+        "wait": False,
+    }
+    return run_training("train", data, as_json, params)
+
+
+@cli.command()
+def cancel(run_id: RunId, data: Data = HERE, as_json: Json = False) -> int:
+    """Stop a training; it can be resumed."""
+    return run("cancel", data, as_json, {"run": run_id})
+
+
+@cli.command()
+def resume(run_id: RunId, data: Data = HERE, as_json: Json = False) -> int:
+    """Go on with a stopped training from its newest complete checkpoint, and follow it."""
+    return run_training("resume", data, as_json, {"run": run_id, "wait": False})
+
+
+@cli.command()
+def compare(
+    run_id: RunId,
+    prompt: Annotated[str, typer.Option(help="What both answer.")],
+    seed: Annotated[int, typer.Option(help="The same for both.")] = 0,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 256,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Let the model answer before and after a training."""
+    sampling = {"seed": seed, "temperature": temperature, "max_tokens": max_tokens}
+    return run("compare", data, as_json, {"run": run_id, "prompt": prompt, **sampling})
+
+
+@cli.command()
+def simulate(
+    votes: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 100,
+    prefer: Annotated[str, typer.Option(help="shorter, longer or random.")] = "shorter",
+    noise: Annotated[float, typer.Option(help="Share of votes cast at random, 0 to 1.")] = 0.1,
+    left_bias: Annotated[float, typer.Option(help="Share of votes that go left anyway.")] = 0.0,
+    labelers: Annotated[int, typer.Option(min=1, max=10_000, help="How many labelers.")] = 1,
+    thumbs: Annotated[bool, typer.Option("--thumbs", help="Rate single answers instead.")] = False,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same votes.")] = 0,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Cast votes of simulated labelers, marked as such, to try the loop and the checks."""
+    params = {
+        "votes": votes,
+        "prefer": prefer,
+        "noise": noise,
+        "left_bias": left_bias,
+        "labelers": labelers,
+        "thumbs": thumbs,
+        "seed": seed,
+    }
+    return run("simulate", data, as_json, params)
+
+
+@cli.command()
+def runs(data: Data = HERE, as_json: Json = False) -> int:
+    """List every training run, newest first."""
+    return run("runs", data, as_json, {})
+
+
+def absolute(path: Path) -> str:
+    """Return a path that means the same to a server that was started in another folder."""
+    return str(path.expanduser().resolve())
+
+
+def resolved_model(model: str | None) -> str | None:
+    """Return a model's folder as an absolute path; a name or hub id as it is."""
+    return absolute(Path(model)) if model and Path(model).expanduser().exists() else model
+
+
+def run(name: str, data: Path, as_json: bool, params: Mapping[str, Any]) -> int:
+    """Run a command where the data folder is held, and print its result."""
+    from align.terminal import Terminal, words
+
+    terminal = Terminal(sys.stderr)
+    try:
+        result, _ = perform(name, data, params, terminal)
+    finally:
+        terminal.close()
+    print(json.dumps(result) if as_json else words(name, result))
+    return 0
+
+
+def run_training(name: str, data: Path, as_json: bool, params: Mapping[str, Any]) -> int:
+    """Start a training where the data folder is held, follow it from here, print its result."""
+    from align.following import follow
+    from align.terminal import Terminal, words
+
+    terminal = Terminal(sys.stderr)
+    try:
+        started, server = perform(name, data, params, terminal)
+        try:
+            result = follow(data, started["run"], terminal)
+        except KeyboardInterrupt:
+            result = interrupted(data, started["run"], server, terminal)
+    finally:
+        terminal.close()
+    print(json.dumps(result) if as_json else words(name, result))
+    return {"done": 0, "failed": 1}.get(result["status"], 130)
+
+
+def interrupted(data: Path, run_id: str, server: str | None, terminal: Any) -> dict[str, Any]:
+    """Ctrl-C while following: cancel a run of our own, only look away from one of a server."""
+    from align import runs as trainings
+    from align.following import result_of
+
+    if server is None:
+        terminal(f"Cancelling {run_id} …\n")
+        trainings.cancel(data, run_id)
+    else:
+        how = shlex.join(["python", "app.py", "cancel", run_id, "--data", str(data)])
+        terminal(f"{run_id} goes on in the app at {server}; stop it with: {how}\n")
+    return result_of(trainings.status(data, run_id))
+
+
+def perform(
+    name: str, data: Path, params: Mapping[str, Any], terminal: Any
+) -> tuple[dict[str, Any], str | None]:
+    """Return a command's result, and the address of the server that did it (None: this process)."""
+    from align.calls import call, find_server
+    from align.following import FILE_COMMANDS
+
+    if name in FILE_COMMANDS:
+        return FILE_COMMANDS[name](data, **params), None
+    server = find_server(data)
+    if server is not None:
+        return call(server, name, params, terminal), server["address"]
+    from align.commands import COMMANDS
+    from align.workspace import Workspace
+
+    with Workspace.open(data) as workspace:
+        return COMMANDS[name](workspace, progress=terminal, **params), None
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command line; return the exit code. The one place that turns errors into a line."""
+    try:
+        words = sys.argv[1:] if args is None else args
+        return int(cli(args=words or ["--help"], prog_name="app.py", standalone_mode=False) or 0)
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "app.py"
+        return complain(f"{error.format_message()} See: python {command} --help")
+    except UserError as error:
+        return complain(str(error))
+
+
+def complain(sentence: str) -> int:
+    """Print one line on stderr and return the exit code of a user's mistake."""
+    line = " ".join(sentence.split())
+    print(f"error: {line}".encode("utf-8", "replace").decode(), file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

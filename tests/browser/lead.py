@@ -1,0 +1,129 @@
+"""What the tests of the lead's screens share: a page on a tab, votes in the folder, a trained run.
+
+Imported by `conftest.py`, so that `trained` is made once for all files: a tiny model with random weights
+is trained through the train screen's button.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from feedback.simulate import simulate_votes
+from storage.store import Store
+from tests.browser.tiny import make_in_a_process
+
+TRAINING_MS = 240_000  # generous: about 20 s on two free cores
+ANSWER_MS = 90_000  # generous: the worker's first answer takes about 5 s on two free cores
+WIDE = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+FORGIVEN = ("vega", "Failed to load resource")  # what Gradio itself writes to the console
+
+
+@dataclass
+class Desk:
+    """One page of the app, on one of the lead's tabs."""
+
+    page: Page
+    url: str
+    console: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("pageerror", lambda error: self.console.append(str(error)))
+        self.page.on("console", lambda said: self.hear(said.type, said.text))
+
+    def hear(self, kind: str, text: str) -> None:
+        if kind == "error" and not any(word in text for word in FORGIVEN):
+            self.console.append(text)
+
+    def open(self, tab: str) -> Desk:
+        """Load the app and choose a tab."""
+        self.page.goto(self.url)
+        self.page.get_by_role("tab", name="Label", exact=True).wait_for()
+        return self.turn_to(tab)
+
+    def turn_to(self, tab: str) -> Desk:
+        choice = self.page.get_by_role("tab", name=tab, exact=True)
+        if not choice.is_visible():  # on a phone the last tabs are behind "more"
+            self.part(".overflow-menu > button").click()
+            choice = self.part(".overflow-dropdown button").filter(has_text=tab)
+        choice.click()
+        expect(self.page.get_by_role("heading", name=tab, exact=True)).to_be_visible()
+        return self
+
+    def part(self, selector: str) -> Locator:
+        return self.page.locator(selector)
+
+    def says(self, selector: str, words: str, timeout: float = 15_000) -> None:
+        """Wait until a part holds the words."""
+        expect(self.part(selector)).to_contain_text(words, timeout=timeout)
+
+    def refuses(self, words: str) -> None:
+        """Wait until the one-line error with the words shows."""
+        expect(self.part(".toast-body").filter(has_text=words)).to_be_visible()
+
+
+@pytest.fixture
+def desk(browser: Browser) -> Iterator[Callable[..., Desk]]:
+    """Return a function that opens a tab of a server's app in a new window."""
+    opened = []
+
+    def at(server: Any, tab: str, **options: Any) -> Desk:
+        server.start()
+        context = browser.new_context(**{"viewport": WIDE, **options})
+        opened.append(context)
+        return Desk(context.new_page(), server.url).open(tab)
+
+    yield at
+    for context in opened:
+        context.close()
+
+
+def vote(server: Any, n: int, **settings: Any) -> None:
+    """Cast n simulated votes; the server is stopped meanwhile."""
+    server.stop()
+    with Store.open(server.data) as store:
+        simulate_votes(store, n, **settings)
+    server.start()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_in_a_process(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser, tiny_model: Path
+) -> Iterator[Any]:
+    """A server on a folder with 60 comparisons, 60 votes, and one run made with the button."""
+    from tests.browser.conftest import Server, free_port, prepare
+
+    folder = tmp_path_factory.mktemp("trained")
+    server = Server(folder / "data", free_port(), folder / "log.txt")
+    prepare(server.data, 60)
+    vote(server, 60, prefer="shorter", noise=0.0)
+    context = browser.new_context(viewport=WIDE)
+    train(Desk(context.new_page(), server.url).open("Train"), tiny_model)
+    context.close()
+    yield server
+    server.stop()
+
+
+def train(desk: Desk, model: Path) -> None:
+    """Train with the button, reload the page in the middle, and wait for the report."""
+    desk.part("#train-model textarea").fill(str(model))
+    desk.part("#train-model textarea").blur()
+    desk.says("#train-command", str(model))
+    desk.part("#train-go").click()
+    expect(desk.part("#train-go")).to_be_disabled(timeout=30_000)
+    desk.part("#train-cancel").wait_for(state="visible")
+    desk.page.reload()
+    desk.page.get_by_role("tab", name="Label", exact=True).wait_for()
+    desk.turn_to("Train")
+    desk.says("#train-state", "Done", timeout=TRAINING_MS)

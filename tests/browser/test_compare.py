@@ -1,0 +1,78 @@
+"""The compare screen in a real browser: both answers stream, blind, stopped, and none yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Server
+from tests.browser.lead import ANSWER_MS, Desk
+
+pytestmark = pytest.mark.browser
+At = Callable[..., Desk]
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[[int], Server]) -> Server:
+    return serve(3)
+
+
+def ask(screen: Desk, prompt: str, tokens: int) -> None:
+    screen.page.get_by_role("button", name="Settings").click()
+    screen.page.get_by_label("At most, in tokens").fill(str(tokens))
+    screen.part("#compare-prompt textarea").fill(prompt)
+    screen.part("#compare-go").click()
+
+
+def test_without_a_run_the_screen_says_where_to_begin(desk: At, server: Server) -> None:
+    screen = desk(server, "Compare")
+    screen.says("#compare-empty", "No finished run yet")
+    expect(screen.part("#compare-go")).to_be_hidden()
+
+
+def test_both_answers_stream_side_by_side(desk: At, trained: Server) -> None:
+    screen = desk(trained, "Compare")
+    ask(screen, "Why is the sky blue?", 12)
+    for side, name in (("left", "Before"), ("right", "After")):
+        screen.says(f"#compare-{side}", name)
+        screen.says(f"#compare-{side}", "12 tokens", timeout=ANSWER_MS)
+    expect(screen.part("#compare-go")).to_be_visible(timeout=ANSWER_MS)
+    assert screen.console == []
+
+
+def test_a_held_out_prompt_is_one_click_away(desk: At, trained: Server) -> None:
+    screen = desk(trained, "Compare")
+    screen.part("#compare-held-out input").click()
+    screen.page.get_by_role("option").first.click()
+    expect(screen.part("#compare-prompt textarea")).not_to_have_value("")
+
+
+def test_blind_hides_the_names_until_reveal(desk: At, trained: Server) -> None:
+    screen = desk(trained, "Compare")
+    screen.part("#compare-blind input").check()
+    ask(screen, "Name a colour.", 4)
+    screen.says("#compare-left", "Answer 1")
+    screen.part("#compare-reveal").click(timeout=ANSWER_MS)
+    names = [screen.part(f"#compare-{side} h3") for side in ("left", "right")]
+    expect(screen.part("#compare-reveal")).to_be_hidden()
+    assert sorted(name.inner_text() for name in names) == ["After", "Before"]
+
+
+def test_stop_ends_both_answers(desk: At, trained: Server) -> None:
+    screen = desk(trained, "Compare")
+    ask(screen, "Tell a long story.", 400)
+    screen.says("#compare-left", "tokens", timeout=ANSWER_MS)
+    screen.part("#compare-stop").click()
+    expect(screen.part("#compare-go")).to_be_visible()
+    stopped = screen.part("#compare-left").inner_text()
+    screen.page.wait_for_timeout(1_500)
+    assert screen.part("#compare-left").inner_text() == stopped
+
+
+def test_an_empty_prompt_gets_one_line(desk: At, trained: Server) -> None:
+    screen = desk(trained, "Compare")
+    screen.part("#compare-go").click()
+    screen.refuses("The prompt is empty")
+    expect(screen.part("#compare-go")).to_be_visible()

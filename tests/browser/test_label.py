@@ -1,0 +1,332 @@
+"""The label screen in a real browser: the keyboard, undo, outages, edits, hostile text, a phone."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Browser, FloatRect, Route, expect
+
+from feedback.votes import side_of
+from storage.records import Assignment, Comparison, Edit, Response, Text, Vote
+from storage.store import Store
+from tests.browser.conftest import PHONE, WIDE, Screen, Server
+
+pytestmark = pytest.mark.browser
+Visit = Callable[..., Screen]
+
+KEYS = {"1": "left", "ArrowLeft": "left", "2": "right", "ArrowRight": "right", "3": "tie"}
+KEYS |= {"ArrowDown": "tie", "4": "both_bad"}
+
+
+def test_a_name_is_asked_once_and_twenty_votes_go_by_keyboard_alone(
+    browser: Browser, server: Server
+) -> None:
+    """What is stored as chosen is the text that stood on the side that the key named."""
+    context = browser.new_context(viewport=WIDE)
+    screen = Screen(context.new_page(), "pairs", "Ada")
+    page = screen.page
+    page.goto(server.url)
+    screen.part("form.name").wait_for()
+    page.keyboard.type("Ada")
+    page.keyboard.press("Enter")
+    screen.wait_for_an_item()
+    expected = {}
+    for key in [*list(KEYS) * 2, "1", "2", "3", "4", "1", "2"]:
+        side = KEYS[key]
+        text = screen.shown(side) if side in ("left", "right") else ""
+        expected[screen.press(key)] = (side, text)
+    screen.wait_until_saved()
+    expect(screen.part(".today")).to_have_text("20 today")
+    screen.reload()
+    assert screen.part("form.name").count() == 0
+    expect(screen.part(".who")).to_contain_text("Ada")
+    assert screen.outside == []
+    assert screen.console == []
+    context.close()
+    votes, places = server.stored(Vote, Assignment, labeler="Ada")
+    assert {v.assignment for v in votes} == set(expected)
+    assert len(votes) == 20
+    place_of = {p.id: p for p in places}
+    for vote in votes:
+        side, text = expected[vote.assignment]
+        assert side_of(place_of[vote.assignment], vote.verdict) == side
+        if text:
+            assert first_line(text) == first_line(text_chosen(server, vote))
+
+
+def text_chosen(server: Server, vote: Vote) -> str:
+    with Store.open(server.data) as store:
+        pair = store.get(Comparison, vote.comparison)
+        assert pair is not None
+        response = store.get(Response, pair.a if vote.verdict == "a" else pair.b)
+        assert response is not None
+        text = store.get(Text, response.text)
+        assert text is not None
+        return text.content
+
+
+def first_line(text: str) -> str:
+    return text.strip().splitlines()[0].strip()
+
+
+def test_undo_goes_back_several_steps_also_after_a_reload(visit: Visit) -> None:
+    """Five votes; two undone at once, the third back only after a reload; then voted again."""
+    screen = visit()
+    judged = [screen.press("1") for _ in range(5)]
+    assert [screen.press("u") and screen.assignment for _ in range(2)] == [judged[4], judged[3]]
+    expect(screen.part("[data-verdict=left]")).to_have_class(re.compile("before"))
+    screen.wait_until_saved()
+    screen.reload()
+    screen.press("u")
+    assert screen.assignment == judged[2]
+    screen.press("2")
+    screen.wait_until_saved()
+    sent = [(s["revision"], s["verdict"]) for s in screen.sent if s["assignment"] == judged[2]]
+    assert sent == [(0, "left"), (1, "undone"), (2, "right")]
+    assert screen.verdicts() == {judged[0]: "left", judged[1]: "left", judged[2]: "right"}
+
+
+def test_votes_survive_a_reload_while_the_network_is_away(visit: Visit) -> None:
+    screen = visit()
+    refuse = lambda route: route.abort()  # noqa: E731
+    screen.page.route("**/api/v1/votes", refuse)
+    judged = [screen.press(key) for key in ("1", "2", "3")]
+    expect(screen.part(".status")).to_have_text("Offline – 3 votes waiting, will be sent")
+    screen.reload()
+    assert screen.waiting() == 3
+    assert screen.assignment not in judged
+    screen.page.unroute("**/api/v1/votes", refuse)
+    screen.wait_until_saved()
+    assert list(screen.verdicts()) == judged
+
+
+def test_a_killed_server_loses_no_vote_and_counts_none_twice(visit: Visit, server: Server) -> None:
+    """One vote before the kill, two while the server is away, one after it came back."""
+    screen = visit()
+    judged = [screen.press("1")]
+    screen.wait_until_saved()
+    server.kill()
+    judged += [screen.press("2"), screen.press("3")]
+    expect(screen.part(".status")).to_have_text("Offline – 2 votes waiting, will be sent")
+    server.start()
+    screen.wait_until_saved()
+    judged.append(screen.press("4"))
+    screen.wait_until_saved()
+    (votes,) = server.stored(Vote, labeler=screen.labeler)
+    assert [v.assignment for v in votes] == judged
+    assert [v.verdict for v in votes[2:]] == ["tie", "both_bad"]
+
+
+def test_an_answer_that_never_arrived_is_asked_for_again_by_the_same_id(visit: Visit) -> None:
+    """The server stores the vote, its acknowledgement is lost, the page sends the same id again."""
+    screen = visit()
+    answers = []
+
+    def lose_first_answer(route: Route) -> None:
+        answer = route.fetch()
+        answers.append(answer.json())
+        if len(answers) == 1:
+            return route.abort()
+        route.fulfill(response=answer)
+
+    screen.page.route("**/api/v1/votes", lose_first_answer)
+    judged = screen.press("1")
+    screen.wait_until_saved()
+    screen.page.unroute("**/api/v1/votes")
+    assert [(a["saved"], a["repeated"]) for a in answers] == [(True, False), (True, True)]
+    assert answers[0]["id"] == answers[1]["id"]
+    assert list(screen.verdicts()) == [judged]
+
+
+def test_an_edit_becomes_a_correction_of_the_side_it_was_made_on(
+    visit: Visit, server: Server
+) -> None:
+    screen = visit()
+    place, text = screen.assignment, screen.shown("right")
+    screen.page.keyboard.press("e")
+    screen.page.keyboard.press("2")
+    field = screen.part("textarea")
+    assert first_line(field.input_value()) == first_line(text)
+    screen.page.keyboard.press("Escape")
+    expect(field).to_have_count(0)
+    screen.page.keyboard.press("e")
+    screen.page.keyboard.press("2")
+    field.fill("A better answer, 1 2 3 4.")
+    screen.page.keyboard.press("Control+Enter")
+    expect(screen.part('.answer[data-side="right"] .corrected')).to_be_visible()
+    assert screen.assignment == place
+    screen.press("s")
+    screen.wait_until_saved()
+    edits, votes = server.stored(Edit, Vote, labeler=screen.labeler)
+    assert [e.assignment for e in edits] == [place]
+    assert [v.verdict for v in votes] == ["skip"]
+    with Store.open(server.data) as store:
+        corrected = store.get(Response, edits[0].corrected)
+        original = store.get(Response, edits[0].original)
+        assert corrected is not None
+        assert original is not None
+        found = store.texts([corrected.text, original.text])
+    assert corrected.model == "human"
+    assert found[corrected.text] == "A better answer, 1 2 3 4."
+    assert first_line(found[original.text]) == first_line(text)
+
+
+def test_reasons_and_a_comment_go_with_the_vote_they_were_given_for(visit: Visit) -> None:
+    screen = visit()
+    chip = screen.part(".chip").nth(3)
+    reason = chip.inner_text()
+    chip.click()
+    screen.part(".comment").fill("says 4 and 2")
+    screen.part(".comment").press("Escape")
+    screen.press("1")
+    expect(screen.part(".comment")).to_have_value("")
+    screen.press("2")
+    screen.wait_until_saved()
+    assert [s["reasons"] for s in screen.sent] == [[reason], []]
+    assert [s["comment"] for s in screen.sent] == ["says 4 and 2", ""]
+    assert all(0 < s["seconds_spent"] < 60 for s in screen.sent)
+    assert len(screen.verdicts()) == 2
+
+
+def test_keys_do_nothing_while_typing_held_down_with_ctrl_or_elsewhere(visit: Visit) -> None:
+    screen = visit()
+    page, place = screen.page, screen.assignment
+    screen.part(".comment").click()
+    page.keyboard.type("1234su?")
+    assert screen.part(".comment").input_value() == "1234su?"
+    page.keyboard.press("Escape")
+    for combination in ("Control+1", "Alt+2", "Meta+3", "Control+ArrowLeft"):
+        page.keyboard.press(combination)
+    page.keyboard.press("?")
+    expect(screen.part("dialog")).to_be_visible()
+    page.keyboard.press("1")
+    page.keyboard.press("Escape")
+    expect(screen.part("dialog")).to_be_hidden()
+    page.get_by_role("tab", name="Data", exact=True).click()
+    expect(screen.part(".item")).to_be_hidden()
+    page.keyboard.press("1")
+    page.get_by_role("tab", name="Label", exact=True).click()
+    screen.wait_for_an_item()
+    assert screen.assignment == place
+    page.keyboard.down("1")
+    for _ in range(3):
+        page.keyboard.down("1")  # what a held key sends: repeats
+    page.keyboard.up("1")
+    screen.wait_until_saved()
+    expect(screen.part(".today")).to_have_text("1 today")
+
+
+def test_a_refused_vote_is_told_and_does_not_hold_up_the_next(visit: Visit) -> None:
+    screen = visit()
+
+    def spoil_first(route: Route) -> None:
+        body = route.request.post_data_json
+        if body["assignment"] != first:
+            return route.continue_()
+        route.continue_(post_data={**body, "revision": 7})
+
+    first = screen.assignment
+
+    screen.page.route("**/api/v1/votes", spoil_first)
+    screen.press("1")
+    expect(screen.part(".error")).to_contain_text("Not saved:")
+    second = screen.press("2")
+    screen.wait_until_saved()
+    assert list(screen.verdicts()) == [second]
+
+
+DANGEROUS = "img, script, iframe, svg[onload], details, [onerror], a[href^=java], a[href^=data]"
+
+
+def test_hostile_text_is_shown_and_never_run(visit: Visit) -> None:
+    screen = visit()
+    seen = ""
+    for _ in range(24):
+        seen += screen.shown("left") + screen.shown("right")
+        assert screen.part(".item").locator(DANGEROUS).count() == 0
+        screen.press("1")
+    assert "onerror=" in seen or "<script>" in seen or "<svg" in seen
+    assert screen.page.evaluate("window.pwned") is None
+    assert screen.outside == []
+
+
+def test_a_phone_stacks_the_answers_and_keeps_the_buttons_in_reach(visit: Visit) -> None:
+    screen = visit(viewport=PHONE, has_touch=True, is_mobile=True)
+    assert screen.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    left, right = box_of(screen, "left"), box_of(screen, "right")
+    assert right["y"] >= left["y"] + left["height"]
+    for button in screen.part(".choice").all():
+        box = button.bounding_box()
+        assert box is not None
+        assert box["height"] >= 44  # Apple's and WCAG 2.2's target size
+        assert box["y"] + box["height"] <= PHONE["height"]
+    before = screen.assignment
+    screen.part("[data-verdict=tie]").tap()
+    expect(screen.host).not_to_have_attribute("data-assignment", before)
+    screen.wait_until_saved()
+
+
+def box_of(screen: Screen, side: str, inside: str = "") -> FloatRect:
+    box = screen.part(f'.answer[data-side="{side}"] {inside}').bounding_box()
+    assert box is not None
+    return box
+
+
+def test_both_answers_start_at_the_same_height_and_the_page_has_one_heading(visit: Visit) -> None:
+    screen = visit(color_scheme="dark")
+    assert box_of(screen, "left", ".body")["y"] == box_of(screen, "right", ".body")["y"]
+    assert screen.page.get_by_role("heading", level=1).count() == 1
+    dark = screen.part(".answer").first.evaluate("(card) => getComputedStyle(card).backgroundColor")
+    assert dark == "rgb(28, 32, 31)"
+
+
+def test_the_guideline_opens_and_closes(visit: Visit) -> None:
+    screen = visit()
+    screen.page.keyboard.press("g")
+    expect(screen.part(".guideline")).to_contain_text("Length is not quality")
+    screen.page.keyboard.press("g")
+    expect(screen.part(".guideline")).to_be_hidden()
+
+
+def test_another_name_starts_afresh(visit: Visit) -> None:
+    screen = visit()
+    screen.press("1")
+    screen.wait_until_saved()
+    screen.part(".who").click()
+    screen.part("form.name input").fill("Grace")
+    screen.page.keyboard.press("Enter")
+    expect(screen.part(".who")).to_contain_text("Grace")
+    screen.wait_for_an_item()
+    expect(screen.part(".today")).to_have_text("0 today")
+    judged = screen.press("1")
+    screen.wait_until_saved()
+    assert list(screen.verdicts()) == [judged]
+
+
+def test_the_next_item_is_on_the_screen_within_100_ms_of_the_key(visit: Visit) -> None:
+    """From the keydown event to the second frame after the next item is drawn; median of 20."""
+    screen = visit()
+    screen.page.evaluate(TIMER)
+    for _ in range(20):
+        screen.press("1")
+        screen.page.wait_for_timeout(60)  # a fast person; the prefetch keeps up
+    times = screen.page.evaluate("window.keyToNext")
+    assert len(times) == 20
+    assert statistics.median(times) < 100
+
+
+TIMER = """
+() => {
+  window.keyToNext = [];
+  let pressed = 0;
+  document.addEventListener("keydown", () => { pressed = performance.now(); }, true);
+  const host = document.querySelector("hone-screen[mode=pairs]");
+  const drawn = () => requestAnimationFrame(() => requestAnimationFrame(
+    () => window.keyToNext.push(performance.now() - pressed)));
+  const only = { attributes: true, attributeFilter: ["data-assignment"] };
+  new MutationObserver(drawn).observe(host, only);
+}
+"""

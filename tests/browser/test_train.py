@@ -1,0 +1,115 @@
+"""The train screen in a real browser: from what it would use to a finished run, and its ends."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Server
+from tests.browser.lead import PHONE, Desk, vote
+
+pytestmark = pytest.mark.browser
+At = Callable[..., Desk]
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[[int], Server]) -> Server:
+    return serve(40)
+
+
+def test_an_empty_folder_says_what_to_do_first(desk: At, server: Server) -> None:
+    screen = desk(server, "Train")
+    screen.says("#train-ready", "Nothing to learn from yet")
+    expect(screen.part("#train-watch")).to_be_hidden()
+    screen.part("#train-go").click()
+    screen.refuses("nobody has voted yet")
+    assert screen.console == []
+
+
+def test_the_command_follows_the_settings(desk: At, server: Server) -> None:
+    screen = desk(server, "Train")
+    screen.says("#train-command", "python app.py train --method dpo --data")
+    screen.page.get_by_label("0.5 · a short leash").check()
+    screen.says("#train-command", "--set beta=0.5")
+    screen.page.get_by_text("Advanced settings").click()
+    screen.page.get_by_label("Epochs").fill("7")
+    screen.says("#train-command", "--set epochs=7")
+    screen.page.get_by_label("KTO learns").check()
+    screen.says("#train-command", "--method kto --data")
+    expect(screen.page.get_by_label("Weight of good answers")).to_be_visible()
+
+
+def test_what_a_run_would_use_is_shown_before_it(desk: At, server: Server) -> None:
+    vote(server, 30, prefer="longer", noise=0.0)
+    screen = desk(server, "Train")
+    screen.says("#train-ready", "to learn from")
+    screen.says("#train-ready", "A run takes about")
+    screen.says("#train-warning", "longer answer won")
+
+
+def test_a_bad_setting_gets_one_line(desk: At, server: Server, tiny_model: Path) -> None:
+    screen = desk(server, "Train")
+    screen.part("#train-model textarea").fill(str(tiny_model))
+    screen.page.get_by_text("Advanced settings").click()
+    screen.page.get_by_label("Learning rate").fill("5")
+    screen.part("#train-go").click()
+    screen.refuses("learning_rate is 5")
+
+
+def test_a_missing_model_gets_one_line(desk: At, server: Server) -> None:
+    screen = desk(server, "Train")
+    screen.part("#train-model textarea").fill("/nowhere/at-all")
+    screen.part("#train-go").click()
+    screen.refuses("/nowhere/at-all")
+
+
+def test_a_run_goes_to_its_end_through_the_button(desk: At, trained: Server) -> None:
+    """The page was reloaded in the middle (see `lead.train`): everything comes from the run's files."""
+    screen = desk(trained, "Train")
+    screen.says("#train-state", "Done")
+    screen.says("#train-report", "Held-out accuracy")
+    for title in ("Loss", "Reward margin", "Reward accuracy", "Log-probability"):
+        expect(screen.part(f"#train-curves svg[aria-label='{title}'] polyline").first).to_be_visible()
+    screen.says("#train-history", "DPO")
+    config = json.loads(next(trained.data.glob("runs/*/config.json")).read_text())
+    assert config["method"] == "dpo"
+    assert screen.console == []
+
+
+def test_the_adapter_comes_as_a_zip_file(desk: At, trained: Server, tmp_path: Path) -> None:
+    screen = desk(trained, "Train")
+    screen.part("#train-pack").click()
+    with screen.page.expect_download(timeout=30_000) as download:
+        screen.part("#train-adapter").click()
+    download.value.save_as(tmp_path / "adapter.zip")
+    names = zipfile.ZipFile(tmp_path / "adapter.zip").namelist()
+    assert {"adapter_model.safetensors", "adapter_config.json", "manifest.json"} <= set(names)
+
+
+def test_a_run_is_cancelled_and_can_be_resumed(desk: At, trained: Server, tiny_model: Path) -> None:
+    screen = desk(trained, "Train")
+    screen.part("#train-model textarea").fill(str(tiny_model))
+    screen.page.get_by_text("Advanced settings").click()
+    screen.page.get_by_label("Epochs").fill("60")
+    screen.part("#train-go").click()
+    screen.part("#train-cancel").click(timeout=30_000)
+    screen.says("#train-state", "Cancelled", timeout=30_000)
+    expect(screen.part("#train-resume")).to_be_visible()
+    expect(screen.part("#train-go")).to_be_enabled()
+    screen.part("#train-resume").click()
+    expect(screen.part("#train-go")).to_be_disabled(timeout=30_000)
+    other = desk(trained, "Compare")
+    other.says("#compare-status", "training")
+    screen.part("#train-cancel").click(timeout=30_000)
+    screen.says("#train-state", "Cancelled", timeout=30_000)
+
+
+def test_a_phone_needs_no_scrolling_sideways(desk: At, trained: Server) -> None:
+    screen = desk(trained, "Train", viewport=PHONE)
+    screen.says("#train-state", "Done")
+    assert screen.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
