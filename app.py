@@ -14,6 +14,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -269,8 +270,10 @@ def perform(
 ) -> tuple[dict[str, Any], str | None]:
     """Return a command's result, and the address of the server that did it (None: this process)."""
     from align.calls import call, find_server
+    from align.folder import prepare_folder
     from align.following import FILE_COMMANDS
 
+    data = prepare_folder(data)
     if name in FILE_COMMANDS:
         return FILE_COMMANDS[name](data, **params), None
     server = find_server(data)
@@ -285,15 +288,23 @@ def perform(
 
 def main(args: list[str] | None = None) -> int:
     """Run the command line; return the exit code. The one place that turns errors into a line."""
+    words = (sys.argv[1:] if args is None else args) or ["--help"]
     try:
-        words = sys.argv[1:] if args is None else args
-        return int(cli(args=words or ["--help"], prog_name="app.py", standalone_mode=False) or 0)
+        return int(cli(args=words, prog_name="app.py", standalone_mode=False) or 0)
     except TyperException as error:
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "app.py"
-        return complain(f"{error.format_message()} See: python {command} --help")
+        return complain(mistake(error, words))
     except UserError as error:
         return complain(str(error))
+
+
+def mistake(error: TyperException, words: list[str]) -> str:
+    """Return what is wrong with the words typed, with the value that typer leaves out."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "app.py"
+    options = getattr(getattr(error, "param", None), "opts", [])
+    values = [value for word, value in pairwise(words) if word in options]
+    given = f" (given: {values[-1]})" if values else ""
+    return f"{error.format_message()}{given} See: python {command} --help"
 
 
 def complain(sentence: str) -> int:

@@ -268,8 +268,8 @@ def _raise_error(answer: Mapping[str, Any]) -> None:
 
 def _given_up(process: WorkerProcess) -> str:
     return (
-        f"the model worker died twice over the same job ({process.death()}): the machine is probably "
-        "out of memory; take a smaller model, or fewer and shorter answers at a time."
+        f"the model worker died twice over the same job ({process.death()}): the machine is "
+        "probably out of memory; take a smaller model, or fewer and shorter answers at a time."
     )
 
 

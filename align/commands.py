@@ -68,7 +68,7 @@ def snapshot_folder(workspace: Workspace, id: str) -> Path:
         NotFound: there is no such snapshot.
     """
     if workspace.store.get(Snapshot, id) is None:
-        newest = workspace.store.rows(Snapshot, order="created_at desc", limit=3)
+        newest = workspace.store.rows(Snapshot, order="-created_at", limit=3)
         known = ", ".join(one.id for one in newest) or "none yet: freeze one with `snapshot`"
         raise NotFound(f"there is no snapshot {id!r}; the newest here: {known}")
     return workspace.data / "snapshots" / id
@@ -178,6 +178,7 @@ def compare(
 ) -> dict[str, Any]:
     """Answer a prompt before and after a run, with the same seed."""
     messages = check_messages([{"role": "user", "content": prompt}])
+    runs.run_folder(workspace.data, run)  # refused here if there is no such run
     progress("loading the model")
     pair = comparing.Pair()
     for pair in comparing.stream(
@@ -240,11 +241,6 @@ def cancel(workspace: Workspace, *, progress: Progress, run: str) -> dict[str, A
     """Stop a run; return {"run", "status"}."""
     return cancel_run(workspace.data, run)
 
-
-COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
-    "runs": list_runs,
-    "cancel": cancel_run,
-}
 
 COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "import": import_,

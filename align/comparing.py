@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -85,7 +86,7 @@ def held_out_prompts(store: Store, most: int = OFFERED) -> list[tuple[str, str]]
 
 
 def messages_of(store: Store, prompt: str | None, text: str) -> Sequence[Message]:
-    """Return the conversation to answer: the held-out one, if the text is still its own; else the text.
+    """Return the conversation to answer: the held-out one if the text is still its own.
 
     An empty text with no prompt gives [].
     """
@@ -134,15 +135,14 @@ def stream(
 
 
 def compare_once(
-    workspace: Any, run: str, messages: Sequence[Message], *, seed: int, temperature: float, max_tokens: int
+    workspace: Any, run: str, messages: Sequence[Message], *, seed: int, temperature: float,
+    max_tokens: int,
 ) -> Pair:  # fmt: skip
     """Return both answers, complete; what `compare` prints. Raises as `stream` does."""
-    pair = Pair()
-    for pair in stream(
+    pairs = stream(
         workspace, run, messages, seed=seed, temperature=temperature, max_tokens=max_tokens
-    ):
-        pass
-    return pair
+    )
+    return deque(pairs, maxlen=1).pop()
 
 
 def facts(answer: Answer, seconds: float) -> str:

@@ -67,12 +67,16 @@ class Decoder(Protocol):
 class GrowingLayer(DynamicLayer):
     """Keys and values of one layer with room to grow: a new token is written, not concatenated."""
 
+    keys: Any
+    values: Any
+    _room: tuple[torch.Tensor, torch.Tensor]  # (B, heads, room, head size) each
+
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self._room: tuple[torch.Tensor, torch.Tensor] = (self.keys, self.values)
+            self._room = (self.keys, self.values)
         length = self.get_seq_length()
         end = length + key_states.shape[-2]
         if self._room[0].numel() == 0 or end > self._room[0].shape[-2]:
@@ -103,12 +107,12 @@ class GrowingLayer(DynamicLayer):
         """
         rows = len(keep) + other.keys.shape[0]
         joined = []
-        both: Any = ((self.keys, other.keys), (self.values, other.values))
-        for mine, theirs in both:
-            _, heads, had, size = mine.shape
+        for mine, theirs in ((self.keys[keep], other.keys), (self.values[keep], other.values)):
+            _, heads, _, size = mine.shape
             new = mine.new_zeros(rows, heads, (length // ROOM + 1) * ROOM, size)
-            for start, part in ((0, mine[keep, :, max(0, had - length) :]), (len(keep), theirs)):
-                new[start : start + part.shape[0], :, length - part.shape[2] : length] = part
+            for start, part in ((0, mine), (len(keep), theirs)):
+                used = min(length, part.shape[2])
+                new[start : start + len(part), :, length - used : length] = part[:, :, -used:]
             joined.append(new)
         self._room = (joined[0], joined[1])
         self.keys, self.values = joined[0][:, :, :length], joined[1][:, :, :length]

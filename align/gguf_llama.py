@@ -1,4 +1,4 @@
-"""Turn a GGUF file of the llama architecture into the folder that transformers loads. Knows no torch."""
+"""Turn a GGUF file of the llama architecture into a folder for transformers. Knows no torch."""
 
 from __future__ import annotations
 

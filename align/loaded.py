@@ -40,13 +40,10 @@ class LoadedModel:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.dtype = _dtype(precision, self.device)
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=self.dtype, local_files_only=True, use_safetensors=True
-        )
-        self.model: Any = model.to(self.device).eval()
-        self.config = model.config
-        self.context = int(getattr(model.config, "max_position_embeddings", 0) or 1 << 20)
-        eos = model.generation_config.eos_token_id
+        self.model = self._base()
+        self.config = self.model.config
+        self.context = int(getattr(self.config, "max_position_embeddings", 0) or 1 << 20)
+        eos = self.model.generation_config.eos_token_id
         stops = set(eos if isinstance(eos, list) else [] if eos is None else [eos])
         with _time_limit(TEMPLATE_SECONDS):
             self.template = Template.of(self.tokenizer, stops)
@@ -57,16 +54,23 @@ class LoadedModel:
         self._loaded = 0
         self._active = BASE
 
+    def _base(self) -> Any:
+        """Return the base model, read from its folder."""
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            self.folder, dtype=self.dtype, local_files_only=True, use_safetensors=True
+        )
+        return model.to(self.device).eval()
+
     def prompt_ids(self, messages: Sequence[Message], room: int) -> tuple[Sequence[int], int]:
         """Return a prompt's tokens with `room` left for the answer, and how many were cut.
 
-        Cuts from the left, as training does.
+        Cuts from the left, as training does; at least half of the model's context is the prompt's.
 
         Raises:
             Unsupported: the model's chat template refuses the conversation.
         """
         ids = self._through_template(self.template.prompt, messages)
-        cut = max(0, len(ids) - max(1, self.context - room))
+        cut = max(0, len(ids) - max(self.context - room, self.context // 2))
         return ids[cut:], cut
 
     def _through_template(
@@ -92,8 +96,12 @@ class LoadedModel:
             ) from error
 
     def text_of(self, ids: Sequence[int]) -> str:
-        """Return the text of an answer's tokens without special tokens."""
-        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        """Return the text of an answer's tokens without special tokens.
+
+        A NUL, which no database column and no screen takes, becomes the replacement character.
+        """
+        text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+        return text.replace("\x00", "\ufffd")
 
     def use_adapter(self, folder: Path | None) -> str | None:
         """Return the name of the adapter in `folder`, verified and loaded now if it was not yet.
@@ -122,13 +130,15 @@ class LoadedModel:
             else:
                 self.model = PeftModel.from_pretrained(self.model, folder, adapter_name=name)
         except (RuntimeError, ValueError, KeyError) as error:
+            self.model, self._active = self._base(), BASE  # half an adapter may be on the old one
+            self._adapters.clear()
             raise Unsupported(
                 f"the adapter {folder} does not fit the model {self.folder.name} "
                 f"({str(error).splitlines()[0]}): use it with the model it was trained on."
             ) from error
         self.model.eval()
         self._adapters[folder] = name
-        self._active = name
+        self._activate(name)
         while len(self._adapters) > MAX_ADAPTERS:
             _, oldest = self._adapters.popitem(last=False)
             self.model.delete_adapter(oldest)
@@ -185,7 +195,7 @@ class LoadedModel:
 
     def _activate(self, name: str) -> None:
         """Make one adapter (or none) the active one; costs nothing when it is already."""
-        if name == self._active:
+        if name == self._active or not self._adapters:
             return
         if name == BASE:
             self.model.base_model.disable_adapter_layers()

@@ -69,4 +69,3 @@ def _prompt_chars(store: Store) -> float:
 def model_name(model: str) -> str:
     """Return a model's name as runs keep it."""
     return find_model(model.strip() or EMBEDDED).name
-

@@ -1,7 +1,8 @@
 """Serve one data folder on this machine: socket, lock, web app, signals, and a clean end.
 
-The order matters: who holds the folder is asked first (that message helps most), then the
-port is taken, then the folder is locked and opened; the address goes into LOCK last.
+The order matters: who holds the folder is asked first (that message helps most), then the port is
+taken, then the folder is locked and opened. From then on the address stands in LOCK: who connects
+before the web app is built waits in the socket's queue.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pathlib import Path
 from types import FrameType
 
 from align import runs
-from align.workspace import Workspace, prepare_folder
+from align.folder import prepare_folder
+from align.workspace import Workspace
 from storage.errors import Locked, StoreError, Unsupported
 from storage.lock import read_lock
 
@@ -45,6 +47,7 @@ def serve_folder(
         address = address_of(listener)
         try:
             with Workspace.open(folder) as workspace:
+                workspace.store.announce(address, workspace.token)
                 _serve(workspace, listener, address, starter, ready)
         except KeyboardInterrupt:
             pass
@@ -80,7 +83,6 @@ def _serve(
         timeout_graceful_shutdown=GRACE_SECONDS,
         backlog=BACKLOG,
     )
-    workspace.store.announce(address, workspace.token)
     going = runs.adopt(workspace.data)
     if going is not None:
         print(f"the training {going.run} goes on", file=sys.stderr)

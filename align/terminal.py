@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+LOG_SECONDS = 2.0  # Choice: a log with a line of progress every two seconds can still be read
 SHOWN_REFUSALS = 20  # Choice: enough to see a pattern; --json has all
 
 
 class Terminal:
-    """Progress on a stream: on a terminal one line that is overwritten, else one line per text.
+    """Progress on a stream: on a terminal one line that is overwritten, in a log one now and then.
 
     A text that ends in a newline is kept in both cases.
     """
@@ -25,8 +27,13 @@ class Terminal:
         self._stream = stream
         self._live = stream.isatty()
         self._open = False  # an unfinished line stands there
+        self._next = 0.0  # when a log may get its next line of progress
 
     def __call__(self, text: str) -> None:
+        if not (text.endswith("\n") or self._live):
+            if time.monotonic() < self._next:
+                return
+            self._next = time.monotonic() + LOG_SECONDS
         kept = text.endswith("\n") or not self._live
         line = clean(text.rstrip("\n"))
         if self._live:

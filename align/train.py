@@ -52,7 +52,7 @@ from align.reference import ReferenceScores, batching_noise, score
 from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, pair_rows
 from align.run_files import RunFiles
 from align.trainer import Job, PreferenceTrainer, first_row
-from storage.errors import BadInput, UserError
+from storage.errors import BadInput, Busy, UserError
 
 CANCELLED = 143
 TOLERANCE = 1e-4  # of a reward before the first step, in fp32
@@ -66,6 +66,9 @@ BUDGET = {
 }  # padded tokens per forward pass. Choice: about 2 GB of memory
 
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
 class Cancelled(Exception):
     """The run was told to stop."""
 
@@ -75,8 +78,16 @@ class Watch:
 
     def __init__(self) -> None:
         self.told = False
-        for number in (signal.SIGTERM, signal.SIGINT):
+        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def __enter__(self) -> Watch:
+        for number in SIGNALS:
             signal.signal(number, self._hear)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self.told = True
@@ -102,17 +113,14 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m align.train RUN_DIR", file=sys.stderr)
         return 2
     files = RunFiles(Path(arguments[0]))
-    watch = Watch()
     lock = FileLock(files.folder / "lock")
     try:
         config = files.config()
         if not lock.acquire():
-            print(
-                f"{files.folder.name} is being trained already; wait or cancel it", file=sys.stderr
-            )
-            return 2
-        return _guarded(files, config, watch)
-    except UserError as error:  # before the lock: the folder belongs to nobody or to another
+            raise Busy(f"{files.folder.name} is being trained already; wait for it or cancel it")
+        with Watch() as watch:
+            return _guarded(files, config, watch)
+    except UserError as error:  # before the lock was ours: its files are not ours to write
         print(error, file=sys.stderr)
         return 2
     finally:
@@ -137,7 +145,7 @@ def _guarded(files: RunFiles, config: dict[str, Any], watch: Watch) -> int:
         files.status("failed", sentence)
         print(sentence, file=sys.stderr)
         return 2
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (the edge: a bug is shown, and the status says so)
         files.status("failed", f"a bug in Hone: {type(error).__name__}: {error} (see log.txt)")
         traceback.print_exc()
         return 1

@@ -22,7 +22,7 @@ from queue import Empty, PriorityQueue
 from typing import TYPE_CHECKING, Any
 
 from align.locks import FileLock
-from align.wire import Piece, Row, Score, read_generate, read_score, to_line
+from align.wire import GenerateRequest, Piece, Row, Score, read_generate, read_score, to_line
 from storage.errors import Busy, Unsupported, UserError
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from align.loaded import LoadedModel
 
 NICENESS = 10  # voting goes first
-MAX_THREADS = 8  # Choice: a small model gains little from more
 BATCH_TOKENS = 24_576  # Choice: tokens in flight; 560 MB of cache for SmolLM2-135M
 PRIORITY = {"stream": 0, "score": 1, "generate": 2}  # lower goes first
 BACKGROUND = 3  # of a generate job that nobody waits for
@@ -155,7 +154,8 @@ class Worker:
         rows: list[tuple[int, int, DecodeRow]] = []
         for index, request in requests.items():
             ids, cut = model.prompt_ids(request.messages, request.max_tokens)
-            rows.append((index, cut, _decode_row(ids, request, model.use_adapter(request.adapter))))
+            adapter = model.use_adapter(request.adapter)
+            rows.append((index, cut, _decode_row(model, ids, request, adapter)))
             if index % 100 == 99:
                 yield {}
         for group in _groups(rows):
@@ -182,7 +182,7 @@ class Worker:
         ids, _ = model.prompt_ids(request.messages, request.max_tokens)
         folders = [None if a is None else Path(a) for a in message["adapters"]]
         names = [model.use_adapter(folder) for folder in folders]
-        rows = [_decode_row(ids, request, name) for name in names]
+        rows = [_decode_row(model, ids, request, name) for name in names]
         tokens: list[list[int]] = [[] for _ in rows]
         for step in decode(model, rows):
             for new in step:
@@ -203,12 +203,13 @@ class Worker:
             yield {"score": Score(index, logprob, tokens)}
 
 
-def _decode_row(ids: Sequence[int], request: Any, adapter: str | None) -> DecodeRow:
+def _decode_row(
+    model: LoadedModel, ids: Sequence[int], request: GenerateRequest, adapter: str | None
+) -> DecodeRow:
     from align.decoding import DecodeRow
 
-    return DecodeRow(
-        ids, request.seed, request.max_tokens, request.temperature, request.top_p, adapter
-    )
+    most = max(1, min(request.max_tokens, model.context - len(ids)))
+    return DecodeRow(ids, request.seed, most, request.temperature, request.top_p, adapter)
 
 
 def _groups(rows: Sequence[tuple[int, int, DecodeRow]]) -> list[list[tuple[int, int, DecodeRow]]]:
@@ -235,11 +236,9 @@ def main(arguments: Sequence[str]) -> None:
     """Serve the socket until it closes."""
     os.nice(NICENESS)
     channel = Channel(socket.socket(fileno=int(arguments[0])))
-    import torch
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    torch.set_num_threads(min(os.cpu_count() or 1, MAX_THREADS))
     Worker(channel, Path(arguments[1])).run()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from align.wire import to_line
 
 ROOT = Path(__file__).resolve().parent.parent
-MAX_THREADS = 8  # Choice: as in the worker
+MAX_THREADS = 8  # Choice: a small model gains little from more; $OMP_NUM_THREADS overrules
 LEAVE_SECONDS = 5.0  # Choice: the worker leaves within milliseconds; this is for a stuck one
 
 
@@ -49,7 +49,8 @@ class WorkerProcess:
         self._waiting_lock = threading.Lock()
         self.left = False  # we sent it away
         self.gone = False
-        threading.Thread(target=self._read, name="worker answers", daemon=True).start()
+        self._reader = threading.Thread(target=self._read, name="worker answers", daemon=True)
+        self._reader.start()
 
     def ask(self, job: int, message: Mapping[str, Any]) -> queue.SimpleQueue:
         """Send a job and return the queue of its answers; None in it means that the worker died."""
@@ -88,6 +89,8 @@ class WorkerProcess:
             for answers in self._waiting.values():
                 answers.put(None)
         self.child.wait()
+        with self._sending:
+            self._sock.close()
 
     def leave(self) -> None:
         """End the process; its device is free afterwards."""
@@ -99,7 +102,7 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self.child.kill()
             self.child.wait()
-        self._sock.close()
+        self._reader.join(LEAVE_SECONDS)
 
     def death(self) -> str:
         """Return how it died, in words."""

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 
 from align.client import WorkerClient
+from align.folder import prepare_folder
 from align.generation import Replenisher
-from storage.errors import BadInput
 from storage.store import Store
 
 
@@ -60,17 +60,3 @@ class Workspace:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def prepare_folder(data: Path) -> Path:
-    """Return the absolute path of the data folder, made if it was missing."""
-    folder = data.expanduser().resolve()
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"--data {folder} is a file: name a folder (it is made when missing)")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(
-            f"the data folder {folder} cannot be made ({error.strerror}): name one you may write to"
-        ) from error
-    return folder

@@ -141,9 +141,10 @@ class Client(threading.Thread):
         while not self.stop.is_set():
             for item in self._items():
                 if self.stop.is_set():
-                    return
+                    break
                 self._vote(item)
                 self.stop.wait(self._rng.uniform(0, 2 * self._plan.think_seconds))
+        self._disconnect()
 
     def _sign_in(self) -> None:
         name = f"voter {self._number}"
@@ -181,12 +182,15 @@ class Client(threading.Thread):
                 if status < 500:
                     return status, answer, cookie
             except (OSError, http.client.HTTPException, ValueError):
-                if self._connection is not None:
-                    self._connection.close()
-                    self._connection = None
+                self._disconnect()
             if self.stop.is_set() and method == "GET":
                 return 0, {}, ""
             time.sleep(RETRY_SECONDS * self._rng.uniform(0.5, 1.5))
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _ask(
         self, method: str, path: str, body: Mapping[str, Any] | None
@@ -310,9 +314,9 @@ def free_port() -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--kills", type=int, default=Plan.kills)
-    parser.add_argument("--clients", type=int, default=Plan.clients)
-    parser.add_argument("--votes-between", type=int, default=Plan.votes_between)
+    parser.add_argument("--kills", type=int, default=Plan().kills)
+    parser.add_argument("--clients", type=int, default=Plan().clients)
+    parser.add_argument("--votes-between", type=int, default=Plan().votes_between)
     chosen = parser.parse_args()
     plan = Plan(chosen.kills, chosen.clients, chosen.votes_between)
     with tempfile.TemporaryDirectory() as folder:

@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 from starlette.types import Message as Event
+from starlette.types import Receive
 
 from feedback.assignments import MAX_ITEMS, Item, history, serve_items
 from feedback.campaigns import labeler_name, sign_in
@@ -83,7 +84,7 @@ class LimitedRoute(APIRoute):
 _TOO_LARGE = f"The request has more than {MAX_BODY_BYTES:,} bytes: send less at a time."
 
 
-def _counted(receive: Callable[[], Coroutine[Any, Any, Event]]) -> Any:
+def _counted(receive: Receive) -> Receive:
     """Return `receive` that refuses to hand on more than `MAX_BODY_BYTES`."""
     got = 0
 
@@ -132,11 +133,10 @@ class Routes:
         progress = _progress(store, name)
         if len(items) < n or progress["comparisons_open"] < LOW_STOCK:
             self.wake()
-        nothing = not items and not page_has
         return {
             "items": [_shown(item) for item in items],
             "progress": progress,
-            "waiting": (self.waiting() or _nothing_left(progress)) if nothing else None,
+            "waiting": None if items else self.waiting() or _nothing_left(progress),
         }
 
     def history(
@@ -199,13 +199,14 @@ def router(
     """
     routes = Routes(store_of, waiting, wake)
     made = APIRouter(prefix="/api/v1", route_class=LimitedRoute, dependencies=[Depends(_unkept)])
-    for path, route in (
+    gets: tuple[tuple[str, Callable[..., dict[str, Any]]], ...] = (
         ("/health", routes.health),
         ("/labeler", routes.labeler),
         ("/items", routes.items),
         ("/history", routes.history),
         ("/meters", routes.meters),
-    ):
+    )
+    for path, route in gets:
         made.add_api_route(path, route, methods=["GET"])
     made.add_api_route("/labeler", routes.sign_in, methods=["POST"])
     for path, route in (

@@ -29,7 +29,9 @@ class Placed:
     a: Response  # as it would be stored; for a rating, the rated one
     b: Response | None  # None for a rating
     item: str  # id of the comparison; for a rating, of the response
-    swapped: bool = False  # the comparison is stored the other way round
+    event: str  # id of the vote or rating
+    named: bool  # the file gave the vote an id, so the id alone does not say what it says
+    swapped: bool | None = False  # is the comparison stored the other way round? None: as another
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Cast:
     """An event, the assignment that it answers, and the row that both come from."""
 
     row: int
+    named: bool
     event: Vote | Rating
     place: Assignment
 
@@ -46,9 +49,13 @@ def placed(row: Row, source: str) -> Placed:
     prompt = Prompt.id_of(row.prompt)
     if isinstance(row, RatingRow):
         a = _response(prompt, row.answer, source)
-        return Placed(row, prompt, a, None, a.id)
+        event = event_uuid("rating", a.id, row.labeler, row.verdict)
+        return Placed(row, prompt, a, None, a.id, event, False)
     a, b = _response(prompt, row.a, source), _response(prompt, row.b, source)
-    return Placed(row, prompt, a, b, _item_id(row.comparison) or comparison_id(a, b))
+    content = comparison_id(a, b)
+    item = _item_id(row.comparison) or content
+    event = _event_id(row.id) or _vote_id(row, item, content, (a, b))
+    return Placed(row, prompt, a, b, item, event, bool(row.id))
 
 
 def cast(one: Placed, source: str) -> Cast:
@@ -66,7 +73,7 @@ def cast(one: Placed, source: str) -> Cast:
         source=source,
         created_at=event.created_at,
     )
-    return Cast(row.row, event, place)
+    return Cast(row.row, one.named, event, place)
 
 
 def says(event: Vote | Rating) -> tuple[str, str, str]:
@@ -90,27 +97,33 @@ def _turned(one: Placed, side: str) -> str:
     return _SWAP.get(side, side) if one.swapped else side
 
 
-def _vote(one: Placed, row: VoteRow, source: str) -> Vote:
-    verdict, left = _turned(one, row.verdict), _turned(one, row.left)
+def _vote_id(row: VoteRow, item: str, content: str, sides: tuple[Response, Response]) -> str:
+    """Return the id of a vote that has none: what it says, whichever answer is called a."""
+    a, b = ((side.text, side.model) for side in sides)
+    verdict, left = row.verdict, row.left
+    if b < a:
+        verdict, left = _SWAP.get(verdict, verdict), _SWAP.get(left, left)
     when = row.created_at.isoformat() if row.created_at else ""
-    id = _event_id(row.id) or event_uuid("vote", one.item, row.labeler, verdict, left, when)
+    return event_uuid("vote", item, content, row.labeler, verdict, left, when)
+
+
+def _vote(one: Placed, row: VoteRow, source: str) -> Vote:
     return Vote(
-        id=id,
-        assignment=event_uuid("assignment", id),
+        id=one.event,
+        assignment=event_uuid("assignment", one.event),
         revision=0,
         comparison=one.item,
         labeler=row.labeler,
-        verdict=verdict,
+        verdict=_turned(one, row.verdict),
         source=source,
         created_at=row.created_at or now(),
     )
 
 
 def _rating(one: Placed, row: RatingRow, source: str) -> Rating:
-    id = event_uuid("rating", one.item, row.labeler, row.verdict)
     return Rating(
-        id=id,
-        assignment=event_uuid("assignment", id),
+        id=one.event,
+        assignment=event_uuid("assignment", one.event),
         revision=0,
         response=one.item,
         labeler=row.labeler,

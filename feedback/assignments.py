@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feedback.campaigns import default_campaign
 from feedback.queue import Random, choose
@@ -168,13 +168,14 @@ def _unanswered(
     store: Store, labeler: str, mode: Mode, campaign: Campaign, exclude: set[str]
 ) -> list[Assignment]:
     """Return the labeler's assignments without a verdict that are still wanted, oldest first."""
+    unused: dict[str, Any] = {mode.leaves: ""}
     recent = store.rows(
         Assignment,
         order="-created_at, id",
         limit=LOOK_BACK,
         labeler=labeler,
         source="screen",
-        **{mode.leaves: ""},
+        **unused,
     )
     latest = _latest(store.rows(mode.event, assignment=[p.id for p in recent])) if recent else {}
     places = [
@@ -210,7 +211,7 @@ def _takers(store: Store, mode: Mode, items: set[str], labeler: str) -> dict[str
     As in the store's queries of open items: a skip judges nothing.
     """
     fresh = now() - timedelta(minutes=LEASE_MINUTES)
-    asked = {mode.shows: sorted(items)}
+    asked: dict[str, Any] = {mode.shows: sorted(items)}
     events = _latest(store.rows(mode.event, **asked))
     taken: dict[str, int] = {}
     for place in store.rows(Assignment, **asked):
@@ -229,7 +230,7 @@ def skipped_items(store: Store, items: Iterable[str] | None = None) -> set[str]:
     Args:
         items: Prompt and comparison ids to ask about; all that were ever decided on when None.
     """
-    asked = {} if items is None else {"item": sorted(set(items))}
+    asked: dict[str, Any] = {} if items is None else {"item": sorted(set(items))}
     decisions = store.rows(Duplicate, order="created_at, id", **asked)
     latest = {decision.item: decision.decision for decision in decisions}
     return {item for item, decision in latest.items() if decision == "skip"}

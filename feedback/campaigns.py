@@ -56,7 +56,7 @@ def set_guideline(store: Store, text: str) -> Campaign:
     """
     text = plain_text(text, "guideline", MAX_GUIDELINE_CHARS)
     if not text.strip():
-        raise BadInput("The guideline is empty: write at least one sentence for the labelers.")
+        raise BadInput("guideline is empty: write at least one sentence for the labelers.")
     campaign = replace(default_campaign(store), guideline=text)
     store.update_campaign(campaign)
     return campaign

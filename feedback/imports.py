@@ -15,18 +15,19 @@ from typing import Any, TypeVar
 
 from feedback import formats
 from feedback.arrivals import Cast, Placed, cast, placed, says
+from feedback.clusters import PromptIndex
 from feedback.exports import export_file
 from feedback.formats.rows import RatingRow, Refused, Row
 from feedback.items import (
-    PromptSource,
     flipped,
     look_up,
+    new_prompts,
     other_answers,
     prompts_locked,
-    store_prompts,
     tick,
 )
 from feedback.repeats import Repeats, kept
+from feedback.texts import printable
 from storage.errors import BadInput, StoreError, UserError
 from storage.records import (
     Comparison,
@@ -82,11 +83,12 @@ def import_file(
             taker.take(part)
             if progress:
                 progress(f"{taker.read:,} rows read, {taker.stored:,} stored")
+        taker.prompts.save()
     return {
         "read": taker.read,
         "stored": taker.stored,
         "duplicates": taker.duplicates,
-        "refused": [{"row": one.row, "why": one.why} for one in taker.refused],
+        "refused": [{"row": one.row, "why": printable(one.why)} for one in taker.refused],
     }
 
 
@@ -100,11 +102,11 @@ class _Taker:
     """One import: what became of its rows so far."""
 
     def __init__(self, store: Store, source: str, on_duplicate: str) -> None:
-        self._store = store
+        self._data = store
         self._source = source
         self._on_duplicate = on_duplicate
-        self._prompts = PromptSource(store)
-        self._repeats = Repeats(store, self._prompts) if on_duplicate != "link" else None
+        self.prompts = PromptIndex(store)
+        self._repeats = Repeats(store, self.prompts) if on_duplicate != "link" else None
         self._sent: set[str] = set()  # ids of the texts and responses that were added
         self._labelers: set[str] = set()
         self.read = self.stored = self.duplicates = 0
@@ -114,14 +116,34 @@ class _Taker:
         """Store the good rows of a part and count what became of each."""
         self.read += len(part)
         self.refused += [row for row in part if isinstance(row, Refused)]
-        arrived = [placed(row, self._source) for row in part if not isinstance(row, Refused)]
-        decisions: list[Duplicate] = []
+        good = [placed(row, self._source) for row in part if not isinstance(row, Refused)]
+        arrived = self._unseen(good)
+        records: list[Record] = []
         if self._repeats is not None:
             arrived, decisions = self._decide(arrived, self._repeats)
-        arrived = self._store_items(arrived)
-        self._store.add(decisions)
-        self._store_events([cast(one, self._source) for one in arrived])
+            records += decisions
+        comparisons = self._settle_sides(arrived)
+        arrived = [one for one in arrived if one.swapped is not None]
+        records += new_prompts((one.row.prompt for one in arrived), self._source, self.prompts)
+        records += self._new_answers(arrived)
+        records += comparisons
+        self._store(records, self._fresh([cast(one, self._source) for one in arrived]))
         self.refused.sort(key=lambda one: one.row)
+
+    def _unseen(self, good: list[Placed]) -> list[Placed]:
+        """Leave out the rows whose event is stored, where its id was made from all that it says."""
+        votes = [one.event for one in good if one.b is not None and not one.named]
+        ratings = [one.event for one in good if one.b is None]
+        seen = {vote.id for vote in look_up(self._data, Vote, votes)}
+        seen |= {rating.id for rating in look_up(self._data, Rating, ratings)}
+        arrived = []
+        for one in good:
+            if one.event in seen and not one.named:
+                self.duplicates += 1
+            else:
+                arrived.append(one)
+                seen |= set() if one.named else {one.event}
+        return arrived
 
     def _decide(
         self, arrived: list[Placed], repeats: Repeats
@@ -138,39 +160,36 @@ class _Taker:
             stay.append(one)
         return stay, decisions
 
-    def _store_items(self, arrived: list[Placed]) -> list[Placed]:
-        """Store prompts, responses and comparisons; return the rows whose comparison fits."""
+    def _settle_sides(self, arrived: list[Placed]) -> list[Comparison]:
+        """Say of each row how its comparison stands, and return the comparisons that are new.
+
+        A row whose comparison is stored with other answers is refused, and its `swapped` None.
+        """
         known, sides = self._stored_comparisons(arrived)
-        fitting: list[Placed] = []
         fresh: list[Comparison] = []
         moment = now()
         for one in arrived:
-            if one.b is not None:
-                if one.item not in known:
-                    when = tick(moment, len(fresh))
-                    made = Comparison(one.item, one.prompt, one.a.id, one.b.id, self._source, when)
-                    known[one.item] = made
-                    sides |= {one.a.id: one.a, one.b.id: one.b}
-                    fresh.append(made)
-                stored = known[one.item]
-                swapped = flipped(sides[stored.a], sides[stored.b], one.a, one.b)
-                if swapped is None:
-                    self.refused.append(Refused(one.row.row, other_answers(one.item)))
-                    continue
-                one.swapped = swapped
-            fitting.append(one)
-        prompts = {one.prompt: one.row.prompt for one in fitting}
-        store_prompts(self._store, list(prompts.values()), self._source, self._prompts)
-        self._store.add([*self._new_answers(fitting), *fresh])
-        return fitting
+            if one.b is None:
+                continue
+            if one.item not in known:
+                when = tick(moment, len(fresh))
+                made = Comparison(one.item, one.prompt, one.a.id, one.b.id, self._source, when)
+                known[one.item] = made
+                sides |= {one.a.id: one.a, one.b.id: one.b}
+                fresh.append(made)
+            stored = known[one.item]
+            one.swapped = flipped(sides[stored.a], sides[stored.b], one.a, one.b)
+            if one.swapped is None:
+                self.refused.append(Refused(one.row.row, other_answers(one.item)))
+        return fresh
 
     def _stored_comparisons(
         self, arrived: list[Placed]
     ) -> tuple[dict[str, Comparison], dict[str, Response]]:
         ids = [one.item for one in arrived if one.b is not None]
-        known = {c.id: c for c in look_up(self._store, Comparison, ids)}
+        known = {c.id: c for c in look_up(self._data, Comparison, ids)}
         sides = [side for c in known.values() for side in (c.a, c.b)]
-        return known, {r.id: r for r in look_up(self._store, Response, sides)}
+        return known, {r.id: r for r in look_up(self._data, Response, sides)}
 
     def _new_answers(self, arrived: list[Placed]) -> list[Record]:
         """Return the texts and responses that this import did not add before."""
@@ -189,13 +208,14 @@ class _Taker:
                 new.append(response)
         return new
 
-    def _store_events(self, casts: list[Cast]) -> None:
-        stored = self._stored_events(casts)
+    def _fresh(self, casts: list[Cast]) -> list[Cast]:
+        """Return the events that are new; count the others."""
+        named = [one.event.id for one in casts if one.named]
+        stored: dict[str, Vote | Rating] = {v.id: v for v in look_up(self._data, Vote, named)}
         fresh: list[Cast] = []
         for one in casts:
-            before = stored.get(one.event.id)
-            if before is None:
-                stored[one.event.id] = one.event
+            before = stored.setdefault(one.event.id, one.event)
+            if before is one.event:
                 fresh.append(one)
             elif says(before) == says(one.event):
                 self.duplicates += 1
@@ -205,20 +225,16 @@ class _Taker:
                     "give the row another id, or leave the id out"
                 )
                 self.refused.append(Refused(one.row, why))
-        labelers = {one.event.labeler for one in fresh} - self._labelers
+        return fresh
+
+    def _store(self, records: list[Record], casts: list[Cast]) -> None:
+        labelers = {one.event.labeler for one in casts} - self._labelers
         self._labelers |= labelers
         people = [Labeler(name, "import") for name in sorted(labelers)]
-        self._store.add([*people, *(one.place for one in fresh)])
-        answers = self._store.append_many([one.event for one in fresh])
-        for one, answer in zip(fresh, answers, strict=True):
+        self._data.add([*records, *people, *(one.place for one in casts)])
+        answers = self._data.append_many([one.event for one in casts])
+        for one, answer in zip(casts, answers, strict=True):
             self._count(one, answer)
-
-    def _stored_events(self, casts: list[Cast]) -> dict[str, Vote | Rating]:
-        stored: dict[str, Vote | Rating] = {}
-        for kind in (Vote, Rating):
-            ids = [one.event.id for one in casts if isinstance(one.event, kind)]
-            stored |= {event.id: event for event in look_up(self._store, kind, ids)}
-        return stored
 
     def _count(self, one: Cast, answer: Receipt | UserError) -> None:
         if isinstance(answer, StoreError):

@@ -10,15 +10,13 @@ the data folder keeps two threads from giving two near prompts two clusters.
 from __future__ import annotations
 
 import fcntl
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from feedback.frozen import split_of
-from feedback.near import NearIndex
+from feedback.clusters import PromptIndex
 from feedback.texts import check_messages, check_text, near_text
 from storage.errors import BadInput, Conflict, NotFound
 from storage.records import (
@@ -49,51 +47,6 @@ class NewResponse:
     source: str = "generated"
 
 
-class PromptIndex:
-    """The stored prompts, asked for near-duplicates; knows the cluster of each."""
-
-    def __init__(self, prompts: Sequence[tuple[Prompt, str]] = ()) -> None:
-        """Take (prompt, near_text), oldest first."""
-        self._near = NearIndex()
-        self._clusters: dict[str, str] = {}
-        for prompt, text in prompts:
-            self.add(prompt, text)
-
-    @classmethod
-    def of(cls, store: Store) -> PromptIndex:
-        """Read every stored prompt: about 0.15 ms each."""
-        prompts = store.rows(Prompt, order="created_at, id")
-        known = []
-        for start in range(0, len(prompts), LOOK_UP):
-            part = prompts[start : start + LOOK_UP]
-            contents = store.texts([p.text for p in part])
-            known += [(p, near_text(json.loads(contents[p.text]))) for p in part]
-        return cls(known)
-
-    def add(self, prompt: Prompt, text: str) -> None:
-        self._near.add(prompt.id, text)
-        self._clusters[prompt.id] = prompt.cluster
-
-    def assign(self, id: str, text: str) -> str:
-        """Return a prompt's cluster and remember it: its own id when nothing is near."""
-        if id not in self._clusters:
-            found = self._near.find_and_add(id, text)
-            self._clusters[id] = self._choose(id, found)
-        return self._clusters[id]
-
-    def cluster_of(self, id: str, text: str) -> str:
-        """Return the cluster that `assign` would give, without remembering it."""
-        if id in self._clusters:
-            return self._clusters[id]
-        return self._choose(id, self._near.find(text))
-
-    def _choose(self, id: str, found: Sequence[tuple[str, float]]) -> str:
-        oldest = sorted((near for near, _ in found), key=self._near.place)
-        clusters = [self._clusters[near] for near in oldest]
-        judging = [cluster for cluster in clusters if split_of(cluster) != "train"]
-        return (judging or clusters or [id])[0]
-
-
 @contextmanager
 def prompts_locked(store: Store) -> Iterator[None]:
     """Let one thread at a time add prompts to this data folder."""
@@ -115,42 +68,34 @@ def add_prompts(store: Store, prompts: Sequence[Sequence[Message]], source: str)
         except BadInput as error:
             which = f"prompt {number}: " if len(prompts) > 1 else ""
             raise BadInput(f"{which}{error}") from None
-    with prompts_locked(store):
-        return store_prompts(store, checked, source, PromptSource(store))
-
-
-class PromptSource:
-    """The prompt index of one store, read when the first new prompt comes."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._index: PromptIndex | None = None
-
-    def index(self) -> PromptIndex:
-        if self._index is None:
-            self._index = PromptIndex.of(self._store)
-        return self._index
-
-
-def store_prompts(
-    store: Store, checked: Sequence[Sequence[Message]], source: str, known: PromptSource
-) -> list[Prompt]:
-    """Store checked prompts; the caller holds `prompts_locked`."""
     ids = [Prompt.id_of(messages) for messages in checked]
-    stored = {p.id: p for p in look_up(store, Prompt, ids)}
-    texts, moment = [], now()
-    fresh: list[Prompt] = []
-    for id, messages in zip(ids, checked, strict=True):
-        if id in stored:
-            continue
-        text = Text.of(canonical_messages(messages))
-        cluster = known.index().assign(id, near_text(messages))
-        stored[id] = Prompt(id, text.id, cluster, source, tick(moment, len(fresh)))
-        fresh.append(stored[id])
-        texts.append(text)
-    if fresh:
-        store.add([*texts, *fresh])
-    return [stored[id] for id in ids]
+    known = {prompt.id: prompt for prompt in look_up(store, Prompt, ids)}
+    if known.keys() >= set(ids):  # nothing new: no need to wait for an import that is going on
+        return [known[id] for id in ids]
+    with prompts_locked(store):
+        index = PromptIndex(store)
+        store.add(new_prompts(checked, source, index))
+        index.save()
+    known = {prompt.id: prompt for prompt in look_up(store, Prompt, ids)}
+    return [known[id] for id in ids]
+
+
+def new_prompts(
+    checked: Iterable[Sequence[Message]], source: str, index: PromptIndex
+) -> list[Text | Prompt]:
+    """Return the records of the prompts that are not stored yet, each with its cluster.
+
+    The caller holds `prompts_locked`, and stores them.
+    """
+    new: list[Text | Prompt] = []
+    moment = now()
+    for messages in checked:
+        id = Prompt.id_of(messages)
+        if index.claim(id):
+            text = Text.of(canonical_messages(messages))
+            cluster = index.assign(id, near_text(messages))
+            new += [text, Prompt(id, text.id, cluster, source, tick(moment, len(new)))]
+    return new
 
 
 def add_responses(store: Store, rows: Sequence[NewResponse]) -> list[Response]:
@@ -169,11 +114,6 @@ def add_responses(store: Store, rows: Sequence[NewResponse]) -> list[Response]:
         check_text(row.text, f"response {number}")
         if not row.model:
             raise BadInput(f"response {number} names no model; write 'imported' if it is unknown")
-    return store_responses(store, rows)
-
-
-def store_responses(store: Store, rows: Sequence[NewResponse]) -> list[Response]:
-    """Store responses whose texts and prompts were checked."""
     moment = now()
     texts = [Text.of(row.text) for row in rows]
     made = [

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 
+from feedback.alike import similarities
 from feedback.checks import CHECKS, CheckResult, Columns
 from feedback.checks.columns import DECISIONS
+from feedback.checks.duplicates import prompt_items, repeated_prompts
 from feedback.checks.length_bias import longer_won, overall
-from feedback.near import similarity
+from feedback.items import look_up
 from feedback.texts import near_text
-from storage.records import Duplicate
+from storage.records import Duplicate, Response
 from storage.store import Store
 
-# Choice: two texts can only be near (0.8 of their shingles) when their lengths are; the rest of
-# the way to 0.8 is for texts that repeat themselves.
-LENGTH_RATIO = 0.7
-AT_ONCE = 2_000  # comparisons whose texts are in memory at the same time
 PREVIEW = 80  # characters of a prompt in a message
+MAX_PREVIEWS = 1_000  # Choice: five times as many as there are findings
 
 
 def run_checks(store: Store) -> list[CheckResult]:
@@ -36,7 +36,8 @@ def live_length_bias(store: Store) -> CheckResult:
 def gather(store: Store) -> Columns:
     """Return the columns that the checks read, from the store as it is now."""
     comparisons = store.frame("comparisons")
-    prompts = store.frame("prompts")
+    ratings = store.frame("ratings")
+    made = {r.id: r.source for r in look_up(store, Response, ratings["response"].tolist())}
     decisions = pd.DataFrame(
         [
             (d.kind, d.item, d.earlier, d.decision, d.created_at)
@@ -44,39 +45,22 @@ def gather(store: Store) -> Columns:
         ],
         columns=list(DECISIONS),
     )
-    return Columns(
+    columns = Columns(
         votes=store.frame("votes"),
-        ratings=store.frame("ratings"),
+        ratings=ratings.assign(made=ratings["response"].map(made)),
         comparisons=comparisons.assign(similarity=similarities(store, comparisons)),
-        prompts=prompts,
+        prompts=store.frame("prompts"),
         decisions=decisions,
-        previews=_previews(store, prompts),
     )
+    return replace(columns, previews=_previews(store, columns))
 
 
-def similarities(store: Store, comparisons: pd.DataFrame) -> pd.Series:
-    """Return how alike each comparison's two texts are, 0..1; 0 where the lengths rule it out."""
-    values = pd.Series(0.0, index=comparisons.index)
-    a, b = comparisons["chars_a"].astype(float), comparisons["chars_b"].astype(float)
-    same = comparisons["text_a"] == comparisons["text_b"]
-    values[same] = 1.0
-    near = a.combine(b, min) >= LENGTH_RATIO * a.combine(b, max)
-    candidates = comparisons[near & ~same]
-    for start in range(0, len(candidates), AT_ONCE):
-        part = candidates.iloc[start : start + AT_ONCE]
-        contents = store.texts({*part["text_a"], *part["text_b"]})
-        values[part.index] = [
-            similarity(contents[one], contents[other])
-            for one, other in zip(part["text_a"], part["text_b"], strict=True)
-        ]
-    return values
-
-
-def _previews(store: Store, prompts: pd.DataFrame) -> Mapping[str, str]:
-    """Return the beginning of each prompt that stands first in a cluster with several items."""
-    items = prompts["comparisons"].astype(int) + prompts["responses"].astype(int)
-    crowded = items.groupby(prompts["cluster"]).transform("sum") > 2
-    shown = prompts[crowded & (prompts["prompt"] == prompts["cluster"])].head(1_000)
+def _previews(store: Store, columns: Columns) -> Mapping[str, str]:
+    """Return the beginning of each prompt that later items repeat."""
+    repeats = repeated_prompts(prompt_items(columns))
+    wanted = list(dict.fromkeys(repeat.earlier_prompt for repeat in repeats))[:MAX_PREVIEWS]
+    prompts = columns.prompts
+    shown = prompts[prompts["prompt"].isin(wanted)]
     contents = store.texts(shown["text"])
     return {
         prompt: _beginning(contents[text])

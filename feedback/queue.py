@@ -41,7 +41,7 @@ def choose(
         return []
     rows = sorted(zip(candidates[item], candidates["prompt"], candidates[done], strict=True))
     turns: dict[str, int] = {}
-    ranked = []
+    ranked: list[tuple[int, int, int, str]] = []
     for _, row in sorted(((int(row[2]), rng.random()), row) for row in rows):
         turn = turns.get(row[1], 0)
         turns[row[1]] = turn + 1

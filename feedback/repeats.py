@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from feedback.arrivals import Placed, event_uuid
+from feedback.clusters import PromptIndex
 from feedback.formats.rows import UNKNOWN, VoteRow
-from feedback.items import PromptSource
 from feedback.near import RESPONSE_THRESHOLD, similarity
 from feedback.texts import near_text
 from storage.records import Duplicate
@@ -22,7 +22,7 @@ class Repeat(NamedTuple):
 class Repeats:
     """Which items were asked before, in the store or earlier in the file."""
 
-    def __init__(self, store: Store, prompts: PromptSource) -> None:
+    def __init__(self, store: Store, prompts: PromptIndex) -> None:
         self._store = store
         self._prompts = prompts
         self._items: set[str] | None = None
@@ -47,11 +47,11 @@ class Repeats:
         """Remember an item that is being stored."""
         if one.item not in self._read():
             self._read().add(one.item)
-            cluster = self._prompts.index().assign(one.prompt, near_text(one.row.prompt))
+            cluster = self._prompts.assign(one.prompt, near_text(one.row.prompt))
             self._first.setdefault(cluster, one.prompt)
 
     def _cluster(self, one: Placed) -> str:
-        return self._prompts.index().cluster_of(one.prompt, near_text(one.row.prompt))
+        return self._prompts.cluster_of(one.prompt, near_text(one.row.prompt))
 
     def _read(self) -> set[str]:
         if self._items is None:

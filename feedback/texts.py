@@ -12,6 +12,16 @@ ROLES = ("system", "user", "assistant")
 MAX_CHARS = 1_000_000
 
 
+def printable(text: str) -> str:
+    r"""Return a hostile text as one line that any terminal and any page can show.
+
+    Example:
+        >>> printable("a\nb\ud800")
+        'a\\nb\\ud800'
+    """
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
 def check_text(text: object, what: str) -> str:
     """Return the text if it can be stored exactly; else raise BadInput naming `what` and why."""
     if not isinstance(text, str):

@@ -62,12 +62,13 @@ def check_seconds(seconds: object) -> float | None:
     """Return a time spent in seconds, at most a day."""
     if seconds is None:
         return None
-    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not (number and math.isfinite(seconds) and seconds >= 0):
-        raise BadInput(
-            f"seconds_spent is {shown(seconds)}: use a number of seconds from 0, or null."
-        )
-    return float(min(seconds, MAX_SECONDS))
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool):
+        # NaN is neither, and an integer may be too large for a float.
+        if 0 <= seconds <= MAX_SECONDS:
+            return float(seconds)
+        if MAX_SECONDS < seconds < math.inf:
+            return MAX_SECONDS
+    raise BadInput(f"seconds_spent is {shown(seconds)}: use a number of seconds from 0, or null.")
 
 
 def plain_text(value: object, name: str, max_chars: int) -> str:

@@ -7,7 +7,6 @@ shared between threads. Nothing here opens the database's file but DuckDB itself
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,43 +21,30 @@ from duckdb_engine import ConnectionWrapper
 from sqlalchemy.pool import NullPool
 
 from storage.errors import Damaged, DiskFull, Locked, StoreError
+from storage.limits import Limits
 from storage.rows import Row
 from storage.tables import SQL_TYPES
 
 Cursor = duckdb.DuckDBPyConnection
 T = TypeVar("T")
 
-# Choice: DuckDB's own limit is 80 % of the machine, which would fight the training child.
-MEMORY_BYTES = 1_000_000_000
-MEMORY_SHARE = 0.25  # of the machine's memory, where that is less
-MEMORY_LEAST = 256_000_000  # bytes; below this DuckDB cannot sort a big table
 LOOKUPS = (1, 8, 64, 128)  # keys per look-up statement: few shapes, each padded
 ROWS_PER_STATEMENT = 10_000  # Choice: 100,000 votes take 1.8 s so; memory stays small
 PATIENCE = 20.0  # seconds that a reopen waits for the last reader. Choice: > any of our queries
 
 
-def memory_limit() -> int:
-    """Return how many bytes DuckDB may use: 1 GB, or a quarter of the machine if that is less."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(MEMORY_LEAST, min(MEMORY_BYTES, int(machine * MEMORY_SHARE)))
-
-
 class Duck:
     """One open database file."""
 
-    def __init__(self, path: Path, *, checkpoint_bytes: int = 16 << 20) -> None:
+    def __init__(self, path: Path, limits: Limits) -> None:
         """Open the file, making it where there is none.
-
-        Args:
-            path: the database file.
-            checkpoint_bytes: size of the write-ahead log that starts a checkpoint (DuckDB's own).
 
         Raises:
             duckdb.Error: as it is, for start-up to decide about a quarantine.
         """
         self.path = path
         self.generation = 0  # grows with every reopen
-        self._checkpoint_bytes = checkpoint_bytes
+        self._limits = limits
         self._users = 0
         self._gate = threading.Condition()
         self._reopening = False
@@ -69,8 +55,8 @@ class Duck:
         root = duckdb.connect(
             str(self.path),
             config={
-                "memory_limit": f"{memory_limit()}B",
-                "checkpoint_threshold": f"{self._checkpoint_bytes}B",
+                "memory_limit": f"{self._limits.memory_now()}B",
+                "checkpoint_threshold": f"{self._limits.checkpoint}B",
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
                 "allow_community_extensions": "false",
@@ -259,8 +245,12 @@ def translated(error: Exception, path: Path) -> Exception:
             f"{path} was written by a newer DuckDB: {first} Update Hone, or use another folder "
             "with --data."
         )
+    if "Permission denied" in text or "Read-only file system" in text:
+        return StoreError(
+            f"{path} cannot be written: {first} Give Hone the right to, or use --data."
+        )
     if isinstance(origin, duckdb.OutOfMemoryException):
-        return StoreError(f"the query needs more than DuckDB's {memory_limit() >> 20} MB: {first}")
+        return StoreError(f"this needs more memory than DuckDB may use: {first}")
     if isinstance(origin, (duckdb.IOException, duckdb.FatalException, duckdb.InternalException,
                            duckdb.SerializationException)):  # fmt: skip
         return damaged(path, first)

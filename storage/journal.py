@@ -21,15 +21,19 @@ from storage.errors import StoreError
 
 Entry = dict[str, Any]
 
-ROTATE_BYTES = 16 << 20  # Choice: what a start may have to scan, about 0.1 s
 LOG = logging.getLogger(__name__)
 
 
 class Journal:
     """The entries and their texts, for one writer."""
 
-    def __init__(self, folder: Path, *, rotate_bytes: int = ROTATE_BYTES) -> None:
-        """Open the folder and cut off what a crash left half-written."""
+    def __init__(self, folder: Path, rotate_bytes: int) -> None:
+        """Open the folder and cut off what a crash left half-written.
+
+        Args:
+            folder: made where it is not there.
+            rotate_bytes: size of a file that starts the next one.
+        """
         folder.mkdir(exist_ok=True)
         self._entries = Lines(folder, "", rotate_bytes)
         self._texts = Lines(folder, "texts-", rotate_bytes)
@@ -169,8 +173,9 @@ class Lines:
                         yield entry
 
     def close(self) -> None:
-        """Close the file that is written."""
+        """Close the file that is written, without what was written in vain."""
         if self._handle >= 0:
+            os.ftruncate(self._handle, self._size)
             os.close(self._handle)
         self._handle = -1
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from storage.duck import memory_limit, quoted
+from storage.duck import quoted
 from storage.errors import BadInput, NotFound
+from storage.limits import Limits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
             return connection.execute("SELECT * FROM read_parquet(?)", [str(link)]).df()
         except duckdb.OutOfMemoryException:
             raise BadInput(
-                f"{path} needs more than {memory_limit() >> 20} MB when unpacked: split it"
+                f"{path} needs more than {Limits().memory_now() >> 20} MB when unpacked: split it"
             ) from None
         except duckdb.Error as error:
             why = str(error).splitlines()[0].replace(str(link), path.name)
@@ -50,4 +51,4 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _memory() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(":memory:", config={"memory_limit": f"{memory_limit()}B"})
+    return duckdb.connect(":memory:", config={"memory_limit": f"{Limits().memory_now()}B"})

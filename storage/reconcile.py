@@ -20,37 +20,41 @@ from storage.decide import Plan, new_rows
 from storage.duck import Cursor, Duck, damaged, first_line, present, translated
 from storage.errors import Damaged, StoreError
 from storage.journal import Entry, Journal
+from storage.limits import Limits
 from storage.records import Text
 from storage.rows import Row, from_json
 from storage.tables import COMMAND, EVENTS, KINDS, TABLES
 
 AT_ONCE = 2_000  # rows per transaction of a replay. Choice: a rebuild of 100,000 votes in seconds
+COPY = "before-start-"
 LOG = logging.getLogger(__name__)
 
 
-def open_database(path: Path, *, checkpoint_bytes: int) -> Duck:
+def open_database(path: Path, limits: Limits) -> Duck:
     """Open the file; where its write-ahead log will not replay, set the log aside and go on.
 
     The log is copied before DuckDB sees it, because DuckDB deletes a log whose tail it cannot read.
-    The copy is dropped by `forget_log` once the journal confirmed that nothing is missing.
+    The copy is dropped by `settle_logs` once the journal confirmed that nothing is missing.
     """
-    log = log_of(path)
-    if log.exists():
+    logs = logs_of(path)
+    for log in logs:
         quarantine(path).mkdir(exist_ok=True)
-        shutil.copyfile(log, _copy_of(path))
+        shutil.copyfile(log, quarantine(path) / f"{COPY}{log.name}")
     try:
-        return Duck(path, checkpoint_bytes=checkpoint_bytes)
+        return Duck(path, limits)
     except duckdb.Error as error:
         why = _why_not(error, path)
-        if not isinstance(why, Damaged) or not log.exists():
+        if not isinstance(why, Damaged) or not logs:
             raise why from error
-    aside = quarantine(path) / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{log.name}"
-    log.rename(aside)
-    LOG.warning("%s would not replay; it was moved to %s and the journal is replayed", log, aside)
+    stamp = _stamp()
+    for log in logs:
+        log.rename(quarantine(path) / f"{stamp}-{log.name}")
+        LOG.warning("%s would not replay: moved to quarantine/, the journal is replayed", log)
     try:
-        return Duck(path, checkpoint_bytes=checkpoint_bytes)
+        return Duck(path, limits)
     except duckdb.Error as error:
-        aside.rename(log)
+        for log in logs:
+            (quarantine(path) / f"{stamp}-{log.name}").rename(log)
         raise _why_not(error, path) from error
 
 
@@ -60,9 +64,9 @@ def _why_not(error: duckdb.Error, path: Path) -> StoreError:
     return reason if isinstance(reason, StoreError) else damaged(path, first_line(error))
 
 
-def log_of(path: Path) -> Path:
-    """Return DuckDB's write-ahead log of a database file."""
-    return path.with_name(path.name + ".wal")
+def logs_of(path: Path) -> list[Path]:
+    """Return DuckDB's write-ahead logs beside a database file: up to two during a checkpoint."""
+    return sorted(path.parent.glob(path.name + ".wal*"))
 
 
 def quarantine(path: Path) -> Path:
@@ -70,22 +74,20 @@ def quarantine(path: Path) -> Path:
     return path.parent / "quarantine"
 
 
-def _copy_of(path: Path) -> Path:
-    return quarantine(path) / f"before-start-{log_of(path).name}"
-
-
-def settle_log(path: Path, replayed: int) -> None:
-    """Drop the copy of the log; keep it where the journal had more than the database."""
-    copy = _copy_of(path)
-    if not copy.exists():
-        return
-    if replayed:
-        kept = quarantine(path) / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{log_of(path).name}"
-        copy.rename(kept)
-        return
-    copy.unlink()
-    if not any(quarantine(path).iterdir()):
+def settle_logs(path: Path, replayed: int) -> None:
+    """Drop the copies of the logs; keep them where the journal had more than the database."""
+    stamp = _stamp()
+    for copy in quarantine(path).glob(COPY + "*"):
+        if replayed:
+            copy.rename(copy.with_name(f"{stamp}-{copy.name}"))
+        else:
+            copy.unlink()
+    if quarantine(path).exists() and not any(quarantine(path).iterdir()):
         quarantine(path).rmdir()
+
+
+def _stamp() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
 
 
 def reconcile(duck: Duck, journal: Journal) -> tuple[Position, int]:

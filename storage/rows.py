@@ -22,14 +22,15 @@ Row = tuple[Any, ...]
 INT64 = 2**63  # numbers are stored as signed 64-bit integers
 
 
-def to_row(record: Any) -> Row:
+def to_row(record: object) -> Row:
     """Return the record's values as the database stores them.
 
     Raises:
         BadInput: a value cannot be stored exactly; the sentence names record, field and remedy.
     """
+    kind: Any = type(record)
     try:
-        row = tuple(encode(getattr(record, name)) for name, encode, _ in _codec(type(record)))
+        row = tuple(encode(getattr(record, name)) for name, encode, _ in _codec(kind))
     except (BadInput, TypeError, ValueError):
         raise _explained(record) from None
     if isinstance(record, Text):
@@ -80,9 +81,10 @@ def _check_text(text: Text) -> None:
         raise BadInput(f"the text {text.id[:12]}… is not what its hash says: make it with Text.of")
 
 
-def _explained(record: Any) -> BadInput:
+def _explained(record: object) -> BadInput:
     """Return the refusal that names the first field of the record that cannot be stored."""
-    for name, encode, _ in _codec(type(record)):
+    kind: Any = type(record)
+    for name, encode, _ in _codec(kind):
         try:
             encode(getattr(record, name))
         except (BadInput, TypeError, ValueError) as error:

@@ -20,10 +20,11 @@ from storage.decide import Addition, Append, Update, events_of
 from storage.duck import Duck, present, translated
 from storage.errors import BadInput, NotFound, StoreError, UserError
 from storage.heads import Heads
-from storage.journal import ROTATE_BYTES, Journal
+from storage.journal import Journal
+from storage.limits import Limits
 from storage.lock import DataLock
 from storage.migrations import migrate
-from storage.reconcile import open_database, reconcile, settle_log
+from storage.reconcile import open_database, reconcile, settle_logs
 from storage.records import (
     Campaign,
     Event,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 FILE = "hone.duckdb"
+DEFAULT_LIMITS = Limits()
 
 
 class Store:
@@ -58,9 +60,7 @@ class Store:
         self._writer: Writer | None = None
 
     @classmethod
-    def open(
-        cls, data: Path, *, checkpoint_bytes: int = 16 << 20, rotate_bytes: int = ROTATE_BYTES
-    ) -> Store:
+    def open(cls, data: Path, limits: Limits = DEFAULT_LIMITS) -> Store:
         """Take the folder's lock, open its database, migrate it, catch up with the journal.
 
         Raises:
@@ -76,25 +76,25 @@ class Store:
         except OSError as error:
             raise StoreError(f"{data} cannot be used as data folder: {error}") from None
         try:
-            store = cls._opened(data, lock, checkpoint_bytes, rotate_bytes)
+            store = cls._opened(data, lock, limits)
         except BaseException:
             lock.release()
             raise
         return store
 
     @classmethod
-    def _opened(cls, data: Path, lock: DataLock, checkpoint_bytes: int, rotate_bytes: int) -> Store:
+    def _opened(cls, data: Path, lock: DataLock, limits: Limits) -> Store:
         path = data / FILE
         try:
-            duck = open_database(path, checkpoint_bytes=checkpoint_bytes)
+            duck = open_database(path, limits)
         except OSError as error:
             raise translated(error, path) from error
         try:
             if migrate(duck.engine, path):
                 duck.read(lambda cursor: cursor.execute("CHECKPOINT"))
-            journal = Journal(data / "journal", rotate_bytes=rotate_bytes)
+            journal = Journal(data / "journal", limits.journal_file)
             position, replayed = reconcile(duck, journal)
-            settle_log(path, replayed)
+            settle_logs(path, replayed)
         except (duckdb.Error, sa.exc.DBAPIError, OSError) as error:
             duck.close()
             raise translated(error, path) from error
@@ -102,7 +102,7 @@ class Store:
             duck.close()
             raise
         store = cls(data, lock, duck, journal)
-        store._writer = Writer(duck, journal, position, store._heads)
+        store._writer = Writer(duck, journal, position, store._heads, limits)
         return store
 
     def close(self) -> None:

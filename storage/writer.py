@@ -8,12 +8,10 @@ by one, so that one bad command fails alone.
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -25,11 +23,10 @@ from storage.duck import Cursor, Duck, disk_full, is_fatal, is_full, translated
 from storage.errors import BadInput, DiskFull, StoreError, UserError
 from storage.heads import Heads
 from storage.journal import Journal
+from storage.limits import Limits
 
 GROUP = 128  # commands per commit. Choice: faults.md, rule 1 of 7
 ALONE = 2_000  # rows of one addition that get a commit of their own
-SPARE_BYTES = 500_000_000  # room that is left to others. Choice: room for a checkpoint and a log
-SPARE_SHARE = 0.05  # of the disk, where that is less
 LOG = logging.getLogger(__name__)
 
 DATA_ERRORS = (duckdb.DataError, duckdb.IntegrityError)  # what a row is to blame for
@@ -38,11 +35,14 @@ DATA_ERRORS = (duckdb.DataError, duckdb.IntegrityError)  # what a row is to blam
 class Writer:
     """Takes commands from any thread and answers each after its commit."""
 
-    def __init__(self, duck: Duck, journal: Journal, position: Position, heads: Heads) -> None:
-        self._duck, self._journal, self._heads = duck, journal, heads
+    def __init__(
+        self, duck: Duck, journal: Journal, position: Position, heads: Heads, limits: Limits
+    ) -> None:
+        self._duck, self._journal, self._heads, self._limits = duck, journal, heads, limits
         self._position = position
         self._doubtful: list[int] = []  # numbers in the journal that the database may not have
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._full = False
         self._held: Job | None = None  # taken from the queue, but too big for the last group
         self._closing = threading.Lock()
         self._closed = False
@@ -110,7 +110,9 @@ class Writer:
             if is_fatal(error):
                 self._reopen(generation)
             if is_full(error):
-                LOG.error("the disk is full: %s", error)
+                if not self._full:  # once, not for every vote that is refused meanwhile
+                    LOG.error("the disk is full: %s", error)
+                self._full = True
                 self._answer_all(group, disk_full(self._duck.path.parent))
             elif len(group) > 1:
                 LOG.warning("a group of %d is run one by one after: %s", len(group), error)
@@ -145,6 +147,7 @@ class Writer:
     def _accept(self, plan: Plan) -> None:
         """Note what is stored now, and only then answer."""
         if plan.entries:
+            self._full = False
             self._doubtful = []
             self._position = plan.position
             self._heads.learn(fresh_assignments(plan), plan.events)
@@ -179,12 +182,10 @@ class Writer:
 
     def _check_room(self) -> None:
         """Raise DiskFull before the disk is so full that DuckDB could not even tidy up."""
-        disk = os.statvfs(self._duck.path.parent)
-        spare = min(SPARE_BYTES, int(disk.f_blocks * disk.f_frsize * SPARE_SHARE))
-        if disk.f_bavail * disk.f_frsize < spare:
-            folder: Path = self._duck.path.parent
+        folder = self._duck.path.parent
+        if spare := self._limits.missing_room(folder):
             raise DiskFull(
-                f"the disk that holds {folder} has less than {spare / 1e6:,.0f} MB left: nothing "
+                f"the disk that holds {folder} has less than {spare / 1e6:,.1f} MB left: nothing "
                 "was stored. Make room and try again; Hone need not be restarted."
             )
 

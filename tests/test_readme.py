@@ -62,11 +62,15 @@ def test_every_line_of_the_tree_says_what_the_file_is_for():
 def test_every_make_target_of_the_readme_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z-]+)\b(?=[`\s#]| +#)", README)) - {"sure", "room"} <= targets
+    assert (
+        set(re.findall(r"\bmake ([a-z-]+)\b(?=[`\s#]| +#)", README)) - {"sure", "room"} <= targets
+    )
 
 
 def test_every_command_of_the_readme_exists_and_no_other():
-    listed = {name for row in table("## The command line") for name in re.findall(r"`(\w+)`", row[0])}
+    listed = {
+        name for row in table("## The command line") for name in re.findall(r"`(\w+)`", row[0])
+    }
     command = [sys.executable, str(ROOT / "app.py"), "--help"]
     environment = {"PATH": "", "COLUMNS": "200", "TERM": "dumb"}
     shown = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
@@ -95,5 +99,7 @@ def test_the_formats_table_is_what_formats_says():
 
 
 def test_every_file_that_the_readme_points_to_is_there():
-    links = re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(r"`(docs/[^`]+|benchmarks/[^`]+)`", README)
+    links = re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(
+        r"`(docs/[^`]+|benchmarks/[^`]+)`", README
+    )
     assert [link for link in links if not (ROOT / link).exists()] == []

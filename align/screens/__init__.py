@@ -49,7 +49,7 @@ def waiting(workspace: Workspace) -> str | None:
     is worth asking again every second.
     """
     progress = workspace.replenisher.progress()
-    finished = not progress["running"] and progress["made"] >= progress["of"]
+    finished = not progress["running"] and 0 < progress["of"] <= progress["made"]
     told = str(progress["message"]).rstrip(" .…")
     if not told or finished:
         return None

@@ -1,6 +1,7 @@
-"""The compare screen: one prompt, the model before and after a run, both answering at the same time.
+"""The compare screen: one prompt, the model before and after a run, answering at the same time.
 
-Both answers come from one model in memory with the same seed and settings; only the adapter differs.
+Both answers come from one model in memory with one seed and the same settings; only the adapter
+differs.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Any
 import gradio as gr
 
 from align import comparing
-from feedback.screens.parts import heading, on_show, plain, sheet, shown, wire
+from feedback.screens.parts import heading, on_show, sheet, shown, wire
 
 NO_RUN = (
-    "**No finished run yet.** Judge some answers on *Label*, start a run on *Train*, and come back: "
-    "this screen shows the model before and after it, side by side."
+    "**No finished run yet.** Judge some answers on *Label*, start a run on *Train*, and come "
+    "back: this screen shows the model before and after it, side by side."
 )
 NAMES = ("Before", "After")
 HIDDEN = ("Answer 1", "Answer 2")
@@ -144,13 +145,27 @@ def build_question(desk: gr.Column, empty: gr.Markdown, status: gr.Markdown) -> 
         placeholder="Ask anything, or take a held-out prompt above", max_length=100_000,
     )  # fmt: skip
     with gr.Accordion("Settings", open=False, elem_classes="hone-fold"), gr.Row():
-        temperature = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature", info="0 = always the likeliest word")
-        max_tokens = gr.Number(200, precision=0, minimum=1, maximum=4096, label="At most, in tokens")
+        temperature = gr.Slider(
+            0, 1.5, 0, step=0.1, label="Temperature", info="0 = always the likeliest word"
+        )
+        max_tokens = gr.Number(
+            200, precision=0, minimum=1, maximum=4096, label="At most, in tokens"
+        )
         seed = gr.Number(0, precision=0, minimum=0, label="Seed")
     with gr.Row(elem_classes="hone-buttons"):
-        go = gr.Button("Answer twice", variant="primary", elem_id="compare-go", scale=0, min_width=180)
-        stop = gr.Button("Stop", variant="stop", visible=False, elem_id="compare-stop", scale=0, min_width=180)
-        blind = gr.Checkbox(label="Blind: hide which is which", elem_id="compare-blind", scale=0, min_width=260, container=False)
+        go = gr.Button(
+            "Answer twice", variant="primary", elem_id="compare-go", scale=0, min_width=180
+        )
+        stop = gr.Button(
+            "Stop", variant="stop", visible=False, elem_id="compare-stop", scale=0, min_width=180
+        )
+        blind = gr.Checkbox(
+            label="Blind: hide which is which",
+            elem_id="compare-blind",
+            elem_classes="hone-blind",
+            scale=0,
+            min_width=260,
+        )
         show = gr.Button("Reveal", visible=False, elem_id="compare-reveal", scale=0, min_width=140)
     return {
         "empty": empty, "desk": desk, "status": status, "run": run, "held_out": held_out,
@@ -167,7 +182,11 @@ def build_answers() -> dict[str, Any]:
         for side in ("left", "right"):
             with gr.Column(elem_classes="hone-side", min_width=300, elem_id=f"compare-{side}"):
                 titles.append(gr.Markdown(f"### {NAMES[side == 'right']}"))
-                sides.append(gr.Markdown("", elem_classes="hone-answer", latex_delimiters=[], line_breaks=True))
+                sides.append(
+                    gr.Markdown(
+                        "", elem_classes="hone-answer", latex_delimiters=[], line_breaks=True
+                    )
+                )
                 facts.append(gr.Markdown(" ", elem_classes="hone-small"))
     return {"sides": tuple(sides), "titles": tuple(titles), "facts": tuple(facts)}
 
@@ -199,4 +218,6 @@ def lay_out(workspace: Any) -> None:
     back = [view.go, view.stop, view.status]
     wire(going.failure, finished, view, outputs=back)
     wire(view.stop.click, finished, view, outputs=back, cancels=[going], queue=False)
-    wire(view.reveal.click, reveal, view, inputs=[view.swapped], outputs=[view.reveal, *view.titles])
+    wire(
+        view.reveal.click, reveal, view, inputs=[view.swapped], outputs=[view.reveal, *view.titles]
+    )

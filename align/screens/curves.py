@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 Point = tuple[float, float]  # (optimiser step, value)
 
@@ -30,7 +30,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One picture: what it shows, which columns it reads, and the level that means nothing learned."""
+    """One picture: what it shows, which columns it reads, and the level of nothing learned."""
 
     title: str
     columns: Mapping[str, str]  # name in the key → column of metrics.jsonl
@@ -70,7 +70,7 @@ def series_of(curve: Curve, rows: Sequence[Mapping[str, Any]]) -> list[Series]:
     return found
 
 
-def _finite(value: Any) -> bool:
+def _finite(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
@@ -110,7 +110,8 @@ def curve_html(curve: Curve, lines: Sequence[Series]) -> str:
     body = picture(curve, lines, kinds) if lines else ""
     return (
         f"<figure class='hone-curve'><h4>{curve.title}</h4><div class='hone-key'>{keys}</div>"
-        f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{curve.title}'>{body}</svg></figure>"
+        f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{curve.title}'>{body}</svg>"
+        "</figure>"
     )
 
 
@@ -128,11 +129,11 @@ def picture(curve: Curve, lines: Sequence[Series], kinds: Sequence[str]) -> str:
     marks = [grid(at((first, level))[1], nice(level)) for level in (low, (low + high) / 2, high)]
     if curve.even is not None and low <= curve.even <= high:
         y = at((first, curve.even))[1]
-        marks.append(f"<line class='hone-even' x1='{LEFT}' x2='{WIDTH - RIGHT}' y1='{y}' y2='{y}'/>")
+        marks.append(
+            f"<line class='hone-even' x1='{LEFT}' x2='{WIDTH - RIGHT}' y1='{y}' y2='{y}'/>"
+        )
     marks.append(f"<text x='{LEFT}' y='{HEIGHT - 5}'>step {first:.0f}</text>")
-    marks.append(
-        f"<text x='{WIDTH - RIGHT}' y='{HEIGHT - 5}' text-anchor='end'>{last:.0f}</text>"
-    )
+    marks.append(f"<text x='{WIDTH - RIGHT}' y='{HEIGHT - 5}' text-anchor='end'>{last:.0f}</text>")
     for line, kind in zip(lines, kinds, strict=False):
         marks.append(line_svg(line.points, kind, at))
     return "".join(marks)

@@ -55,7 +55,7 @@ def starter_html(progress: dict[str, Any]) -> str:
     return (
         f"<div class='hone-bar' role='progressbar' aria-valuenow='{made}' aria-valuemax='{total}' "
         f"aria-label='starter prompts'><i style='width:{share:.1f}%'></i></div>"
-        f"<div class='hone-small'>{made:,} of {total:,} starter prompts have answers · {state}</div>"
+        f"<div class='hone-small'>{made:,} of {total:,} starter prompts answered · {state}</div>"
     )
 
 
@@ -86,13 +86,16 @@ def generate(
         adapter=adapter, n=int(n), temperature=temperature, top_p=top_p,
         max_tokens=int(max_tokens), seed=int(seed),
     )  # fmt: skip
-    yield {view.told: "Starting …", view.go: gr.Button(visible=False), view.stop: gr.Button(visible=True)}
-    result: dict[str, Any] = {}
-    for line, made in follow(lambda progress: call(progress=progress)):
-        if line:
+    yield {
+        view.told: "Starting …",
+        view.go: gr.Button(visible=False),
+        view.stop: gr.Button(visible=True),
+    }
+    for line, done in follow(lambda progress: call(progress=progress)):
+        if done is None:
             yield {view.told: plain(line)}
-        result = made or result
-    yield buttons(view) | {view.told: summary(result)}
+        else:
+            yield buttons(view) | {view.told: summary(done)}
 
 
 def prompts_of(typed: str, upload: str | None) -> list[Any]:
@@ -129,7 +132,7 @@ def build_prompts() -> dict[str, Any]:
     gr.Markdown("## Prompts")
     typed = gr.Textbox(
         label="One a line", lines=8, max_lines=16, elem_id="generate-prompts", max_length=1_000_000,
-        placeholder="Explain to a child why the sky is blue.\nWrite a short note of thanks to a neighbour.",
+        placeholder="Explain why the sky is blue.\nWrite a note of thanks to a neighbour.",
     )  # fmt: skip
     upload = gr.File(
         label="and/or a file: JSONL (prompt or messages) or text", height=140,
@@ -150,8 +153,12 @@ def build_model() -> dict[str, Any]:
         info="A run's adapter answers with the model that it was trained on.",
     )  # fmt: skip
     with gr.Row():
-        n = gr.Number(2, precision=0, minimum=2, maximum=16, label="Answers per prompt", min_width=120)
-        max_tokens = gr.Number(200, precision=0, minimum=1, maximum=4096, label="At most, in tokens", min_width=120)
+        n = gr.Number(
+            2, precision=0, minimum=2, maximum=16, label="Answers per prompt", min_width=120
+        )
+        max_tokens = gr.Number(
+            200, precision=0, minimum=1, maximum=4096, label="At most, in tokens", min_width=120
+        )
         seed = gr.Number(0, precision=0, minimum=0, label="Seed", min_width=100)
     with gr.Row():
         temperature = gr.Slider(0.1, 1.5, 0.9, step=0.1, label="Temperature", min_width=140)
@@ -165,7 +172,7 @@ def build_model() -> dict[str, Any]:
 def build_starter() -> gr.HTML:
     """Lay out the background generator's progress."""
     gr.Markdown(
-        "## Starter prompts\nWhile you judge, Hone answers its own 250 prompts in the background, so "
+        "## Starter prompts\nWhile you judge, Hone answers its own prompts in the background, so "
         "that there is always something on *Label*."
     )
     return gr.HTML("", js_on_load=None, elem_id="starter-progress")
@@ -188,9 +195,13 @@ def lay_out(workspace: Any) -> None:
             model = build_model()
     with gr.Row(elem_classes="hone-buttons"):
         go = gr.Button("Generate", variant="primary", elem_id="generate-go", scale=0, min_width=180)
-        stop = gr.Button("Stop", variant="stop", visible=False, scale=0, min_width=180, elem_id="generate-stop")
+        stop = gr.Button(
+            "Stop", variant="stop", visible=False, scale=0, min_width=180, elem_id="generate-stop"
+        )
     told = gr.Markdown(elem_id="generate-told", elem_classes="hone-note")
-    view = View(**prompts, **model, go=go, stop=stop, told=told, starter=build_starter(), waiting=waiting)
+    view = View(
+        **prompts, **model, go=go, stop=stop, told=told, starter=build_starter(), waiting=waiting
+    )
     going = wire(
         go.click, generate, workspace, view,
         inputs=view.asked(), outputs=[told, go, stop], limit=1,

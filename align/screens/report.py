@@ -65,7 +65,7 @@ def length_words(length: Mapping[str, Any]) -> str:
 
 
 def share_words(share: Mapping[str, Any], what: str) -> str:
-    """Return which share of the answers has a fault now and had it before, with advice if it grew."""
+    """Return which share of the answers has a fault now and had before, with advice if it grew."""
     before, after = share.get("before"), share.get("after")
     if before is None or after is None:
         return ""

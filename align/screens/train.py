@@ -22,7 +22,7 @@ from feedback.snapshots import preview
 
 REFRESH_SECONDS = 2  # Choice: a step of a tiny model takes about this long on two cores
 METHODS = {
-    "dpo": "DPO learns from pairs: it makes the chosen answer likelier and the rejected one less so",
+    "dpo": "DPO learns from pairs: it makes the chosen one likelier, the rejected one less likely",
     "kto": "KTO learns from single answers, good or bad: the way for thumbs",
 }
 FIRST = "dpo"  # the method that the screen opens with
@@ -192,10 +192,12 @@ def build_method() -> dict[str, Any]:
         elem_id="train-leash", elem_classes=["hone-lines", "hone-three"],
     )  # fmt: skip
     with gr.Row():
-        beta = gr.Number(0.1, label="β, or any other value", minimum=0, step=0.01, min_width=140, scale=1)
+        beta = gr.Number(
+            0.1, label="β, or any other value", minimum=0, step=0.01, min_width=140, scale=1
+        )
         model = gr.Textbox(
-            EMBEDDED, label="Model: name, local folder or hub id", elem_id="train-model", min_width=240,
-            scale=3,
+            EMBEDDED, label="Model: name, local folder or hub id", elem_id="train-model",
+            min_width=240, scale=3,
         )  # fmt: skip
     return {"method": method, "leash": leash, "beta": beta, "model": model}
 
@@ -232,14 +234,17 @@ def build_form() -> Form:
         with gr.Column(scale=2, min_width=300, elem_classes="hone-card"):
             gr.Markdown("## What it learns from")
             ready = gr.Markdown(EMPTY, elem_id="train-ready")
-            warning = gr.Markdown("", elem_id="train-warning", elem_classes=["hone-note", "hone-caution"])
+            warning = gr.Markdown(
+                "", elem_id="train-warning", elem_classes=["hone-note", "hone-caution"]
+            )
         with gr.Column(scale=3, min_width=300, elem_classes="hone-card"):
             gr.Markdown("## How")
             how = build_method()
             more = build_more()
             command = gr.Code(
-                "", language="shell", label="The same on the command line", interactive=False, lines=1,
-                show_line_numbers=False, wrap_lines=True, buttons=["copy"], elem_id="train-command",
+                "", language="shell", label="The same on the command line", interactive=False,
+                lines=1, show_line_numbers=False, wrap_lines=True, buttons=["copy"],
+                elem_id="train-command",
             )  # fmt: skip
             button = gr.Button("Train", variant="primary", elem_id="train-go")
     return Form(ready=ready, warning=warning, more=more, command=command, start=button, **how)

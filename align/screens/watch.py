@@ -1,6 +1,7 @@
 """The lower half of the train screen: a run while it goes and after it, and all runs before it.
 
-Everything shown is read anew from the run's files, so a reloaded page or a restarted app shows the same.
+Everything shown is read anew from the run's files, so a reloaded page or a restarted app
+shows the same.
 """
 
 from __future__ import annotations
@@ -167,11 +168,20 @@ def open_run(chosen: gr.SelectData) -> str:
 def build_buttons() -> tuple[gr.Button, ...]:
     """Lay out what can be done with a run."""
     with gr.Row(elem_classes="hone-buttons"):
-        stop = gr.Button("Cancel", variant="stop", visible=False, elem_id="train-cancel", scale=0, min_width=140)
+        stop = gr.Button(
+            "Cancel", variant="stop", visible=False, elem_id="train-cancel", scale=0, min_width=140
+        )
         go_on = gr.Button("Resume", visible=False, elem_id="train-resume", scale=0, min_width=140)
-        packed = gr.Button("Adapter as zip", visible=False, elem_id="train-pack", scale=0, min_width=160)
+        packed = gr.Button(
+            "Adapter as zip", visible=False, elem_id="train-pack", scale=0, min_width=160
+        )
         file = gr.DownloadButton(
-            "Download", visible=False, variant="primary", elem_id="train-adapter", scale=0, min_width=260
+            "Download",
+            visible=False,
+            variant="primary",
+            elem_id="train-adapter",
+            scale=0,
+            min_width=260,
         )
     return stop, go_on, packed, file
 
@@ -183,7 +193,11 @@ def build_watch(start: gr.Button) -> Watch:
             with gr.Row(elem_classes="hone-top"):
                 gr.Markdown("## Run")
                 run = gr.Dropdown(
-                    show_label=False, container=False, filterable=False, elem_id="train-run", min_width=280
+                    show_label=False,
+                    container=False,
+                    filterable=False,
+                    elem_id="train-run",
+                    min_width=280,
                 )
             state = gr.HTML("", js_on_load=None, elem_id="train-state")
             message = gr.Markdown("", elem_classes="hone-note")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 VOTES = ("vote", "comparison", "prompt", "labeler", "verdict", "chars_a", "chars_b", "source")
-RATINGS = ("rating", "response", "prompt", "source", "created_at")
+RATINGS = ("rating", "response", "prompt", "source", "created_at", "made")
 COMPARISONS = ("comparison", "prompt", "a", "b", "source", "created_at", "similarity")
 PROMPTS = ("prompt", "cluster")
 DECISIONS = ("kind", "item", "earlier", "decision", "created_at")
@@ -17,7 +17,7 @@ DECISIONS = ("kind", "item", "earlier", "decision", "created_at")
 @dataclass(frozen=True, slots=True)
 class Columns:
     votes: pd.DataFrame  # live votes, one row each
-    ratings: pd.DataFrame  # live ratings, one row each
+    ratings: pd.DataFrame  # live ratings, one row each; `made` is the source of the response
     comparisons: pd.DataFrame  # with `similarity` of its two texts, 0..1; 0 where it is surely low
     prompts: pd.DataFrame  # with the near-duplicate cluster of each
     decisions: pd.DataFrame  # what people decided about duplicates
@@ -27,8 +27,11 @@ class Columns:
     def empty() -> Columns:
         """Return columns without a row."""
         return Columns(
-            *(pd.DataFrame(columns=list(c)) for c in (VOTES, RATINGS, COMPARISONS, PROMPTS)),
-            pd.DataFrame(columns=list(DECISIONS)),
+            votes=pd.DataFrame(columns=list(VOTES)),
+            ratings=pd.DataFrame(columns=list(RATINGS)),
+            comparisons=pd.DataFrame(columns=list(COMPARISONS)),
+            prompts=pd.DataFrame(columns=list(PROMPTS)),
+            decisions=pd.DataFrame(columns=list(DECISIONS)),
         )
 
 

@@ -71,9 +71,10 @@ def prompt_items(columns: Columns) -> pd.DataFrame:
     inside = set(compared["a"]) | set(compared["b"])
     rated = columns.ratings[~columns.ratings["response"].isin(inside)]
     rated = rated.sort_values(["created_at", "response"]).drop_duplicates("response")
-    thumbs = rated[["response", "prompt", "source", "created_at"]].rename(
-        columns={"response": "item"}
+    thumbs = rated[["response", "prompt", "made", "created_at"]].rename(
+        columns={"response": "item", "made": "source"}
     )
+    thumbs["source"] = _batches(thumbs, pairs)
     parts = [part for part in (pairs, thumbs) if not part.empty]
     items = pd.concat(parts) if parts else pairs
     items = items.sort_values(["created_at", "item"]).reset_index(drop=True)
@@ -84,15 +85,22 @@ def prompt_items(columns: Columns) -> pd.DataFrame:
     return items
 
 
+def _batches(thumbs: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """Return the source of rated responses; of generated ones, the batch that made the prompt's."""
+    made = pairs[pairs["source"].astype(str).str.startswith("generated")]
+    first = made.sort_values("created_at").drop_duplicates("prompt").set_index("prompt")["source"]
+    known = thumbs["prompt"].map(first)
+    return thumbs["source"].where((thumbs["source"] != "generated") | known.isna(), known)
+
+
 def repeated_prompts(items: pd.DataFrame) -> list[Repeat]:
     """Return the items whose cluster has an earlier item of another group, oldest first."""
     first = items.drop_duplicates("cluster").set_index("cluster")
-    known = items["cluster"].map(first["group"])
-    later = items[items["group"] != known]
-    return [
-        Repeat(row.item, row.prompt, first.at[row.cluster, "item"], first.at[row.cluster, "prompt"])
-        for row in later.itertuples()
-    ]
+    later = items[items["group"] != items["cluster"].map(first["group"])]
+    earlier_items = later["cluster"].map(first["item"])
+    earlier_prompts = later["cluster"].map(first["prompt"])
+    columns = (later["item"], later["prompt"], earlier_items, earlier_prompts)
+    return [Repeat(*values) for values in zip(*columns, strict=True)]
 
 
 def duplicate_responses(

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from feedback.formats import files, trl, votes
-from feedback.formats.rows import Refused, Row
+from feedback.formats.rows import Refused, Row, listed
 from storage.errors import BadInput
 
 
@@ -54,7 +54,7 @@ def detect(path: Path) -> str:
         if format.looks(seen):
             return name
     raise BadInput(
-        f"{path}: has {', '.join(seen)[:200] or 'no row that can be read'}; no known format looks "
+        f"{path}: has {listed(seen) or 'no row that can be read'}; no known format looks "
         f"like that, so name one of {', '.join(FORMATS)}"
     )
 

@@ -32,6 +32,10 @@ _MAGIC = {
     b"PK\x03\x04": "a zip archive; unpack it first",
     b"\x28\xb5\x2f\xfd": "zstd; unpack it first",
     b"%PDF": "a PDF",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"\x7fELF": "a program",
+    b"ARROW1": "an Arrow file; write it as Parquet",
     b"SQLite format 3": "an SQLite database",
 }
 
@@ -86,8 +90,12 @@ def _kind_of_head(path: Path, head: bytes) -> str:
         raise BadInput(f"{path}: is empty; give a file with at least one row")
     if path.suffix.lower() == ".parquet":
         raise BadInput(f"{path}: is not a Parquet file, whatever its name says; write it again")
-    if text.count(b"\0") > len(text) // 10:
-        raise BadInput(f"{path}: holds binary data; give JSONL, CSV or Parquet")
+    broken = sum(text.decode("utf-8", "replace").count(sign) for sign in ("\ufffd", "\0"))
+    if broken > len(text) // 10:  # Choice: a wrong byte here and there is a matter of its row
+        raise BadInput(
+            f"{path}: holds binary data, or text that is not UTF-8; "
+            "give JSONL, CSV or Parquet, in UTF-8"
+        )
     if text.startswith(b"["):
         raise BadInput(f"{path}: holds one JSON list; write one JSON object per line (JSONL)")
     return "jsonl" if text.startswith(b"{") or path.suffix.lower() == ".jsonl" else "csv"
@@ -185,9 +193,13 @@ def _header(path: Path, reader: Iterator[list[str]]) -> list[str]:
         columns = [name.strip() for name in next(reader)]
     except csv.Error as error:
         raise BadInput(f"{path}: its first line is not a CSV header ({error})") from None
+    if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
+        raise BadInput(f"{path}: its columns are not separated by commas; save it with commas")
     twice = [name for name in columns if columns.count(name) > 1]
     if twice:
         raise BadInput(f"{path}: the column {twice[0][:40]!r} is there twice; keep one")
+    if not all(name.isprintable() for name in columns):
+        raise BadInput(f"{path}: its header is not readable text; is it CSV, in UTF-8?")
     return columns
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from feedback.texts import check_text
+from feedback.texts import check_text, printable
 from storage.errors import BadInput
 from storage.records import Message
 
@@ -55,6 +56,11 @@ class Refused:
 
 
 Row = VoteRow | RatingRow
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return a file's names for a message: in one line, and not too many."""
+    return printable(", ".join(names))[:200]
 
 
 def name_text(value: object, what: str, default: str = "") -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from feedback.formats import files
 from feedback.formats.files import Fields, Raw
-from feedback.formats.rows import Answer, RatingRow, Refused, Row, VoteRow
+from feedback.formats.rows import Answer, RatingRow, Refused, Row, VoteRow, listed
 from feedback.texts import check_messages, check_text
 from storage.errors import BadInput
 from storage.records import Message
@@ -41,7 +41,7 @@ def read(path: Path) -> Iterator[Row | Refused]:
     def check_columns(columns: Sequence[str]) -> None:
         if not looks(columns):
             raise BadInput(
-                f"{path}: has the columns {', '.join(columns)[:200]}; trl needs prompt, chosen and "
+                f"{path}: has the columns {listed(columns)}; trl needs prompt, chosen and "
                 "rejected, or prompt, completion and label"
             )
 
@@ -56,7 +56,7 @@ def row_of(raw: Raw) -> Row | Refused:
             return _pair(raw)
         if "completion" in raw.fields or "label" in raw.fields:
             return _label(raw)
-        has = ", ".join(raw.fields)[:100]
+        has = listed(raw.fields)
         raise BadInput(f"no chosen and rejected, and no completion and label; it has: {has}")
     except BadInput as error:
         return Refused(raw.row, str(error))
@@ -84,7 +84,7 @@ def _label(raw: Raw) -> RatingRow:
 
 def _needed(fields: Fields, name: str) -> Any:
     if fields.get(name) is None:
-        raise BadInput(f"{name} is missing; it has: {', '.join(fields)[:100]}")
+        raise BadInput(f"{name} is missing; it has: {listed(fields)}")
     return fields[name]
 
 
@@ -110,7 +110,7 @@ def _answer(value: Any, name: str, prompt: Sequence[Message]) -> str:
 
 def _last(messages: Sequence[Message], name: str) -> str:
     if len(messages) != 1 or messages[0]["role"] != "assistant":
-        roles = ", ".join(m["role"] for m in messages)[:100] or "nothing"
+        roles = listed(m["role"] for m in messages) or "nothing"
         raise BadInput(f"{name} has to be one assistant message after the prompt; it has: {roles}")
     return check_text(messages[0]["content"], name)
 

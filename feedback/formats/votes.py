@@ -31,6 +31,7 @@ from feedback.formats.rows import (
     Refused,
     Row,
     VoteRow,
+    listed,
     moment_of,
     name_text,
     one_of,
@@ -66,8 +67,7 @@ def read(path: Path) -> Iterator[Row | Refused]:
         missing = [name for name in NEEDED if name not in columns]
         if missing:
             raise BadInput(
-                f"{path}: the columns {', '.join(missing)} are missing; "
-                f"it has: {', '.join(columns)[:200]}"
+                f"{path}: the columns {', '.join(missing)} are missing; it has: {listed(columns)}"
             )
 
     kind = files.kind_of(path)

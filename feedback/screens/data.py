@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from feedback.screens.parts import (
     plain,
     sheet,
     shown,
+    two_sides,
     wire,
 )
 from storage.errors import BadInput
@@ -45,10 +47,10 @@ COUNTED = {
     "edits": "edits",
 }
 REFUSED = ["Row", "Why it was refused"]
-LISTED = ["Prompt", "Votes", "Models", "From", "Added"]
+LISTED = ["Prompt", "Votes", "Models"]
 NOTHING = (
-    "**Nothing here yet.** Bring a file in above, or open *Label*: Hone writes the first answers by "
-    "itself."
+    "**Nothing here yet.** Bring a file in above, or open *Label*: Hone writes the first answers "
+    "by itself."
 )
 
 
@@ -94,16 +96,12 @@ def bring_in(
     if not name:
         raise BadInput("No file was chosen: drop one into the field, or write the path of one.")
     yield {view.result: "Reading …", view.refused: gr.Dataframe(visible=False)}
-    result: dict[str, Any] | None = None
-    store = workspace.store
-    for line, result in follow(
-        lambda progress: imports.import_file(
-            store, Path(name), form, on_duplicate=repeats, progress=progress
-        )
-    ):
-        if line:
+    call = partial(imports.import_file, workspace.store, Path(name), form, on_duplicate=repeats)
+    for line, done in follow(lambda progress: call(progress=progress)):
+        if done is None:
             yield {view.result: plain(line)}
-    yield imported(workspace, view, Path(name).name, result or {})
+        else:
+            yield imported(workspace, view, Path(name).name, done)
 
 
 def imported(workspace: Any, view: ImportView, name: str, result: dict[str, Any]) -> dict[Any, Any]:
@@ -142,10 +140,7 @@ def find(
     found = browse.find_comparisons(
         workspace.store, words, judged=judged, page=int(page or 1) + step, size=PAGE_ROWS
     )
-    rows = [
-        [brief(r.prompt), str(r.votes), brief(r.models, 60), r.source, f"{r.created_at:%d %b %H:%M}"]
-        for r in found.rows
-    ]
+    rows = [[brief(row.prompt), str(row.votes), brief(row.models, 60)] for row in found.rows]
     none = "Nothing holds these words." if words.strip() or judged != "all" else NOTHING
     told = f"{found.total:,} comparisons · page {found.page} of {found.pages}"
     return {
@@ -221,7 +216,9 @@ def build_export(workspace: Any) -> None:
     """Lay out the export: what, and the file to download."""
     gr.Markdown("## Take out")
     choices = [(words, key) for key, (words, _, _) in EXPORTS.items()]
-    what = gr.Radio(choices, value="pairs", show_label=False, elem_classes="hone-lines", elem_id="export-what")
+    what = gr.Radio(
+        choices, value="pairs", show_label=False, elem_classes="hone-lines", elem_id="export-what"
+    )
     go = gr.Button("Export", elem_id="export-go")
     told = gr.Markdown(elem_classes="hone-note")
     button = gr.DownloadButton("Download", visible=False, variant="primary", elem_id="export-file")
@@ -237,11 +234,16 @@ def build_browse(workspace: Any) -> BrowseView:
             elem_id="browse-words", scale=3, min_width=200,
         )  # fmt: skip
         judged = gr.Radio(
-            list(browse.JUDGED), value="all", show_label=False, container=False, scale=2, min_width=280
+            list(browse.JUDGED),
+            value="all",
+            show_label=False,
+            container=False,
+            scale=2,
+            min_width=280,
         )
     table = gr.Dataframe(
-        headers=LISTED, datatype="str", interactive=False, visible=False, show_label=False, buttons=[],
-        elem_id="browse-table", wrap=True, column_widths=["48%", "8%", "20%", "12%", "12%"],
+        headers=LISTED, datatype="str", interactive=False, visible=False, show_label=False,
+        buttons=[], elem_id="browse-table", wrap=True, column_widths=["60%", "72px", "30%"],
     )  # fmt: skip
     with gr.Row(elem_classes="hone-pages"):
         where = gr.Markdown(NOTHING, elem_id="browse-where", elem_classes="hone-small")
@@ -249,16 +251,12 @@ def build_browse(workspace: Any) -> BrowseView:
         on = gr.Button("Older", size="sm", scale=0, min_width=90, visible=False)
     with gr.Column(visible=False, elem_classes="hone-card", elem_id="browse-detail") as detail:
         conversation = gr.Markdown(latex_delimiters=[], line_breaks=True)
-        with gr.Row(elem_classes="hone-sides"):
-            sides = [
-                gr.Markdown(latex_delimiters=[], line_breaks=True, elem_classes="hone-answer", min_width=280)
-                for _ in "ab"
-            ]
+        sides = two_sides()
         facts = gr.Markdown(elem_classes="hone-small")
     page = gr.Number(1, visible=False)
     return BrowseView(
         words, judged, page, table, gr.State([]), where, back, on, detail, conversation,
-        (sides[0], sides[1]), facts,
+        sides, facts,
     )  # fmt: skip
 
 

@@ -11,12 +11,12 @@ import gradio as gr
 from feedback import browse
 from feedback.duplicates import Question, decide, open_questions
 from feedback.quality import run_checks
-from feedback.screens.parts import on_show, plain, shown, wire
+from feedback.screens.parts import on_show, plain, shown, two_sides, wire
 from storage.errors import NotFound
 
 LEAD = "lead"  # there is one lead without accounts
 ALL_DECIDED = (
-    "## Duplicates\nNo repeat waits for a decision. Prompts that were asked before, and comparisons of "
+    "## Duplicates\nNo repeat waits for a decision. Prompts asked before, and comparisons of "
     "two nearly equal answers, show up here."
 )
 WORDS = {"skip": "Skip", "link": "Link", "keep": "Keep"}
@@ -96,17 +96,13 @@ def build_duplicates(workspace: Any) -> Callable[[Any], None]:
     title = gr.Markdown(ALL_DECIDED, elem_id="duplicates-title")
     with gr.Column(visible=False, elem_classes="hone-card", elem_id="duplicates") as card:
         message = gr.Markdown()
-        with gr.Row(elem_classes="hone-sides"):
-            sides = [
-                gr.Markdown(latex_delimiters=[], line_breaks=True, elem_classes="hone-answer", min_width=260)
-                for _ in "ab"
-            ]
+        sides = two_sides()
         with gr.Row(elem_classes="hone-buttons"):
             buttons = {
                 key: gr.Button(words, size="md", scale=0, min_width=180, elem_id=f"duplicate-{key}")
                 for key, words in WORDS.items()
             }
-    view = View(title, card, message, (sides[0], sides[1]), gr.State([]))
+    view = View(title, card, message, sides, gr.State([]))
     parts = view.parts()
     for key, button in buttons.items():
         wire(button.click, answer, workspace, view, key, inputs=[view.waiting], outputs=parts)

@@ -103,6 +103,7 @@ class Screen {
     window.addEventListener(RENAMED, ({ detail }) => this.onRenamed(detail), { signal });
     this.outbox.addEventListener("changed", () => this.drawStatus(), { signal });
     this.outbox.addEventListener("saved", ({ detail }) => this.onSaved(detail), { signal });
+    this.outbox.addEventListener("elsewhere", ({ detail }) => this.drop(detail), { signal });
     this.outbox.addEventListener("refused", ({ detail }) => this.onRefused(detail), { signal });
     this.seen = new IntersectionObserver(() => this.onVisibility());
     this.seen.observe(this.host);
@@ -207,7 +208,7 @@ class Screen {
   }
 
   drawFetching() {
-    if (this.current || this.asking || this.view.one(".item").hidden) return;
+    if (this.current || this.asking) return;
     this.view.drawState("wait", "One moment", "Fetching the next one.");
   }
 
@@ -216,24 +217,34 @@ class Screen {
     if (this.fetching || this.ahead.length >= AHEAD || !this.visible) return;
     if (this.outbox.waiting().length > UNSENT_MOST) return; // asked again when they are saved
     this.fetching = true;
+    const asked = this.labeler;
+    const exclude = this.exclude();
     try {
-      this.take(await request(this.itemsPath()));
+      const answer = await request(this.itemsPath(exclude));
+      if (asked === this.labeler) this.take(answer, exclude.length > 0);
     } catch (error) {
       this.onItemsFailed(error);
     } finally {
       this.fetching = false;
     }
+    if (this.labeler && asked !== this.labeler) this.fetchItems(); // the name changed meanwhile: ask as the new one
   }
 
-  itemsPath() {
+  /** Assignments that the server must not give out again: on the screen, in memory, not yet sent. */
+  exclude() {
     const known = [this.current, ...this.ahead].filter(Boolean).map((item) => item.assignment);
     const unsent = this.outbox.waiting().map((entry) => entry.body.assignment);
-    const exclude = [...new Set([...known, ...unsent])].join(",");
+    return [...new Set([...known, ...unsent])];
+  }
+
+  itemsPath(exclude) {
     const n = AHEAD + 1 - this.ahead.length;
     return `api/v1/items?${new URLSearchParams({ mode: this.mode.name, n, exclude })}`;
   }
 
-  take({ items, progress, waiting }) {
+  /** `partly`: some items were excluded, so that none in the answer does not mean there are none. */
+  take({ items, progress, waiting }, partly) {
+    clearTimeout(this.timers.slow);
     const busy = new Set(this.outbox.waiting().map((entry) => entry.body.assignment));
     for (const item of [this.current, ...this.ahead]) busy.add(item?.assignment);
     for (const { item } of this.past) busy.add(item.assignment);
@@ -241,10 +252,19 @@ class Screen {
     if (progress) this.keepProgress(progress);
     if (this.current || this.asking) return;
     if (this.ahead.length) return this.next();
-    this.drawNothing(waiting);
+    if (!partly) return this.drawNothing(waiting);
+    this.drawFetching();
+    this.later("items", POLL_WAITING_MS, () => this.fetchItems());
+  }
+
+  /** Another tab of this browser judged an item that is in memory here, too. */
+  drop(assignment) {
+    this.ahead = this.ahead.filter((item) => item.assignment !== assignment);
+    if (this.current?.assignment === assignment && !this.busy) this.next();
   }
 
   onItemsFailed(error) {
+    clearTimeout(this.timers.slow);
     if (error.status === 401) return this.askName();
     if (!this.current && !this.asking) {
       this.view.drawState("wait", "Waiting for the server", `${capital(error.message)}. Trying again.`);
@@ -288,8 +308,8 @@ class Screen {
     this.view.flash(verdict);
     this.view.error("");
     this.countLocally(1);
-    this.next();
     this.outbox.add(this.mode.route, body);
+    this.next();
     this.view.speak(`${this.wordsOf(verdict)}. ${this.current ? "Next one." : ""}`);
   }
 
@@ -375,7 +395,7 @@ class Screen {
     const side = this.editing;
     const text = field.value;
     if (!text.trim()) return this.view.error("The corrected answer is empty: write it, or leave with Esc");
-    if (text === item[side].text) return this.view.error("Nothing was changed: change it, or leave with Esc");
+    if (text === item[side].text.replace(/\r\n?/g, "\n")) return this.view.error("Nothing was changed: change it, or leave with Esc");
     const body = { ...this.envelope(item), revision: item.edit_revision ?? 0, side, text };
     item.edit_revision = body.revision + 1;
     Object.assign(item, { correctedSide: side, correction: text });
@@ -408,8 +428,9 @@ class Screen {
 
   // ---- what the server said -----------------------------------------------------------------
 
-  onSaved({ answer }) {
-    if (answer.progress && !this.outbox.waiting().length) this.keepProgress(answer.progress);
+  onSaved({ entry, answer }) {
+    const mine = entry.path === this.mode.route && !this.outbox.waiting().length;
+    if (mine && answer.progress) this.keepProgress(answer.progress);
     this.drawStatus(true);
     this.fetchItems();
     this.later("meter", METER_EVERY_MS, () => this.readMeter(), true);

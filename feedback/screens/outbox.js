@@ -61,7 +61,10 @@ function browserStorage() {
   }
 }
 
-/** One outbox per page; `changed()` after every change, `saved(entry, answer)`, `refused(entry, error)`. */
+/**
+ * One outbox per page. Tells "changed" after every change, "saved" {entry, answer}, "refused"
+ * {entry, error}, and "elsewhere" (an assignment) when another tab of the browser judged something.
+ */
 export class Outbox extends EventTarget {
   constructor() {
     super();
@@ -75,7 +78,9 @@ export class Outbox extends EventTarget {
     this.clock = 0;
     window.addEventListener("online", () => this.retryNow());
     window.addEventListener("storage", (event) => {
-      if (event.key?.startsWith(PREFIX)) this.tell("changed");
+      if (!event.key?.startsWith(PREFIX)) return;
+      this.tell("changed");
+      if (event.newValue) this.tell("elsewhere", JSON.parse(event.newValue).body.assignment);
     });
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) this.retryNow();

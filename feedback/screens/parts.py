@@ -1,8 +1,8 @@
 """What the lead's screens share: one way to wire an event, to refresh while seen, to show text.
 
-Text of people, models and files is hostile: it is shown by `gr.Markdown` (sanitised) after `shown` or
-`plain`, by `gr.Dataframe` with datatype "str" or by `gr.Textbox`; `gr.HTML` gets numbers and our own
-words only. Knows nothing of what the screens show.
+Text of people, models and files is hostile: it is shown by `gr.Markdown` (sanitised) after `shown`
+or `plain`, by `gr.Dataframe` with datatype "str" or by `gr.Textbox`; `gr.HTML` gets numbers and our
+own words only. Knows nothing of what the screens show.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def minutes(seconds: float | None) -> str:
 def ask(handler: Callable, *fixed: Any) -> Callable:
     """Return the handler with its first arguments fixed and its user errors said as one line.
 
-    A plain function with the handler's remaining signature: Gradio reads the annotations to pass event
-    data, and does not see through `functools.partial`.
+    A plain function with the handler's remaining signature: Gradio reads the annotations to pass
+    event data, and does not see through `functools.partial`.
     """
     call = partial(handler, *fixed)
 
@@ -149,8 +149,10 @@ def tab_around() -> gr.Tab | None:
     return block
 
 
-def on_show(handler: Callable, *fixed: Any, outputs: Sequence[Any], inputs: Sequence[Any] = ()) -> None:
-    """Run the handler whenever the tab being built comes to the front (outside a tab: at page load)."""
+def on_show(
+    handler: Callable, *fixed: Any, outputs: Sequence[Any], inputs: Sequence[Any] = ()
+) -> None:
+    """Run the handler whenever the tab being built comes to the front (no tabs: at page load)."""
     tab = tab_around()
     event = tab.select if tab is not None else Context.root_block.load
     wire(event, handler, *fixed, inputs=inputs, outputs=outputs)
@@ -179,15 +181,28 @@ def sheet() -> gr.Column:
     return gr.Column(elem_classes="hone-lead")
 
 
+def two_sides() -> tuple[gr.Markdown, gr.Markdown]:
+    """Lay out two texts beside each other (below each other on a phone)."""
+    sides = []
+    with gr.Row(elem_classes="hone-sides"):
+        for _ in "ab":
+            with gr.Column(min_width=280):
+                text = gr.Markdown(
+                    latex_delimiters=[], line_breaks=True, elem_classes="hone-answer"
+                )
+            sides.append(text)
+    return sides[0], sides[1]
+
+
 class Stopped(Exception):
-    """Raised inside a followed call by its own `progress`, after the page went away or said stop."""
+    """Raised inside a followed call by its own `progress`, after its page went or said stop."""
 
 
 def follow(call: Callable[[Callable[[str], None]], Result]) -> Iterator[tuple[str, Result | None]]:
     """Run `call(progress)` in a thread; yield each line of progress, then ("", its result).
 
-    Closing the iterator (Stop, a closed page) makes the call's next `progress` raise `Stopped`; what
-    it stored until then stays stored.
+    Closing the iterator (Stop, a closed page) makes the call's next `progress` raise `Stopped`;
+    what it stored until then stays stored.
     """
     lines: queue.Queue[str] = queue.Queue()
     stop = threading.Event()

@@ -1,7 +1,7 @@
 """The quality screen: every check as a meter with its interval, and what it found.
 
-Draws what `feedback.quality.run_checks` answers, the same that `check` prints. A new entry of `CHECKS`
-appears here by itself.
+Draws what `feedback.quality.run_checks` answers, the same that `check` prints. A new entry of
+`CHECKS` appears here by itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,17 @@ from feedback import browse
 from feedback.checks import CHECKS
 from feedback.checks.result import CheckResult, Finding
 from feedback.quality import run_checks
-from feedback.screens.parts import brief, heading, interval, on_show, percent, plain, sheet, ticking, wire
+from feedback.screens.parts import (
+    brief,
+    heading,
+    interval,
+    on_show,
+    percent,
+    plain,
+    sheet,
+    ticking,
+    wire,
+)
 
 REFRESH_SECONDS = 15  # Choice: often enough to feel live, seldom enough to cost nothing
 SHOWN_ITEMS = 50  # Choice: of the items behind a finding; a person reads no more in a table
@@ -134,7 +144,8 @@ def refresh(workspace: Any, cards: dict[str, Card], found: Found) -> dict[Any, A
     rows = [finding_row(name, finding) for name, finding in findings]
     drawn[found.table] = gr.Dataframe(pd.DataFrame(rows, columns=FINDINGS), visible=bool(rows))
     drawn[found.results] = [
-        {"words": words_of(finding), "items": finding.items[:SHOWN_ITEMS]} for _, finding in findings
+        {"words": words_of(finding), "items": finding.items[:SHOWN_ITEMS]}
+        for _, finding in findings
     ]
     drawn[found.title] = (
         "## Findings\nBy labeler and by source. Choose a row to see the items behind it."
@@ -212,6 +223,4 @@ def lay_out(workspace: Any) -> None:
     wire(ticking(REFRESH_SECONDS).tick, refresh, workspace, cards, found, outputs=drawn)
     on_show(refresh, workspace, cards, found, outputs=drawn)
     opened = [found.words, found.items, found.detail]
-    wire(
-        found.table.select, show_finding, workspace, found, inputs=[found.results], outputs=opened
-    )
+    wire(found.table.select, show_finding, workspace, found, inputs=[found.results], outputs=opened)

@@ -100,7 +100,7 @@ def theme() -> gr.themes.Base:
     base = gr.themes.Base(
         primary_hue=gr.themes.colors.teal,
         neutral_hue=gr.themes.colors.stone,
-        text_size=gr.themes.sizes.text_md,
+        text_size=_text_size(),
         radius_size=gr.themes.sizes.radius_md,
         font=[_font("Source Sans Pro"), "system-ui", "sans-serif"],
         font_mono=[_font("IBM Plex Mono"), "ui-monospace", "monospace"],
@@ -115,6 +115,13 @@ def theme() -> gr.themes.Base:
         block_border_width_dark="1px",
         **ours,
         **{variable: colour for variable, colour in dark.items() if variable in known},
+    )
+
+
+def _text_size() -> gr.themes.Size:
+    """Return sizes a little above Gradio's medium: Source Sans has small letters for its size."""
+    return gr.themes.Size(
+        "11px", "12px", "13.5px", "15.5px", "17px", "21px", "27px", name="text_hone"
     )
 
 

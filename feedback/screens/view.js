@@ -4,6 +4,7 @@
 
 const ARROWS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };
 const ROLES = { system: "Instruction", user: "Person", assistant: "Model" };
+const PROMPT_SHARE = 0.42; // of the window's height; Choice: both answers still begin above the bar
 const FLASH_MS = 120; // Choice: seen, and over before the next key
 
 const ICONS = {
@@ -118,6 +119,7 @@ export class View {
     this.bar = this.one(".bar");
     this.drawReasons(reasons);
     this.measureBar();
+    this.one(".messages").addEventListener("scroll", () => this.fadePrompt(), { passive: true });
   }
 
   one(selector) {
@@ -162,9 +164,19 @@ export class View {
     const many = messages.length > 1;
     box.dir = many ? "" : "auto";
     box.replaceChildren(...messages.map((message) => this.message(message, many)));
-    this.openPrompt(false);
+    const fits = box.scrollHeight <= PROMPT_SHARE * window.innerHeight;
+    this.openPrompt(fits);
+    this.one(".more").hidden = fits;
     box.scrollTop = many ? box.scrollHeight : 0;
-    this.one(".more").hidden = box.scrollHeight <= box.clientHeight + 4;
+    this.fadePrompt();
+  }
+
+  /** Show by a fading edge that the prompt goes on there. */
+  fadePrompt() {
+    const box = this.one(".messages");
+    const below = box.scrollHeight - box.clientHeight - box.scrollTop;
+    box.classList.toggle("above", box.scrollTop > 4);
+    box.classList.toggle("below", below > 4);
   }
 
   message({ role, html }, named) {
@@ -180,6 +192,7 @@ export class View {
   openPrompt(open) {
     this.one(".prompt").classList.toggle("open", open);
     this.one(".more").textContent = open ? "Show less" : "Show all of it";
+    this.fadePrompt();
   }
 
   drawAnswer(side, item) {
@@ -203,7 +216,7 @@ export class View {
 
   /** What scrolls by itself can be reached with Tab, and scrolled with Page Up and Page Down. */
   letKeysScroll() {
-    for (const box of this.all(".messages, .text pre, .text table")) {
+    for (const box of this.all(".messages, .text pre, .text .hone-table")) {
       const scrolls = box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 4;
       box.toggleAttribute("tabindex", scrolls);
       if (scrolls) box.tabIndex = 0;

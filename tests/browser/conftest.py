@@ -1,12 +1,13 @@
 """The real app in a process of its own, on a free port, and a headless Chromium that looks at it.
 
 The data folder gets its comparisons through `feedback.items`, so no model is needed. A server is
-shared by the tests of a file; each test brings its own labeler. `stored()` ends the server and
-reads the rows that it wrote.
+shared by the tests of a file; each test brings its own labeler. What was stored is read by the
+command line's own `export` while the app runs.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -96,11 +97,14 @@ class Server:
         self.process.wait(timeout=30)
         self.process = None
 
-    def stored(self, *kinds: type, labeler: str) -> list[list[Any]]:
-        """End the app; return the labeler's rows of each kind in the order they were written."""
-        self.stop()
-        with Store.open(self.data) as store:
-            return [store.rows(kind, order="created_at", labeler=labeler) for kind in kinds]
+    def exported(self, format: str) -> list[dict[str, Any]]:
+        """Return what the command line exports while the app runs: format "votes" or "trl"."""
+        file = self.log.with_name(f"{format}.jsonl")
+        command = [sys.executable, "app.py", "export", str(file), "--format", format]
+        command += ["--data", str(self.data), "--json"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
 
 
 @pytest.fixture(scope="module")

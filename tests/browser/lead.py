@@ -1,7 +1,7 @@
 """What the tests of the lead's screens share: a page on a tab, votes in the folder, a trained run.
 
-Imported by `conftest.py`, so that `trained` is made once for all files: a tiny model with random weights
-is trained through the train screen's button.
+Imported by `conftest.py`, so that `trained` is made once for all files: a tiny model with random
+weights is trained through the train screen's button.
 """
 
 from __future__ import annotations

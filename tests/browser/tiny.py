@@ -1,7 +1,7 @@
-"""Make a tiny model with random weights that trains in seconds: `python -m tests.browser.tiny FOLDER`.
+"""Make a tiny random model that trains in seconds: `python -m tests.browser.tiny FOLDER`.
 
-Llama with two layers of width 32, a byte tokenizer (every byte is a token) and a chat template. Run in
-a process of its own, so that the tests' process stays without torch.
+Llama with two layers of width 32, a byte tokenizer (every byte is a token) and a chat template. Run
+in a process of its own, so that the tests' process stays without torch.
 """
 
 from __future__ import annotations

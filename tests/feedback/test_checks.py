@@ -44,7 +44,7 @@ def columns(
     items: list[tuple[str, str, str]] = (),  # (comparison, prompt, source)
     clusters: dict[str, str] | None = None,  # prompt → cluster, where it is not its own
     similarity: dict[str, float] | None = None,
-    rated: list[tuple[str, str, str]] = (),  # (response, prompt, source)
+    rated: list[tuple[str, str, str]] = (),  # (response, prompt, source of the response)
     decisions: list[tuple[str, str, str]] = (),  # (kind, item, decision)
 ) -> Columns:
     empty = Columns.empty()
@@ -60,10 +60,10 @@ def columns(
         votes=empty.votes if votes is None else votes,
         ratings=pd.DataFrame(
             [
-                (f"t{n}", r, p, source, START + timedelta(hours=1, minutes=n))
+                (f"t{n}", r, p, "screen", START + timedelta(hours=1, minutes=n), source)
                 for n, (r, p, source) in enumerate(rated)
             ],
-            columns=["rating", "response", "prompt", "source", "created_at"],
+            columns=["rating", "response", "prompt", "source", "created_at", "made"],
         ),
         comparisons=pairs,
         prompts=pd.DataFrame(
@@ -157,7 +157,7 @@ def test_the_value_lies_in_its_interval(name: str):
 
 
 def test_length_bias_is_the_share_of_decided_votes_for_the_longer_answer():
-    """Longer won: a(90>10), b(10<90); shorter: a(10<90). Tie, skip, both bad, equal: out. 2 of 3."""
+    """Longer won: a(90>10), b(10<90); shorter: a(10<90); the others have none. 2 of 3."""
     rows = [("a", 90, 10), ("b", 10, 90), ("a", 10, 90)]
     rows += [("tie", 9, 1), ("skip", 9, 1), ("both_bad", 9, 1), ("a", 5, 5)]
     result = length_bias(columns(votes=votes(*rows)))
@@ -254,10 +254,16 @@ def test_what_one_batch_made_from_one_prompt_is_meant_and_another_batch_is_not()
 def test_a_rated_answer_is_an_item_unless_it_stands_in_a_comparison():
     given = columns(
         items=[("c1", "p1", "generated:1")],
-        rated=[("c1.a", "p1", "simulated"), ("r9", "p1", "import:x"), ("r9", "p1", "import:x")],
+        rated=[("c1.a", "p1", "generated:1"), ("r9", "p1", "import:x"), ("r9", "p1", "import:x")],
     )
     result = prompts_of(given)
     assert (result.n, result.items) == (2, ("r9",))
+
+
+def test_a_rated_answer_of_the_same_batch_is_meant():
+    """With three answers to a prompt the third stands in no comparison; rating it is no repeat."""
+    given = columns(items=[("c1", "p1", "generated:1")], rated=[("r3", "p1", "generated")])
+    assert (prompts_of(given).n, prompts_of(given).items) == (2, ())
 
 
 def test_a_clean_set_is_ok():

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from feedback import clusters
 from feedback.frozen import split_of
 from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
 from feedback.near import NearIndex
@@ -188,3 +190,18 @@ def test_nothing_to_add_adds_nothing(store: Store):
     assert add_prompts(store, [], "x") == []
     assert add_responses(store, []) == []
     assert add_comparisons(store, [], "x") == []
+
+
+def test_the_kept_signatures_give_the_same_clusters_and_a_damaged_file_is_made_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(clusters, "SAVE_AFTER", 1)
+    first, _ = add_prompts(store, [ask("How do I boil an egg?"), ask("Name a river.")], "x")
+    kept = store.data / "cache" / "near.npz"
+    assert kept.is_file()
+    assert add_prompts(store, [ask("How do I  boil an egg")], "x")[0].cluster == first.id
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert add_prompts(store, [ask("How do I boil an egg??")], "x")[0].cluster == first.id
+    kept.write_bytes(b"")
+    assert add_prompts(store, [ask("How do I boil an egg well?")], "x")[0].cluster == first.id
+    assert len(np.load(kept)["ids"]) == 5

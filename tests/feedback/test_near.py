@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feedback import near
 from feedback.near import (
     BUCKET,
     PROMPT_THRESHOLD,
@@ -114,3 +115,15 @@ def test_a_text_of_a_million_characters_is_looked_up_in_a_second():
     index.add("long", long)
     assert [id for id, _ in index.find(long + " The end.")] == ["long"]
     assert time.perf_counter() - started < 2
+
+
+def test_texts_are_found_before_and_after_they_are_sorted_in(monkeypatch: pytest.MonkeyPatch):
+    """Every fourth text is a repeat; with RECENT 7 the sorted array is rebuilt many times."""
+    monkeypatch.setattr(near, "RECENT", 7)
+    index = NearIndex()
+    for number in range(200):
+        text = (
+            f"{number // 4 * 7919} apples and {number // 4 * 104729} pears, {number // 4}th basket"
+        )
+        found = [id for id, value in index.find_and_add(str(number), text) if value == 1.0]
+        assert found == [str(earlier) for earlier in range(number // 4 * 4, number)]

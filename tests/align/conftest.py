@@ -1,0 +1,26 @@
+"""What the tests of `align` share: a tiny random model, and the embedded one where it is set up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from align.models import EMBEDDED, find_model
+from storage.errors import UserError
+from tests.align.small import tiny_model
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer Llama with a byte tokenizer."""
+    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Path:
+    """The embedded model; `make test` sets it up first."""
+    try:
+        return Path(find_model(EMBEDDED).path)
+    except UserError as error:
+        pytest.skip(f"the embedded model is not set up (make setup): {error}")

@@ -1,0 +1,302 @@
+"""The losses against arithmetic by hand, against the chapter's loop, and against TRL's own code."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections import defaultdict
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from align.losses import (
+    LOSSES,
+    LabelBatch,
+    PairBatch,
+    Scores,
+    balanced_weights,
+    dpo,
+    kl_estimate,
+    kto,
+    log_sigmoid,
+)
+
+
+def scores(policy: list[float], reference: list[float]) -> Scores:
+    """One token per response."""
+    one, other = torch.tensor(policy)[:, None], torch.tensor(reference)[:, None]
+    return Scores(one, other, torch.ones_like(one))
+
+
+def pairs(chosen: Scores, rejected: Scores, p: float = 1.0, weight: float = 1.0) -> PairBatch:
+    rows = len(chosen.policy)
+    return PairBatch(chosen, rejected, torch.full((rows,), p), torch.full((rows,), weight))
+
+
+def random_scores(rows: int, width: int, seed: int) -> Scores:
+    make = torch.Generator().manual_seed(seed)
+    policy, reference = (-torch.rand(rows, width, generator=make) * 3 for _ in range(2))
+    lengths = torch.randint(1, width + 1, (rows, 1), generator=make)
+    mask = (torch.arange(width) < lengths).float()
+    return Scores(policy * mask, reference * mask, mask)
+
+
+def test_dpo_of_a_pair_worked_by_hand() -> None:
+    """Log-ratios: chosen -1 - (-2) = 1, rejected -3 - (-2.5) = -0.5. Margin 0.1 · 1.5 = 0.15.
+
+    Loss -log σ(0.15) = log(1 + e^-0.15) = log(1.860708) = 0.620957.
+    """
+    outcome = dpo(pairs(scores([-1.0], [-2.0]), scores([-3.0], [-2.5])), beta=0.1)
+    assert outcome.losses.item() == pytest.approx(0.620957, abs=1e-6)
+    assert outcome.chosen_rewards.item() == pytest.approx(0.1)
+    assert outcome.rejected_rewards.item() == pytest.approx(-0.05)
+
+
+def test_dpo_of_an_untrained_policy_is_ln_2_with_any_votes() -> None:
+    same = random_scores(5, 7, 0)
+    same = Scores(same.policy, same.policy, same.mask)
+    for p in (1.0, 2 / 3, 0.5):
+        outcome = dpo(pairs(same, same, p), label_smoothing=0.1)
+        assert torch.allclose(outcome.losses, torch.full((5,), math.log(2)), atol=1e-6)
+
+
+def test_smoothing_and_split_votes_are_one_and_the_same_soft_label() -> None:
+    """p_chosen 0.8 says what ε = 0.2 says; together: 0.8 · 0.9 + 0.2 · 0.1 = 0.74."""
+    one, other = random_scores(4, 6, 1), random_scores(4, 6, 2)
+    votes = dpo(pairs(one, other, 0.8)).losses
+    assert torch.allclose(votes, dpo(pairs(one, other), label_smoothing=0.2).losses)
+    both = dpo(pairs(one, other, 0.8), label_smoothing=0.1).losses
+    assert torch.allclose(both, dpo(pairs(one, other, 0.74)).losses, atol=1e-6)
+
+
+def test_conservative_dpo_settles_where_sigma_of_the_margin_is_one_minus_epsilon() -> None:
+    """Two answers of one token: π = softmax(w), uniform reference, chosen = answer 0, ε = 0.1.
+
+    The optimum is σ(βΔ) = 0.9, so Δ = ln(9) / β = 2.19722 / 0.5 = 4.39445.
+    """
+    weights = torch.zeros(2, requires_grad=True)
+    optimiser = torch.optim.Adam([weights], lr=0.1)
+    uniform = torch.full((1, 1), math.log(0.5))
+    for _ in range(600):
+        policy = weights.log_softmax(0)
+        one, other = (Scores(policy[i].view(1, 1), uniform, torch.ones(1, 1)) for i in (0, 1))
+        optimiser.zero_grad()
+        dpo(pairs(one, other), beta=0.5, label_smoothing=0.1).losses.sum().backward()
+        optimiser.step()
+    margin = 0.5 * (weights[0] - weights[1]).item()
+    assert margin == pytest.approx(math.log(9), abs=1e-3)
+
+
+def test_kto_of_a_good_and_a_bad_label_worked_by_hand() -> None:
+    """β = 0.1, z = 2. Good: log-ratio 5, r - βz = 0.3, loss 1 - σ(0.3) = 0.425557.
+
+    Bad: log-ratio 4, βz - r = -0.2, loss 1.5 · (1 - σ(-0.2)) = 1.5 · 0.549834 = 0.824751.
+    """
+    batch = LabelBatch(
+        scores([-1.0, -3.0], [-6.0, -7.0]),
+        good=torch.tensor([True, False]),
+        weight=torch.ones(2),
+        z=torch.tensor(2.0),
+    )
+    outcome = kto(batch, beta=0.1, undesirable_weight=1.5)
+    assert outcome.losses.tolist() == pytest.approx([0.425557, 0.824751], abs=1e-6)
+    assert outcome.rewards.tolist() == pytest.approx([0.5, 0.4])
+
+
+def test_z_is_the_mean_of_mismatched_log_ratios_but_never_below_0() -> None:
+    ratios = torch.tensor([3.0, -1.0], requires_grad=True)
+    assert kl_estimate(ratios).item() == 1.0
+    assert not kl_estimate(ratios).requires_grad
+    assert kl_estimate(-ratios).item() == 0.0
+    assert kl_estimate(torch.zeros(0)).item() == 0.0
+
+
+@given(good=st.integers(1, 10_000), bad=st.integers(1, 10_000))
+def test_automatic_label_weights_keep_the_balance_between_1_and_4_thirds(
+    good: int, bad: int
+) -> None:
+    desirable, undesirable = balanced_weights(good, bad)
+    assert 1 - 1e-9 <= desirable * good / (undesirable * bad) <= 4 / 3 + 1e-9
+    assert min(desirable, undesirable) == 1.0
+
+
+@given(x=st.floats(-500, 500))
+def test_log_sigmoid_is_stable_far_from_0(x: float) -> None:
+    ours = log_sigmoid(torch.tensor(x))
+    assert torch.allclose(ours, functional.logsigmoid(torch.tensor(x)), atol=1e-6)
+
+
+@pytest.mark.parametrize("method", LOSSES)
+def test_padding_changes_nothing(method: str) -> None:
+    """Columns behind the mask, with whatever in them, give the same losses and rewards."""
+    one, other = random_scores(6, 9, 3), random_scores(6, 9, 4)
+
+    def padded(s: Scores) -> Scores:
+        junk = torch.full((6, 4), -7.0)
+        policy, reference = torch.cat([s.policy, junk], 1), torch.cat([s.reference, 2 * junk], 1)
+        return Scores(policy, reference, torch.cat([s.mask, torch.zeros(6, 4)], 1))
+
+    def losses(change: Any) -> torch.Tensor:
+        if LOSSES[method].needs == "pairs":
+            batch: Any = pairs(change(one), change(other))
+        else:
+            good = torch.arange(6) % 2 == 0
+            batch = LabelBatch(change(one), good, torch.ones(6), torch.tensor(0.5))
+        return LOSSES[method].function(batch).losses
+
+    assert torch.allclose(losses(padded), losses(lambda s: s), atol=1e-6)
+
+
+@pytest.mark.parametrize("method", LOSSES)
+def test_weights_scale_a_rows_loss_and_settings_have_numbers_as_defaults(method: str) -> None:
+    same = random_scores(3, 4, 5)
+    weight = torch.tensor([1.0, 2.0, 0.0])
+    if LOSSES[method].needs == "pairs":
+        batch: Any = PairBatch(same, same, torch.ones(3), weight)
+    else:
+        batch = LabelBatch(same, torch.tensor([True] * 3), weight, torch.tensor(0.0))
+    losses = LOSSES[method].function(batch).losses
+    assert losses[2] == 0
+    assert losses[1] > 0
+    assert all(isinstance(value, float) for value in LOSSES[method].settings().values())
+
+
+def test_dpo_equals_the_chapters_naive_loop() -> None:
+    one, other = random_scores(5, 8, 6), random_scores(5, 8, 7)
+    ours = dpo(pairs(one, other), beta=0.3).losses
+    for row in range(5):
+        sums = [
+            sum(t[row, i] for i in range(8) if s.mask[row, i])
+            for s in (one, other)
+            for t in (s.policy, s.reference)
+        ]
+        chosen_reward, rejected_reward = 0.3 * (sums[0] - sums[1]), 0.3 * (sums[2] - sums[3])
+        naive = -functional.logsigmoid(chosen_reward - rejected_reward)
+        assert ours[row].item() == pytest.approx(naive.item(), abs=1e-6)
+
+
+def stand_in(**facts: Any) -> SimpleNamespace:
+    """What TRL's loss code asks of its trainer, and nothing else."""
+
+    def same(value: torch.Tensor) -> torch.Tensor:
+        return value
+
+    accelerator = SimpleNamespace(
+        device=torch.device("cpu"), gather=same, gather_for_metrics=same
+    )
+    metrics: dict[str, Any] = defaultdict(lambda: defaultdict(list))
+    return SimpleNamespace(
+        model=torch.nn.Identity(),
+        accelerator=accelerator,
+        aux_loss_enabled=False,
+        precompute_ref_logps=True,
+        _metrics=metrics,
+        _total_train_tokens=0,
+        _tp_size=1,
+        **facts,
+    )
+
+
+def answering(policy: torch.Tensor) -> Any:
+    """A model for TRL whose per-token log-probabilities are given; column 0 predicts column 1."""
+    outputs = SimpleNamespace(
+        log_probs=policy,
+        entropy=torch.zeros_like(policy),
+        mean_logits=torch.zeros_like(policy),
+        is_top1=torch.zeros_like(policy, dtype=torch.bool),
+    )
+    return lambda **inputs: outputs
+
+
+def trl_inputs(mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    rows = len(mask)
+    completion = torch.cat([torch.zeros(rows, 1), mask], 1).long()
+    ids = torch.zeros_like(completion)
+    return {"input_ids": ids, "attention_mask": ids + 1, "completion_mask": completion}
+
+
+@pytest.mark.parametrize("beta", [0.01, 0.1, 0.5])
+def test_dpo_equals_trl_on_the_same_log_probabilities(beta: float) -> None:
+    trainer = pytest.importorskip("trl.trainer.dpo_trainer", reason="TRL is not installed")
+    one, other = random_scores(8, 12, 8), random_scores(8, 12, 9)
+    inputs = trl_inputs(torch.cat([one.mask, other.mask]))
+    inputs["ref_chosen_logps"] = one.reference.sum(1)
+    inputs["ref_rejected_logps"] = other.reference.sum(1)
+    stub = stand_in(
+        beta=beta,
+        ld_alpha=None,
+        f_divergence_type="reverse_kl",
+        loss_types=["sigmoid"],
+        loss_weights=[1.0],
+        label_smoothing=0.0,
+        use_weighting=False,
+    )
+    model = answering(torch.cat([one.policy, other.policy]))
+    theirs = trainer.DPOTrainer._compute_loss(stub, model, inputs, False)
+    outcome = dpo(pairs(one, other), beta=beta)
+    assert outcome.losses.mean().item() == pytest.approx(theirs.item(), abs=1e-5)
+    logged = stub._metrics["train"]
+    assert outcome.chosen_rewards.mean().item() == pytest.approx(
+        logged["rewards/chosen"][0], abs=1e-5
+    )
+
+
+def test_conservative_dpo_equals_trls_aot_on_single_pairs() -> None:
+    """Of one pair TRL's sorted loss sorts nothing, and its formula is conservative DPO."""
+    trainer = pytest.importorskip("trl.trainer.dpo_trainer", reason="TRL is not installed")
+    one, other = random_scores(1, 12, 10), random_scores(1, 12, 11)
+    inputs = trl_inputs(torch.cat([one.mask, other.mask]))
+    inputs["ref_chosen_logps"] = one.reference.sum(1)
+    inputs["ref_rejected_logps"] = other.reference.sum(1)
+    stub = stand_in(
+        beta=0.2,
+        ld_alpha=None,
+        f_divergence_type="reverse_kl",
+        loss_types=["aot"],
+        loss_weights=[1.0],
+        label_smoothing=0.15,
+        use_weighting=False,
+    )
+    model = answering(torch.cat([one.policy, other.policy]))
+    theirs = trainer.DPOTrainer._compute_loss(stub, model, inputs, False)
+    ours = dpo(pairs(one, other), beta=0.2, label_smoothing=0.15).losses
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.4, -0.4])
+def test_kto_equals_trl_on_the_same_log_probabilities(shift: float) -> None:
+    """Also where the mismatched responses lost probability, so that z is clamped at 0."""
+    trainer = pytest.importorskip("trl.trainer.kto_trainer", reason="TRL is not installed")
+    rows, other = random_scores(8, 12, 12), random_scores(8, 12, 13)
+    other = Scores(other.policy + shift * other.mask, other.reference, other.mask)
+    good = torch.tensor([True, False, True, True, False, True, False, True])
+    inputs = trl_inputs(rows.mask)
+    inputs |= {"label": good, "ref_logps": rows.reference.sum(1)}
+    inputs |= {f"KL_{name}": value for name, value in trl_inputs(other.mask).items()}
+    inputs["ref_KL_logps"] = other.reference.sum(1)
+    stub = stand_in(
+        beta=0.1,
+        loss_type="kto",
+        calculate_KL=True,
+        desirable_weight=1.0,
+        undesirable_weight=1.3,
+    )
+    stub._compute_kl_logps = lambda model, batch: other.policy.sum(1)
+    theirs = trainer.KTOTrainer._compute_loss(stub, answering(rows.policy), inputs, False)
+    z = kl_estimate(other.log_ratio())
+    batch = LabelBatch(rows, good, torch.ones(8), z)
+    ours = kto(batch, beta=0.1, desirable_weight=1.0, undesirable_weight=1.3).losses.mean()
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
+    assert z.item() == pytest.approx(stub._metrics["train"]["kl"][0], abs=1e-5)
+
+
+def test_the_methods_and_their_settings_can_be_read_without_torch() -> None:
+    code = "import sys, align.losses, align.recipes, align.estimate; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"

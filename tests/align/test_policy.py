@@ -1,0 +1,199 @@
+"""The policy scores as a plain forward pass does, in every order, shape and precision."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import AutoModelForCausalLM
+
+from align import policy as policies
+from align.batches import Cutter, Fork, pack
+from align.policy import Policy, check_head, choose_precision, load_policy, shared_prompts_agree
+from align.reference import ReferenceScores, batching_noise, score
+from storage.errors import Unsupported
+from tests.align.small import plain_llama, tiny_policy
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return plain_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def adapted(llama: Path) -> Iterator[Policy]:
+    yield tiny_policy(llama, adapted=True)
+
+
+def forks(count: int, seed: int = 0) -> list[Fork]:
+    rng = random.Random(seed)
+
+    def ids(least: int, most: int) -> tuple[int, ...]:
+        return tuple(rng.randrange(3, 64) for _ in range(rng.randint(least, most)))
+
+    return [Fork(ids(1, 12), (ids(1, 9), ids(1, 9))) for _ in range(count)]
+
+
+def sequence_logprob(model: torch.nn.Module, prompt: Tensor, response: Tensor) -> Tensor:
+    """The chapter's loop: one row, all logits, one token after the other."""
+    ids = torch.cat([prompt, response])[None]
+    logits = model(input_ids=ids[:, :-1]).logits
+    logp = functional.log_softmax(logits[0], dim=-1)
+    start, total = len(prompt) - 1, torch.zeros(())
+    for i, token in enumerate(response):
+        total = total + logp[start + i, token]
+    return total
+
+
+@torch.no_grad()
+def naive(model: torch.nn.Module, some: list[Fork]) -> Tensor:
+    return torch.stack(
+        [
+            sequence_logprob(model, torch.tensor(fork.prompt), torch.tensor(response))
+            for fork in some
+            for response in fork.responses
+        ]
+    )
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_scores_equal_the_chapters_loop_on_a_plain_forward_pass(
+    adapted: Policy, shared: bool
+) -> None:
+    some = forks(7)
+    with torch.no_grad():
+        found = adapted(pack(some, shared=shared)).sum(-1)
+    assert torch.allclose(found, naive(adapted.model, some), atol=1e-4)
+
+
+def test_gradients_equal_the_chapters_loop_on_a_plain_forward_pass(llama: Path) -> None:
+    policy, some = tiny_policy(llama, adapted=True), forks(3)
+    policy(pack(some, shared=True)).sum().backward()
+    ours = [p.grad.clone() for p in policy.trainable() if p.grad is not None]
+    policy.zero_grad()
+    sum(
+        sequence_logprob(policy.model, torch.tensor(f.prompt), torch.tensor(r))
+        for f in some
+        for r in f.responses
+    ).backward()
+    theirs = [p.grad for p in policy.trainable() if p.grad is not None]
+    assert len(ours) == len(theirs) > 0
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_the_order_of_rows_and_the_padding_beside_them_change_nothing(adapted: Policy) -> None:
+    some = forks(6, seed=2)
+    with torch.no_grad():
+        together = adapted(pack(some, shared=True))
+        reverse = adapted(pack(some[::-1], shared=True)).view(6, 2, -1).flip(0).flatten(0, 1)
+        alone = [adapted(pack([fork], shared=True)).sum(-1) for fork in some]
+    assert torch.allclose(together, reverse, atol=1e-5)
+    assert torch.allclose(together.sum(-1), torch.cat(alone), atol=1e-4)
+
+
+def test_with_the_adapter_off_the_policy_is_exactly_the_base(llama: Path) -> None:
+    """Bit for bit, also after the adapter was trained away from its start."""
+    fresh, adapted = tiny_policy(llama), tiny_policy(llama, adapted=True)
+    block = pack(forks(4), shared=True)
+    with torch.no_grad():
+        start = fresh(block)
+        assert not torch.allclose(adapted(block), start, atol=1e-2)
+    with adapted.reference():
+        assert torch.equal(adapted(block), start)
+    base = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
+    assert torch.allclose(start.sum(-1), naive(base, forks(4)), atol=1e-4)
+
+
+def test_lora_sits_on_every_linear_layer_in_fp32_and_all_else_is_frozen(adapted: Policy) -> None:
+    names = {n.split(".lora_")[0].rpartition(".")[2] for n, p in adapted.model.named_parameters()
+             if p.requires_grad}  # fmt: skip
+    assert names == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert {p.dtype for p in adapted.trainable()} == {torch.float32}
+    frozen = [n for n, p in adapted.model.named_parameters() if not p.requires_grad]
+    assert not any("lora" in name for name in frozen)
+
+
+def test_a_hidden_prompt_would_be_noticed(
+    adapted: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the explicit mask transformers guesses packed sequences from the positions."""
+    some = forks(3)
+    assert shared_prompts_agree(adapted, some, "fp32")[0]
+    laid_out = policies.layout
+    monkeypatch.setattr(policies, "layout", lambda block: (laid_out(block)[0], None))
+    with torch.no_grad(), adapted.reference():
+        assert not shared_prompts_agree(adapted, some, "fp32")[0]
+
+
+def test_a_model_that_changes_its_logits_after_the_head_is_refused(llama: Path) -> None:
+    policy = tiny_policy(llama)
+    head = policy.model.get_base_model().lm_head
+    head.register_forward_hook(lambda module, given, logits: 20 * logits)
+    with pytest.raises(Unsupported, match="after the head"):
+        check_head(policy, 1e-3)
+
+
+def test_each_response_is_scored_once_and_read_back_the_same(llama: Path, tmp_path: Path) -> None:
+    policy, some = tiny_policy(llama, adapted=True), forks(9)
+    micros = Cutter(budget=60).micros([*some, some[0]])
+    assert len(micros) > 2
+    scores, ticks = ReferenceScores(), []
+    score(policy, micros, scores, ticks.append)
+    assert len(scores) == 18
+    again: list[int] = []
+    score(policy, micros, scores, again.append)
+    assert again == []
+    scores.save(tmp_path / "reference.safetensors")
+    loaded = ReferenceScores.load(tmp_path / "reference.safetensors")
+    for micro in micros:
+        with policy.reference():
+            expected = policy(micro.block)
+        assert torch.equal(micro.reference(loaded), micro.reference(scores))
+        assert torch.allclose(micro.reference(loaded), expected, atol=1e-4)
+
+
+def test_in_fp32_a_row_hardly_differs_with_the_rows_beside_it(adapted: Policy) -> None:
+    micro = Cutter().micros(forks(5))[0]
+    assert batching_noise(adapted, micro, shared=True) < 1e-4
+
+
+def test_auto_precision_takes_a_cpus_own_and_nf4_only_where_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for fast, own in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(policies, "cpu_has_bf16", lambda fast=fast: fast)
+        assert choose_precision("auto", 1_000_000) == own
+        assert choose_precision("auto", 10**13) == "nf4"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_precision("auto", 1_000_000) == "nf4"
+    assert choose_precision("fp32", 10**13) == "fp32"
+
+
+@pytest.mark.parametrize("precision", ["bf16", "nf4"])
+def test_the_real_model_scores_alike_in_shared_and_separate_rows(
+    embedded: Path, precision: str
+) -> None:
+    policy = load_policy(str(embedded), precision=precision, rank=4, alpha=8, seed=0)
+    rng = random.Random(0)
+    some = [
+        Fork(
+            tuple(rng.randrange(100, 40_000) for _ in range(20)),
+            tuple(tuple(rng.randrange(100, 40_000) for _ in range(n)) for n in (5, 12)),
+        )
+        for _ in range(2)
+    ]
+    agree, difference = shared_prompts_agree(policy, some, precision)
+    assert agree, difference
+    block = pack(some, shared=True)
+    with torch.no_grad():
+        on = policy(block)
+    with policy.reference():
+        assert torch.equal(policy(block), on), "a fresh adapter changes nothing"
+    layers = {type(m).__name__ for m in policy.model.modules()}
+    assert ("Linear4bit" in layers) == (precision == "nf4")

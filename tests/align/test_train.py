@@ -1,0 +1,399 @@
+"""Whole runs in their folders: what is written, refused, cancelled, resumed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from align import train, trainer
+from align.checkpoints import newest_complete
+from align.manifest import verify_manifest
+from storage.errors import BadInput
+from tests.align.small import (
+    label_lines,
+    pair_lines,
+    read,
+    rows_of,
+    write_run,
+    write_snapshot,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def adapter_weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "adapter" / "adapter_model.safetensors")
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    a, b = adapter_weights(one), adapter_weights(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def start_child(run: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "align.train", str(run)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def steps_done(run: Path) -> int:
+    path = run / "metrics.jsonl"
+    return path.read_text().count('"grad_norm"') if path.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def dpo_run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of twelve pairs, two epochs of three steps."""
+    run = write_run(tmp_path_factory.mktemp("data"), tiny)
+    assert train.main([str(run)]) == 0
+    return run
+
+
+def test_a_run_says_how_it_went(dpo_run: Path) -> None:
+    status, report = read(dpo_run / "status.json"), read(dpo_run / "report.json")
+    assert status["status"] == "done"
+    assert (status["step"], status["steps"], status["epoch"]) == (6, 6, 2.0)
+    assert status["pid"] == os.getpid()
+    assert set(report) == {
+        "held_out", "length", "repeating", "unfinished", "dropped", "step0", "seconds",
+    }  # fmt: skip
+    assert report["held_out"]["pairs"] == 4
+    assert report["held_out"]["low"] <= report["held_out"]["reward_accuracy"]
+    assert report["length"]["prompts"] == 4
+    assert report["dropped"] == {}
+
+
+def test_before_the_first_step_the_margin_is_0_and_the_loss_ln_2(dpo_run: Path) -> None:
+    start = read(dpo_run / "report.json")["step0"]
+    assert start["loss"] == pytest.approx(math.log(2), abs=1e-4)
+    assert start["margin"] == 0.0
+    assert start == rows_of(dpo_run)[0]
+
+
+def test_metrics_hold_a_row_per_step_and_one_per_epoch_on_held_out_pairs(dpo_run: Path) -> None:
+    rows = rows_of(dpo_run)
+    assert [row["step"] for row in rows if "grad_norm" in row] == [1, 2, 3, 4, 5, 6]
+    judged = [row for row in rows if "eval_accuracy" in row]
+    assert [row["step"] for row in judged] == [3, 6]
+    report = read(dpo_run / "report.json")["held_out"]
+    assert judged[-1]["eval_accuracy"] == report["reward_accuracy"]
+    losses = [row["loss"] for row in rows if "grad_norm" in row]
+    assert losses[-1] < losses[0]
+
+
+def test_the_adapter_is_sealed_and_loads_with_plain_peft(dpo_run: Path, tiny: Path) -> None:
+    folder = dpo_run / "adapter"
+    manifest = verify_manifest(folder)
+    assert manifest["base_fingerprint"] == "f" * 8
+    assert manifest["snapshot_digest"] == "d" * 64
+    assert manifest["settings"]["beta"] == 0.1
+    assert {"torch", "peft", "transformers"} <= manifest["versions"].keys()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.chat_template
+    ids = tokenizer("A plan", return_tensors="pt").input_ids
+    base = AutoModelForCausalLM.from_pretrained(tiny)
+    with torch.no_grad():
+        before = base(ids).logits
+        after = PeftModel.from_pretrained(base, folder)(ids).logits
+    assert not torch.allclose(before, after)
+    assert all(t.dtype == torch.float32 for t in adapter_weights(dpo_run).values())
+
+
+def test_held_out_and_duel_rows_are_never_trained_on(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+    whole = trainer.Job.batch
+
+    def watched(job: trainer.Job, step: int) -> Any:
+        taken.extend(job.rows[i].id for i in job.steps[step])
+        return whole(job, step)
+
+    monkeypatch.setattr(trainer.Job, "batch", watched)
+    assert train.main([str(write_run(tmp_path, tiny, epochs=1))]) == 0
+    assert set(taken) == {f"train-{i}" for i in range(12)}
+
+
+def test_kto_trains_from_labels_and_is_judged_on_pairs(tiny: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path, tiny, "kto")
+    assert train.main([str(run)]) == 0
+    rows, report = rows_of(run), read(run / "report.json")
+    assert rows[0]["loss"] == pytest.approx(0.5, abs=1e-4)
+    assert all("beta_z" in row for row in rows if "grad_norm" in row)
+    assert report["held_out"]["pairs"] == 4
+    settings = verify_manifest(run / "adapter")["settings"]
+    assert (settings["desirable_weight"], settings["undesirable_weight"]) == (1.0, 1.0)
+
+
+def test_without_held_out_pairs_the_report_says_null(tiny: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path, tiny, held_out=0, epochs=1)
+    assert train.main([str(run)]) == 0
+    report = read(run / "report.json")
+    assert report["held_out"]["pairs"] == report["length"]["prompts"] == 0
+    assert report["held_out"]["reward_accuracy"] is report["length"]["before"] is None
+
+
+@pytest.mark.parametrize(
+    ("method", "pairs", "thumbs", "sentence"),
+    [
+        ("dpo", 0, "both", "has 0 pairs to train on (and 0 on prompts kept for judging, 0 labels)"),
+        ("dpo", 1, "both", "has 1 pairs to train on"),
+        ("kto", 4, "up", "has 4 good and 0 bad labels"),
+        ("kto", 4, "down", "has 0 good and 4 bad labels"),
+        ("kto", 0, "both", "has 0 good and 0 bad labels"),
+    ],
+)
+def test_too_little_feedback_is_refused_in_one_sentence(
+    tiny: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    method: str,
+    pairs: int,
+    thumbs: str,
+    sentence: str,
+) -> None:
+    lines = pair_lines(pairs)
+    labels = [row for row in label_lines(lines) if thumbs == "both" or row["label"] == (thumbs == "up")]
+    write_snapshot(tmp_path / "snapshots" / "s_1", lines, labels)
+    run = write_run(tmp_path, tiny, method)
+    assert train.main([str(run)]) == 2
+    status = read(run / "status.json")
+    assert status["status"] == "failed"
+    assert sentence in status["message"]
+    assert status["message"] in capsys.readouterr().err
+    assert not (run / "adapter").exists()
+
+
+def test_what_is_missing_or_wrong_is_named(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main([]) == 2
+    assert "usage" in capsys.readouterr().err
+    assert train.main([str(tmp_path / "nowhere")]) == 2
+    assert "is not there" in capsys.readouterr().err
+    run = write_run(tmp_path, tiny, beta=-3)
+    assert train.main([str(run)]) == 2
+    assert "beta is -3.0" in read(run / "status.json")["message"]
+
+
+def test_a_snapshot_that_was_changed_is_refused(tiny: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path, tiny)
+    path = tmp_path / "snapshots" / "s_1" / "pairs.jsonl"
+    path.write_text(path.read_text().replace("home", "Rome"))
+    assert train.main([str(run)]) == 2
+    assert "pairs.jsonl was changed or damaged" in read(run / "status.json")["message"]
+
+
+def test_a_snapshot_line_that_is_not_json_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"id": 1}\n{"id"\n')
+    with pytest.raises(BadInput, match="line 2 is not JSON"):
+        list(train._lines(path))
+
+
+def test_a_second_trainer_leaves_the_first_ones_files_alone(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path, tiny)
+    (run / "status.json").write_text('{"status": "training"}')
+    with (run / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert train.main([str(run)]) == 2
+    assert "is being trained already" in capsys.readouterr().err
+    assert read(run / "status.json") == {"status": "training"}
+
+
+def test_a_run_waits_for_the_device_and_says_so(tiny: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path, tiny, train=4, held_out=0, epochs=1)
+    seen: list[str] = []
+    with (tmp_path / "DEVICE.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        def free() -> None:
+            wait_until((run / "status.json").exists)
+            time.sleep(0.5)
+            seen.append(read(run / "status.json")["status"])
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+        other = threading.Thread(target=free)
+        other.start()
+        assert train.main([str(run)]) == 0
+        other.join()
+    assert seen == ["waiting"]
+
+
+def test_a_cancelled_run_stops_within_seconds_and_resumes_to_the_same_weights(
+    tiny: Path, tmp_path: Path, dpo_run: Path
+) -> None:
+    """Stopped by SIGTERM in the middle, in its own process; the uninterrupted run is the measure."""
+    run = write_run(tmp_path, tiny, epochs=200, save_every=1000)
+    child = start_child(run)
+    wait_until(lambda: steps_done(run) >= 3)
+    child.send_signal(signal.SIGTERM)
+    told = time.monotonic()
+    assert child.wait(timeout=20) == train.CANCELLED
+    assert time.monotonic() - told < 8
+    assert read(run / "status.json")["status"] == "cancelled"
+    done = newest_complete(run / "checkpoints")
+    assert done is not None
+    assert int(done.name.rpartition("-")[2]) == steps_done(run)
+    assert child.stderr is not None
+    child.stderr.close()
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    tiny: Path, tmp_path: Path, dpo_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed by an error after step 4 of 6; the last checkpoint is step 3's, a torn one lies beside."""
+    run = write_run(tmp_path, tiny, save_every=3)
+    write = train.Session._write
+
+    def falls_over(session: train.Session, row: dict[str, Any]) -> None:
+        write(session, row)
+        if row["step"] == 4 and "grad_norm" in row:
+            monkeypatch.setattr(trainer.PreferenceTrainer, "save_now", lambda self: None)
+            raise RuntimeError("the power failed")
+
+    monkeypatch.setattr(train.Session, "_write", falls_over)
+    assert train.main([str(run)]) == 1
+    assert "the power failed" in read(run / "status.json")["message"]
+    monkeypatch.undo()
+    torn = run / "checkpoints" / "checkpoint-4"
+    torn.mkdir()
+    (torn / "adapter.safetensors").write_bytes(b"half")
+    assert newest_complete(run / "checkpoints") == run / "checkpoints" / "checkpoint-3"
+    assert not torn.exists()
+    assert train.main([str(run)]) == 0
+    assert same_weights(run, dpo_run)
+
+    def figures(of: Path) -> list[dict[str, Any]]:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in rows_of(of)]
+
+    assert figures(run) == figures(dpo_run)
+
+
+def test_an_adapter_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    from align.checkpoints import publish
+
+    place = tmp_path / "adapter"
+
+    def breaks(folder: Path) -> None:
+        (folder / "adapter_model.safetensors").write_bytes(b"half")
+        raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        publish(place, breaks)
+    assert not place.exists()
+    publish(place, lambda folder: (folder / "a").write_text("one") and None)
+    publish(place, lambda folder: (folder / "a").write_text("two") and None, run="r")
+    assert (place / "a").read_text() == "two"
+    assert verify_manifest(place)["run"] == "r"
+    assert [p.name for p in tmp_path.iterdir()] == ["adapter"]
+
+
+def test_training_imports_no_screens_and_no_database() -> None:
+    code = (
+        "import sys, align.train; "
+        "print([m for m in ('gradio', 'duckdb', 'sqlalchemy', 'storage.store') if m in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"
+
+
+def test_nf4_trains_on_this_machine(embedded: Path, tmp_path: Path) -> None:
+    """Real bitsandbytes NF4 of the embedded model: two steps on four short pairs."""
+    from bitsandbytes.nn import Linear4bit
+
+    lines = pair_lines(4)
+    for line in lines:
+        line["chosen"], line["rejected"] = line["chosen"][:12], line["rejected"][:24]
+    write_snapshot(tmp_path / "snapshots" / "s_1", lines, [])
+    run = write_run(tmp_path, embedded, precision="nf4", batch_size=2, epochs=1)
+    found: list[bool] = []
+    opened = train.load_policy
+
+    def watched(*path: Any, **settings: Any) -> Any:
+        policy = opened(*path, **settings)
+        found.append(any(isinstance(m, Linear4bit) for m in policy.modules()))
+        return policy
+
+    train.load_policy = watched
+    try:
+        assert train.main([str(run)]) == 0
+    finally:
+        train.load_policy = opened
+    assert found == [True]
+    assert verify_manifest(run / "adapter")["precision"] == "nf4"
+    assert [row["step"] for row in rows_of(run) if "grad_norm" in row] == [1, 2]
+    moved = [w for name, w in adapter_weights(run).items() if "lora_B" in name]
+    assert all(w.abs().max() > 0 for w in moved)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_ends_with_the_weights_of_one_that_was_not(
+    tiny: Path, tmp_path: Path
+) -> None:
+    """Ten times kill -9 at random moments, then to the end."""
+    whole = write_run(tmp_path, tiny, epochs=10, save_every=2, name="r-whole")
+    assert train.main([str(whole)]) == 0
+    run = write_run(tmp_path, tiny, epochs=10, save_every=2, name="r-killed")
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(10):
+        child = start_child(run)
+        before = steps_done(run)
+        wait_until(lambda c=child, b=before: steps_done(run) > b or c.poll() is not None)
+        time.sleep(torch.rand(1, generator=generator).item() * 0.3)
+        child.kill()
+        child.wait()
+        child.stderr.close()
+        adapter = run / "adapter"
+        assert not adapter.exists() or verify_manifest(adapter)
+    assert train.main([str(run)]) == 0
+    assert same_weights(run, whole)
+    steps = [row["step"] for row in rows_of(run) if "grad_norm" in row]
+    assert steps == list(range(1, 31))
+
+
+@pytest.mark.slow
+def test_the_real_model_learns_from_twelve_pairs_in_its_own_precision(
+    embedded: Path, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path, embedded, precision="auto", learning_rate=1e-4, epochs=2)
+    assert train.main([str(run)]) == 0
+    rows = [row for row in rows_of(run) if "grad_norm" in row]
+    assert rows[-1]["margin"] > 0.1
+    assert read(run / "report.json")["held_out"]["reward_accuracy"] == 1.0
+
+
+def test_settings_of_a_run_are_json(dpo_run: Path) -> None:
+    json.dumps(verify_manifest(dpo_run / "adapter")["settings"])

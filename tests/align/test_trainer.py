@@ -1,0 +1,196 @@
+"""The training loop: cutting a step changes nothing, and what is no number stops it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from align import recipes
+from align.batches import Cutter, plan
+from align.policy import Policy
+from align.reference import ReferenceScores, score
+from align.rendering import LabelRow, PairRow, Row
+from align.trainer import Diverged, Job, PreferenceTrainer, first_row
+from tests.align.small import plain_llama, tiny_policy
+from tests.align.test_policy import forks
+
+ROWS = 8
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return plain_llama(tmp_path_factory.mktemp("llama"))
+
+
+def rows(method: str) -> list[Row]:
+    some = forks(ROWS, seed=5)
+    if method == "dpo":
+        return [PairRow(f"r{i}", f"p{i}", f.prompt, f.responses, 1.0, 1.0 + i % 2)
+                for i, f in enumerate(some)]  # fmt: skip
+    return [LabelRow(f"r{i}", f"p{i}", f.prompt, f.responses[:1], i % 2 == 0, 1.0)
+            for i, f in enumerate(some)]  # fmt: skip
+
+
+def job(policy: Policy, method: str, *, shared: bool = True, **values: Any) -> Job:
+    """Eight rows in one batch, one epoch, unless `values` say otherwise."""
+    given = {"learning_rate": 1e-2, "epochs": 1, "batch_size": ROWS, "warmup": 0.0, **values}
+    if method == "kto":
+        given |= {"desirable_weight": 1.0, "undesirable_weight": 1.2}
+    settings = recipes.from_json(method, given)
+    found = rows(method)
+    train = settings.train
+    cutter = Cutter(shared=shared, budget=10_000, limit=train.micro_batch, max_tokens=64)
+    steps = plan(found, epochs=train.epochs, batch_size=train.batch_size, seed=0)
+    scores = ReferenceScores()
+    whole = Job(settings, settings.loss, found, steps, cutter, scores)
+    batches = [whole.batch(step) for step in range(len(steps))]
+    score(policy, [m for b in batches for m in (*b.micros, *b.mismatched)], scores)
+    return whole
+
+
+def train(llama: Path, folder: Path, method: str, **values: Any) -> tuple[Policy, list[dict]]:
+    policy, written = tiny_policy(llama), []
+    trainer = PreferenceTrainer(
+        policy, job(policy, method, **values), folder, write=written.append
+    )
+    trainer.train()
+    return policy, written
+
+
+def weights(policy: Policy) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in policy.trainable()])
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_eight_forward_passes_of_one_row_equal_one_of_eight(
+    llama: Path, tmp_path: Path, method: str
+) -> None:
+    one, rows_one = train(llama, tmp_path / "1", method, micro_batch=1, epochs=3)
+    other, rows_other = train(llama, tmp_path / "8", method, micro_batch=8, epochs=3)
+    start = weights(tiny_policy(llama))
+    assert (weights(one) - start).abs().max() > 1e-3
+    assert torch.allclose(weights(one), weights(other), atol=2e-5)
+    for a, b in zip(rows_one, rows_other, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
+        assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-3)
+
+
+def test_separate_rows_train_as_shared_ones(llama: Path, tmp_path: Path) -> None:
+    one, _ = train(llama, tmp_path / "1", "dpo", shared=True, epochs=3)
+    other, _ = train(llama, tmp_path / "2", "dpo", shared=False, epochs=3)
+    assert torch.allclose(weights(one), weights(other), atol=2e-5)
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_a_step_is_the_plain_gradient_of_the_mean_loss(
+    llama: Path, tmp_path: Path, method: str
+) -> None:
+    """The first row's loss and gradient norm against autograd on the loss function alone."""
+    policy = tiny_policy(llama, adapted=True)
+    whole = job(policy, method, epochs=1)
+    written: list[dict[str, Any]] = []
+    PreferenceTrainer(policy, whole, tmp_path, write=written.append).train()
+    fresh = tiny_policy(llama, adapted=True)
+    from align.trainer import Tally, evaluate, mismatch
+
+    batch = whole.batch(0)
+    z = mismatch(fresh, batch, whole)
+    losses = [evaluate(fresh, micro, whole, z, Tally()) for micro in batch.micros]
+    loss = torch.cat(losses).mean()
+    loss.backward()
+    norm = torch.cat([p.grad.flatten() for p in fresh.trainable() if p.grad is not None]).norm()
+    assert written[0]["loss"] == pytest.approx(loss.item(), abs=1e-5)
+    assert written[0]["grad_norm"] == pytest.approx(norm.item(), rel=1e-3)
+
+
+def test_a_step_writes_its_row(llama: Path, tmp_path: Path) -> None:
+    _, written = train(llama, tmp_path, "dpo", epochs=2, batch_size=4)
+    assert [row["step"] for row in written] == [1, 2, 3, 4]
+    assert [row["epoch"] for row in written] == [0.5, 1.0, 1.5, 2.0]
+    names = "step epoch loss margin accuracy logp_chosen logp_rejected grad_norm learning_rate"
+    assert set(names.split()) < written[0].keys()
+    assert written[0]["learning_rate"] == pytest.approx(1e-2)
+    assert written[-1]["margin"] > written[0]["margin"]
+
+
+@pytest.mark.parametrize(("method", "loss"), [("dpo", 1.5 * math.log(2)), ("kto", 0.55)])
+def test_before_the_first_step_nothing_is_preferred(
+    llama: Path, method: str, loss: float
+) -> None:
+    """DPO: ln 2 times the mean weight 1.5. KTO: (1.0 + 1.2) / 2 · σ(0) = 0.55."""
+    policy = tiny_policy(llama)
+    row = first_row(policy, job(policy, method), tolerance=1e-4)
+    assert row["loss"] == pytest.approx(loss, abs=1e-4)
+    assert row["margin"] == pytest.approx(0.0, abs=1e-5)
+    assert row["step"] == 0
+
+
+def test_a_policy_that_is_not_its_reference_at_the_start_is_noticed(llama: Path) -> None:
+    policy = tiny_policy(llama)
+    whole = job(policy, "dpo")
+    with pytest.raises(RuntimeError, match="before the first step a reward is"):
+        first_row(tiny_policy(llama, adapted=True), whole, tolerance=1e-4)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_in_plain_words(
+    llama: Path, tmp_path: Path
+) -> None:
+    policy = tiny_policy(llama)
+    trainer = PreferenceTrainer(
+        policy, job(policy, "dpo", batch_size=4, epochs=2, save_every=1), tmp_path, write=_ignore
+    )
+
+    def spoil(row: dict[str, Any]) -> None:
+        if row["step"] == 2:
+            with torch.no_grad():
+                policy.trainable()[0].fill_(math.nan)
+
+    trainer.write = spoil
+    with pytest.raises(Diverged, match=r"stopped at step 3.*0\.01; try 0\.0025"):
+        trainer.train()
+    kept = sorted(p.name for p in tmp_path.glob("checkpoint-*/manifest.json"))
+    assert kept
+
+
+def test_gradients_that_are_no_numbers_stop_before_the_weights_are_spoiled(
+    llama: Path, tmp_path: Path
+) -> None:
+    policy = tiny_policy(llama)
+    trainer = PreferenceTrainer(policy, job(policy, "dpo"), tmp_path, write=_ignore)
+    before = weights(policy)
+    policy.trainable()[0].register_hook(lambda gradient: gradient * math.nan)
+    with pytest.raises(Diverged, match="gradients are not numbers"):
+        trainer.train()
+    assert torch.equal(weights(policy), before)
+
+
+def test_a_run_that_is_told_to_stop_stops_between_two_forward_passes(
+    llama: Path, tmp_path: Path
+) -> None:
+    """Told in the second step after its first pass: the first step's weights are saved."""
+    policy = tiny_policy(llama)
+    passes: list[int] = []
+
+    class Stop(Exception):
+        pass
+
+    def pause() -> None:
+        passes.append(1)
+        if len(passes) == 6:
+            raise Stop
+
+    whole = job(policy, "dpo", batch_size=4, micro_batch=1, epochs=2)
+    trainer = PreferenceTrainer(policy, whole, tmp_path, write=_ignore, pause=pause)
+    with pytest.raises(Stop):
+        trainer.train()
+    trainer.save_now()
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-1"]
+    assert all(p.grad is None for p in policy.trainable())
+
+
+def _ignore(row: dict[str, Any]) -> None:
+    pass

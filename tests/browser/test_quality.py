@@ -1,0 +1,56 @@
+"""The quality screen in a real browser: with no vote, with one, with thirty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from feedback.checks import CHECKS
+from tests.browser.conftest import Server
+from tests.browser.lead import PHONE, Desk, vote
+
+pytestmark = pytest.mark.browser
+At = Callable[..., Desk]
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[[int], Server]) -> Server:
+    return serve(40)
+
+
+def test_without_a_vote_every_check_says_what_is_missing(desk: At, server: Server) -> None:
+    screen = desk(server, "Quality")
+    for name in CHECKS:
+        screen.says(f"#check-{name}", "")
+    screen.says("#check-length_bias", "Too little to tell")
+    screen.says("#check-length_bias", "Collect votes")
+    assert screen.console == []
+
+
+def test_one_vote_is_too_little_but_moves_the_meter(desk: At, server: Server) -> None:
+    """One vote of one for the longer: 100 %, Wilson's interval from 20.7 to 100 %."""
+    vote(server, 1, prefer="longer", noise=0.0)
+    screen = desk(server, "Quality")
+    screen.says("#check-length_bias", "100.0 %")
+    screen.says("#check-length_bias", "21–100 % · n = 1")
+    expect(screen.part("#check-length_bias .hone-band")).to_be_visible()
+
+
+def test_thirty_votes_for_the_longer_answer_are_a_finding(desk: At, server: Server) -> None:
+    """The finding about the labeler names it and opens on a click."""
+    vote(server, 29, prefer="longer", noise=0.0)
+    screen = desk(server, "Quality")
+    screen.says("#check-length_bias", "Stop and mend this")
+    screen.says("#check-length_bias", "What to do:")
+    screen.says("#findings", "labeler sim-1")
+    screen.part("#findings .body-cell").filter(has_text="labeler sim-1").click()
+    screen.says("#finding", "longer answer won")
+    assert screen.console == []
+
+
+def test_a_phone_needs_no_scrolling_sideways(desk: At, server: Server) -> None:
+    screen = desk(server, "Quality", viewport=PHONE)
+    screen.says("#check-length_bias", "n = 30")
+    assert screen.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]

@@ -1,0 +1,86 @@
+"""What the checks get from the store, and that what is kept beside it only saves time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feedback import alike, kept
+from feedback.alike import similarities
+from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
+from feedback.near import similarity
+from feedback.quality import gather, run_checks
+from storage.store import Store
+
+TEXTS = [
+    ("The Rhine is a river in Europe.", "the  Rhine is a river in Europe"),
+    ("The Rhine is a river in Europe.", "The Rhine is a long river in Europe."),
+    ("The Rhine is a river in Europe.", "Bananas are yellow when they are ripe."),
+    ("The Rhine is a river in Europe.", "No."),
+    ("", ""),
+    ("same", "same"),
+]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.open(tmp_path / "data")
+    prompts = add_prompts(
+        store, [[{"role": "user", "content": f"Question {n} " * n}] for n in range(1, 7)], "x"
+    )
+    for prompt, (a, b) in zip(prompts, TEXTS, strict=True):
+        pair = add_responses(
+            store, [NewResponse(prompt.id, a, "m"), NewResponse(prompt.id, b, "n")]
+        )
+        add_comparisons(store, [(pair[0], pair[1])], "x")
+    yield store
+    store.close()
+
+
+def test_how_alike_the_answers_are_is_measured_where_the_lengths_allow_it(store: Store):
+    found = similarities(store, store.frame("comparisons")).tolist()
+    assert (
+        found[:2]
+        == [similarity(*TEXTS[0]), similarity(*TEXTS[1])]
+        == [1.0, pytest.approx(0.79, abs=0.05)]
+    )
+    assert 0 < found[2] < 0.3
+    assert found[3:] == [0.0, 1.0, 1.0]
+
+
+def test_what_is_kept_gives_the_same_values(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(alike, "SAVE_AFTER", 1)
+    comparisons = store.frame("comparisons")
+    first = similarities(store, comparisons)
+    path = store.data / "cache" / "alike.npz"
+    assert len(kept.read(path, alike.MADE_WITH)["ids"]) == 3
+    monkeypatch.setattr(alike, "similarity", lambda *_: pytest.fail("measured again"))
+    assert similarities(store, comparisons).tolist() == first.tolist()
+    shuffled = comparisons.sample(frac=1, random_state=1)
+    assert similarities(store, shuffled).to_dict() == first.to_dict()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04nothing", b"\x93NUMPY"])
+def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, content: bytes):
+    path = tmp_path / "x.npz"
+    path.write_bytes(content)
+    assert kept.read(path, "v1") == {}
+
+
+def test_a_file_made_otherwise_is_not_used(tmp_path: Path):
+    path = tmp_path / "cache" / "x.npz"
+    kept.write(path, "v1", ids=np.array(["a"]))
+    assert kept.read(path, "v1")["ids"].tolist() == ["a"]
+    assert kept.read(path, "v2") == {}
+    assert [p.name for p in path.parent.iterdir()] == ["x.npz"]
+
+
+def test_the_checks_run_on_an_empty_and_on_a_filled_store(store: Store, tmp_path: Path):
+    names = ["length_bias", "duplicate_prompts", "duplicate_responses"]
+    assert [result.name for result in run_checks(store)] == names
+    with Store.open(tmp_path / "empty") as empty:
+        assert [result.severity for result in run_checks(empty)] == ["unknown"] * 3
+        assert gather(empty).previews == {}

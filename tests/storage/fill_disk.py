@@ -1,0 +1,63 @@
+"""Fill a small disk with votes and see what is left: `python fill_disk.py DISK SPARE_BYTES`.
+
+Runs in a mount namespace of its own. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from storage.errors import DiskFull
+from storage.limits import Limits
+from storage.records import Text, Vote
+from storage.store import Store
+
+
+def vote(store: Store, n: int) -> None:
+    """Store one vote with a comment of 800 characters."""
+    comment = Text.of(f"{n} " + os.urandom(400).hex())
+    store.append(Vote(f"v{n}", f"s{n}", 0, "c", "ada", "a", comment=comment.id), [comment])
+
+
+def main() -> None:
+    """Vote until the disk is full and beyond, make room, vote again, restart."""
+    disk, spare = Path(sys.argv[1]), int(sys.argv[2])
+    store = Store.open(disk / "data", Limits(spare=spare, checkpoint=200_000))
+    acknowledged, errors, reads = [], [], 0
+    for n in range(300):
+        vote(store, n)
+        acknowledged.append(n)
+    state = os.statvfs(disk)
+    free = state.f_bavail * state.f_frsize
+    (disk / "ballast").write_bytes(bytes(free - 1_000_000))
+    for n in range(300, 1200):
+        try:
+            vote(store, n)
+            acknowledged.append(n)
+        except DiskFull as error:
+            errors.append(str(error))
+        if len(errors) in (1, 2, 50):
+            reads += len(store.rows(Vote, limit=1)) + int(store.frame("votes").empty)
+        if len(errors) == 50:
+            break
+    reopened = store._duck.generation
+    (disk / "ballast").unlink()
+    vote(store, 5000)
+    wrong = store.verify()
+    store.close()
+    with Store.open(disk / "data") as again:
+        stored = {vote.id: vote.comment for vote in again.rows(Vote)}
+        lost = [n for n in [*acknowledged, 5000] if f"v{n}" not in stored]
+        lost += [id for id in stored.values() if id not in again.texts(stored.values())][:9]
+        wrong += again.verify()
+    print(json.dumps({
+        "acknowledged": len(acknowledged), "errors": len(errors), "error": errors[0],
+        "reads": reads, "reopened": reopened, "lost": lost, "wrong": wrong,
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The hash chain names what was altered behind the store's back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import duckdb
+import pytest
+
+from storage.chain import event_digest, link
+from storage.errors import Conflict
+from storage.store import Store
+
+
+def test_a_hash_covers_what_came_before() -> None:
+    first = link("", 1, "v1", True, "", "d1")
+    assert first != link("x", 1, "v1", True, "", "d1")
+    assert first != link("", 1, "v1", False, "", "d1")
+    assert event_digest("vote", ["v1", 0, None]) != event_digest("rating", ["v1", 0, None])
+
+
+@pytest.mark.parametrize(
+    ("tampering", "finding"),
+    [
+        ("UPDATE vote SET verdict = 'b' WHERE id = 'v3'", "number 4: vote v3 was altered"),
+        ("UPDATE vote SET created_at = '2026-01-01' WHERE id = 'v0'", "number 1: vote v0 was al"),
+        ("UPDATE command SET reason = 'x' WHERE id = 'v9'", "number 3: command v9 was altered"),
+        (
+            "DELETE FROM vote WHERE id = 'v3'; "
+            "INSERT INTO vote SELECT 'vX', 'sX', 0, * EXCLUDE (id, assignment, revision) FROM vote "
+            "WHERE id = 'v1'",
+            "number 4: vote v3 is missing",
+        ),
+        (
+            "DELETE FROM vote WHERE id = 'v1'; DELETE FROM command WHERE id = 'v1'",
+            "number 3: command v9 was altered, or one before it is missing",
+        ),
+    ],
+)
+def test_the_first_bad_row_is_named(
+    store: Store, data: Path, make: SimpleNamespace, tampering: str, finding: str
+) -> None:
+    """Numbers 1 to 6: v0, v1, v9 (refused), v3, v4, v5."""
+    store.append_many([make.vote(0), make.vote(1)])
+    with pytest.raises(Conflict):
+        store.append(make.vote(9, assignment=1))
+    store.append_many([make.vote(3), make.vote(4), make.vote(5)])
+    assert store.verify() == []
+    store.close()
+    with duckdb.connect(str(data / "hone.duckdb")) as connection:
+        connection.execute(tampering)
+    with Store.open(data) as again:
+        assert again.verify()[0].startswith(finding)
+
+
+def test_a_chain_that_was_forged_to_its_end_differs_from_the_journal(
+    store: Store, data: Path, make: SimpleNamespace
+) -> None:
+    store.append_many([make.vote(0), make.vote(1), make.vote(2)])
+    store.close()
+    with Store.open(data.parent / "forged") as forged:
+        forged.append_many([make.vote(0), make.vote(1, verdict="b"), make.vote(2)])
+    rows = "vote", "command"
+    path = str(data / "hone.duckdb")
+    with duckdb.connect(path) as connection:
+        connection.execute(f"ATTACH '{data.parent / 'forged' / 'hone.duckdb'}' AS forged")
+        for table in rows:
+            connection.execute(f"DELETE FROM {table} WHERE id IN ('v1')")
+            connection.execute(f"INSERT INTO {table} FROM forged.{table} WHERE id IN ('v1')")
+    with Store.open(data) as again:
+        assert any("the journal has another vote v1" in finding for finding in again.verify())
+
+
+def test_a_look_at_the_newest_finds_what_is_new(store: Store, make: SimpleNamespace) -> None:
+    store.append_many([make.vote(n) for n in range(20)])
+    assert store.verify(last=5) == []
+    assert store.verify(last=0) == []
+    assert store.verify(last=100) == []

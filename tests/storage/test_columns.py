@@ -1,0 +1,216 @@
+"""The named queries, on data small enough to count by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from storage.columns import COLUMNS
+from storage.records import Duplicate, Edit, Rating, Response, Text, Vote
+from storage.store import Store
+
+
+@pytest.fixture
+def judged(store: Store, make: SimpleNamespace) -> Store:
+    """Three comparisons; c0: a (ada) and b (bob); c1: skip (ada), undone (bob); c2: nothing.
+
+    Answers: c0 "yes" | "maybe", c1 "one" | "twenty", c2 "left" | "up".
+    """
+    answers = [("yes", "maybe"), ("one", "twenty"), ("left", "up")]
+    store.add([row for n, pair in enumerate(answers) for row in make.comparison(n, pair)])
+    given = [("ada", "c0"), ("bob", "c0"), ("ada", "c1"), ("bob", "c1")]
+    store.add([make.assignment(n, *who) for n, who in enumerate(given)])
+    store.append_many([
+        make.vote(0, comparison="c0", verdict="b"),
+        make.vote(10, assignment=0, revision=1, comparison="c0", verdict="a", seconds_spent=2.5),
+        make.vote(1, comparison="c0", labeler="bob", verdict="b"),
+        make.vote(2, comparison="c1", verdict="skip"),
+        make.vote(3, comparison="c1", labeler="bob", verdict="a"),
+        make.vote(13, assignment=3, revision=1, comparison="c1", labeler="bob", verdict="undone"),
+    ])  # fmt: skip
+    return store
+
+
+def listed(frame: pd.DataFrame, *names: str) -> list[tuple[object, ...]]:
+    return [tuple(row) for row in frame[list(names)].itertuples(index=False)]
+
+
+def test_votes_are_the_newest_of_each_assignment_unless_undone(judged: Store) -> None:
+    votes = judged.frame("votes")
+    assert listed(
+        votes, "vote", "comparison", "labeler", "verdict", "left", "chars_a", "chars_b"
+    ) == [
+        ("v1", "c0", "bob", "b", "a", 3, 5),
+        ("v10", "c0", "ada", "a", "a", 3, 5),
+        ("v2", "c1", "ada", "skip", "a", 3, 6),
+    ]
+    assert list(votes) == [
+        "vote", "assignment", "comparison", "prompt", "labeler", "verdict", "left", "chars_a",
+        "chars_b", "text_a", "text_b", "model_a", "model_b", "seconds_spent", "source",
+        "created_at",
+    ]  # fmt: skip
+    first = votes.iloc[1]
+    assert first["text_a"] == Text.of("yes").id
+    assert first["model_b"] == "y"
+    assert first["seconds_spent"] == 2.5
+    assert str(votes["created_at"].dt.tz) == "UTC"
+
+
+def test_a_vote_undone_and_given_again_counts_once(judged: Store, make: SimpleNamespace) -> None:
+    again = make.vote(23, assignment=3, revision=2, comparison="c1", labeler="bob", verdict="tie")
+    judged.append(again)
+    votes = judged.frame("votes")
+    assert votes[votes["assignment"] == "s3"]["verdict"].tolist() == ["tie"]
+
+
+def test_comparisons_count_live_votes_and_assignments(judged: Store) -> None:
+    """c0: two votes, two assignments. c1: the skip is a live vote, the undone one is not."""
+    comparisons = judged.frame("comparisons")
+    assert listed(comparisons, "comparison", "votes", "assigned") == [
+        ("c0", 2, 2), ("c1", 1, 2), ("c2", 0, 0)
+    ]  # fmt: skip
+    assert listed(comparisons, "a", "b", "model_a", "model_b", "chars_a", "chars_b")[2] == (
+        "r2a", "r2b", "x", "y", 4, 2
+    )  # fmt: skip
+    assert comparisons["text_b"][2] == Text.of("up").id
+
+
+def test_prompts_and_responses_count_what_hangs_on_them(judged: Store) -> None:
+    """One prompt for all: 6 responses, 3 comparisons."""
+    prompts, responses = judged.frame("prompts"), judged.frame("responses")
+    assert listed(prompts, "responses", "comparisons") == [(6, 3)]
+    assert prompts["cluster"][0] == prompts["prompt"][0]
+    assert listed(responses, "response", "chars", "model", "ratings")[:2] == [
+        ("r0a", 3, "x", 0), ("r0b", 5, "y", 0)
+    ]  # fmt: skip
+
+
+def test_ratings_and_edits_are_live_ones(judged: Store, make: SimpleNamespace) -> None:
+    human = Text.of("Yes, it is.")
+    judged.add([human])
+    at = {"created_at": make.monday}
+    prompt = judged.rows(Response, id="r0a")[0].prompt
+    judged.add([Response("h1", prompt, human.id, "human", "", {}, None, True, "edit", make.monday)])
+    judged.append_many([
+        Rating("1", "t1", 0, "r0a", "ada", "up", **at),
+        Rating("2", "t1", 1, "r0a", "ada", "down", **at),
+        Rating("3", "t2", 0, "r0b", "ada", "up", **at),
+        Rating("4", "t2", 1, "r0b", "ada", "undone", **at),
+        Edit("5", "s0", 0, "r0a", "h1", "ada", **at),
+        Edit("6", "s1", 0, "r0a", "h1", "bob", **at),
+        Edit("7", "s1", 1, "r0a", "", "bob", **at),
+    ])  # fmt: skip
+    ratings, edits = judged.frame("ratings"), judged.frame("edits")
+    assert listed(ratings, "rating", "response", "verdict", "chars", "text", "model") == [
+        ("2", "r0a", "down", 3, Text.of("yes").id, "x")
+    ]
+    assert listed(edits, "edit", "original", "corrected", "text_original", "text_corrected") == [
+        ("5", "r0a", "h1", Text.of("yes").id, human.id)
+    ]
+    assert edits["prompt"][0] == ratings["prompt"][0] == prompt
+
+
+def open_to(store: Store, labeler: str, **params: object) -> list[str]:
+    frame: pd.DataFrame = store.frame("open_comparisons", labeler=labeler, **params)
+    return list(frame["comparison"])
+
+
+def test_the_queue_offers_what_this_labeler_has_not_seen(judged: Store) -> None:
+    """Ada and bob had c0 and c1. c0 is judged twice, c1 only skipped: a third needs overlap 3."""
+    assert open_to(judged, "ada", overlap=9) == ["c2"]
+    assert open_to(judged, "eve", overlap=1) == ["c1", "c2"]
+    assert open_to(judged, "eve", overlap=2) == ["c1", "c2"]
+    assert open_to(judged, "eve", overlap=3) == ["c0", "c1", "c2"]
+    assert open_to(judged, "eve", overlap=3, limit=1) == ["c0"]
+    offered = judged.frame("open_comparisons", labeler="eve", overlap=3)
+    assert listed(offered, "comparison", "votes") == [("c0", 2), ("c1", 0), ("c2", 0)]
+
+
+def test_what_somebody_has_on_the_screen_is_kept_for_them(
+    store: Store, make: SimpleNamespace
+) -> None:
+    """Bob got c0 at 9:00: his until 9:10, free again at 9:11; an imported one is no lease."""
+    store.add([*make.comparison(0, ("yes", "no")), *make.comparison(1, ("up", "down"))])
+    store.add([make.assignment(1, "bob", "c0"), make.assignment(2, "bob", "c1", source="import:f")])
+
+    def at(minutes: int) -> list[str]:
+        now = make.monday + timedelta(minutes=minutes)
+        return open_to(store, "ada", overlap=1, lease_minutes=10, now=now)
+
+    assert at(10) == ["c1"]
+    assert at(11) == ["c0", "c1"]
+
+
+@pytest.mark.parametrize("answers", [("same", "same"), ("", "x"), ("x", " \n\t\u3000\u00a0 ")])
+def test_blank_and_equal_answers_are_not_offered(
+    store: Store, make: SimpleNamespace, answers: tuple[str, str]
+) -> None:
+    store.add([*make.comparison(0, answers), *make.comparison(1, ("up", "down"))])
+    assert open_to(store, "ada") == ["c1"]
+
+
+def test_the_last_decision_on_a_duplicate_counts(store: Store, make: SimpleNamespace) -> None:
+    rows = [make.comparison(0, ("yes", "no")), make.comparison(1, ("yes", "yes!"), "Other")]
+    store.add([row for comparison in rows for row in comparison])
+    prompt = store.rows(Response, id="r0a")[0].prompt
+
+    def decide(kinds: Sequence[tuple[str, str, str]], minute: int) -> list[str]:
+        at = make.monday + timedelta(minutes=minute)
+        for kind, item, decision in kinds:
+            id = f"{kind}{item}{minute}"
+            store.add([Duplicate(id, kind, item, "earlier", decision, "ada", at)])
+        return open_to(store, "ada")
+
+    assert decide([("response", "c1", "skip")], 1) == ["c0"]
+    assert decide([("response", "c1", "keep"), ("prompt", prompt, "skip")], 2) == ["c1"]
+    assert decide([("prompt", prompt, "link")], 3) == ["c0", "c1"]
+
+
+def test_open_responses_leave_out_what_was_rated_blank_or_corrected(
+    store: Store, make: SimpleNamespace
+) -> None:
+    store.add([*make.comparison(0, ("yes", " ")), *make.comparison(1, ("edited", "no"))])
+    response = store.rows(Response, id="r1a")[0]
+    edit = Response("h", response.prompt, response.text, "human", "", {}, None, None, "edit")
+    store.add([edit, make.assignment(1, "ada", "", response="r0a")])
+    store.append(Rating("1", "s1", 0, "r0a", "ada", "up"))
+
+    def offered(labeler: str, **params: object) -> list[str]:
+        return list(store.frame("open_responses", labeler=labeler, limit=9, **params)["response"])
+
+    assert offered("ada") == ["r1a", "r1b"]
+    assert offered("bob") == ["r1a", "r1b"]
+    assert offered("bob", overlap=2) == ["r0a", "r1a", "r1b"]
+
+
+def test_progress_counts_this_labeler_today_and_everybody(
+    judged: Store, make: SimpleNamespace
+) -> None:
+    """Live: v10 and v2 by ada, v1 by bob; one rating by ada from the day before. c1, c2 are open."""
+    before = make.monday - timedelta(hours=9, minutes=1)
+    judged.append(Rating("1", "t1", 0, "r0a", "ada", "up", created_at=before))
+    progress = judged.frame("progress", labeler="ada", now=make.monday + timedelta(hours=2))
+    assert progress.to_dict("records") == [{
+        "mine_total": 3, "mine_today": 2, "votes_total": 3, "ratings_total": 1,
+        "comparisons_total": 3, "comparisons_open": 2,
+    }]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(COLUMNS))
+def test_every_query_runs_on_an_empty_store(store: Store, name: str) -> None:
+    params = {"labeler": "ada"} if name.startswith("open") or name == "progress" else {}
+    frame = store.frame(name, **params)
+    assert len(frame) == (name == "progress")
+    assert len(frame.columns) >= 4
+
+
+def test_a_lone_vote_without_assignment_row_is_still_a_vote(
+    store: Store, make: SimpleNamespace
+) -> None:
+    store.add(make.comparison(0, ("yes", "no")))
+    store.append(Vote("v1", "nobody-made-it", 0, "c0", "ada", "a"))
+    assert listed(store.frame("votes"), "vote", "left") == [("v1", "")]

@@ -1,0 +1,69 @@
+"""`kill -9` under load: every acknowledged vote is there, once, with its comment."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from storage.errors import Conflict
+from storage.records import Vote
+from storage.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+VOTER = Path(__file__).with_name("voter.py")
+
+
+def vote_and_kill(data: Path, seed: int, seconds: float, checkpoint: int) -> list[str]:
+    """Let a process vote for some seconds, kill it, and return what it had acknowledged."""
+    command = [sys.executable, str(VOTER), str(data), str(seed), str(checkpoint)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as voter:
+        assert voter.stdout is not None
+        assert voter.stdout.readline() == b"ready\n"
+        time.sleep(seconds)
+        voter.kill()
+        return voter.stdout.read().decode().splitlines()
+
+
+def check(data: Path, said: list[str]) -> None:
+    start = time.monotonic()
+    with Store.open(data) as store:
+        assert time.monotonic() - start < 5
+        votes = store.rows(Vote)
+        assert len({vote.id for vote in votes}) == len(votes)
+        stored = {vote.id: vote.comment for vote in votes}
+        acknowledged = {w[1]: w[2] for line in said if (w := line.split())[0] == "stored"}
+        assert acknowledged.items() <= stored.items()
+        assert set(store.texts(stored.values())) == set(stored.values())
+        for line in said:
+            if line.startswith("refused"):
+                id = line.split()[1]
+                with pytest.raises(Conflict, match="already"):
+                    store.append(Vote(id, "elsewhere", 0, "c", "ada", "a"))
+        assert store.verify() == []
+
+
+def test_no_acknowledged_vote_is_lost_by_a_kill(data: Path) -> None:
+    said: list[str] = []
+    for seed in range(3):
+        said += vote_and_kill(data, seed, random.Random(seed).uniform(0.3, 1.0), 50_000)
+        check(data, said)
+    assert len(said) > 50
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("checkpoint", [50_000, 16 << 20])
+def test_no_acknowledged_vote_is_lost_by_fifteen_kills(data: Path, checkpoint: int) -> None:
+    """With a small threshold nearly every kill falls into a checkpoint."""
+    said: list[str] = []
+    for seed in range(15):
+        said += vote_and_kill(data, seed, random.Random(seed).uniform(0.2, 2.0), checkpoint)
+        check(data, said)
+    assert len(said) > 500

@@ -1,0 +1,292 @@
+"""Every command of the command line: its JSON to the letter, its exit codes, its refusals."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+import app
+from tests.commandline import hone, pairs, write_lines
+
+ROOT = Path(__file__).resolve().parent.parent
+CHECK = {"name", "value", "low", "high", "n", "severity", "message", "remedy", "items", "findings"}
+FINDING = {"subject", "value", "low", "high", "n", "severity", "message", "remedy", "items"}
+ISSUE = "serve import export generate check snapshot train cancel resume compare simulate runs"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def twenty(tmp_path: Path) -> Path:
+    return write_lines(tmp_path / "twenty.jsonl", pairs(20))
+
+
+def commands() -> dict[str, typer.core.TyperCommand]:
+    return typer.main.get_command(app.cli).commands
+
+
+def options(command: typer.core.TyperCommand) -> set[str]:
+    return {
+        word
+        for param in command.params
+        for word in (*param.opts, *param.secondary_opts)
+        if word.startswith("--")
+    }
+
+
+def test_every_command_of_the_issue_is_there_with_json_and_data() -> None:
+    assert list(commands()) == ISSUE.split()
+    for command in commands().values():
+        assert {"--json", "--data"} <= options(command)
+
+
+def test_the_documented_options_are_the_real_ones() -> None:
+    """docs/commands.md has one `## command` section each, with an option a table row."""
+    text = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    sections = re.findall(r"^## (\w+).*?\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    documented = {
+        name: {
+            option
+            for row in re.findall(r"^\| (`--[^|]*) \|", body, re.MULTILINE)
+            for option in re.findall(r"`(--[\w-]+)`", row)
+        }
+        for name, body in sections
+    }
+    real = {
+        name: options(command) - {"--json", "--data", "--help"}
+        for name, command in commands().items()
+    }
+    assert documented == real
+
+
+def test_help_starts_in_less_than_a_second() -> None:
+    """The best of three counts: the machine may be busy."""
+    spent = []
+    for _ in range(3):
+        start = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, check=True
+        )
+        spent.append(time.monotonic() - start)
+        assert b"simulate" in done.stdout
+    assert min(spent) < 1.0
+
+
+def test_no_words_at_all_show_the_help() -> None:
+    done = hone()
+    assert done.code == 0
+    assert "Commands:" in done.out
+
+
+def test_import_prints_the_issues_json_and_adds_nothing_twice(data: Path, twenty: Path) -> None:
+    first = hone("import", twenty, "--json", data=data).result
+    again = hone("import", twenty, "--json", data=data).result
+    assert first == {"read": 20, "stored": 20, "duplicates": 0, "refused": []}
+    assert again == {"read": 20, "stored": 0, "duplicates": 20, "refused": []}
+
+
+def test_refused_rows_are_named_by_number(data: Path, tmp_path: Path) -> None:
+    rows = [*pairs(2), {"prompt": " ", "chosen": "a", "rejected": "b"}, {"prompt": "x"}]
+    file = write_lines(tmp_path / "rows.jsonl", rows)
+    result = hone("import", file, "--json", data=data).result
+    assert {key: result[key] for key in ("read", "stored")} == {"read": 4, "stored": 2}
+    assert [one["row"] for one in result["refused"]] == [3, 4]
+    assert all(set(one) == {"row", "why"} for one in result["refused"])
+    told = hone("import", file, data=data).out
+    assert "row 3: " in told
+    assert "row 4: " in told
+
+
+def test_check_prints_the_issues_json(data: Path, twenty: Path) -> None:
+    """The longer answer was chosen in 5 of 20 pairs: 0.25."""
+    hone("import", twenty, data=data)
+    result = hone("check", "--json", data=data).result
+    assert set(result) == {"checks"}
+    names = [one["name"] for one in result["checks"]]
+    assert names == ["length_bias", "duplicate_prompts", "duplicate_responses"]
+    for one in result["checks"]:
+        assert set(one) == CHECK
+        assert one["severity"] in ("ok", "warn", "stop", "unknown")
+        assert all(set(finding) == FINDING for finding in one["findings"])
+    assert result["checks"][0]["value"] == 0.25
+    assert result["checks"][0]["n"] == 20
+
+
+def test_an_empty_folder_is_checked_without_complaint(data: Path) -> None:
+    result = hone("check", "--json", data=data).result
+    assert {one["severity"] for one in result["checks"]} == {"unknown"}
+    assert {one["value"] for one in result["checks"]} == {None}
+
+
+def test_snapshot_prints_its_documented_json_and_is_repeatable(data: Path, twenty: Path) -> None:
+    hone("import", twenty, data=data)
+    first = hone("snapshot", "--json", data=data).result
+    assert set(first) == {"snapshot", "digest", "pairs", "labels", "splits", "dropped"}
+    assert first["pairs"] == 20
+    assert sum(first["splits"]["pairs"].values()) == 20
+    assert (data / "snapshots" / first["snapshot"] / "pairs.jsonl").is_file()
+    assert hone("snapshot", "--json", data=data).result == first
+
+
+@pytest.mark.parametrize("format", ["trl", "votes"])
+def test_what_is_exported_comes_in_again(
+    data: Path, twenty: Path, tmp_path: Path, format: str
+) -> None:
+    hone("import", twenty, data=data)
+    file = tmp_path / "out.jsonl"
+    written = hone("export", file, "--format", format, "--json", data=data).result
+    assert written == {"written": 20}
+    back = hone("import", file, "--json", data=tmp_path / "other").result
+    assert (back["read"], back["stored"], back["refused"]) == (20, 20, [])
+
+
+def test_a_snapshot_can_be_exported(data: Path, twenty: Path, tmp_path: Path) -> None:
+    hone("import", twenty, data=data)
+    frozen = hone("snapshot", "--json", data=data).result["snapshot"]
+    file = tmp_path / "frozen.jsonl"
+    assert hone("export", file, "--snapshot", frozen, "--json", data=data).result["written"] > 0
+    refusal = hone("export", file, "--snapshot", "s_none", data=data).refusal
+    assert "s_none" in refusal
+    assert frozen in refusal
+
+
+def test_simulated_votes_are_counted_and_marked(data: Path, twenty: Path) -> None:
+    hone("import", twenty, data=data)
+    result = hone("simulate", "--votes", "10", "--noise", "0", "--json", data=data).result
+    assert result == {"votes": 10, "labelers": 1, "comparisons": 10}
+    out = data / "votes.jsonl"
+    hone("export", out, "--format", "votes", data=data)
+    assert out.read_text("utf-8").count('"sim-1"') == 10
+
+
+def test_runs_of_a_new_folder_are_none(data: Path) -> None:
+    assert hone("runs", "--json", data=data).result == {"runs": []}
+    assert "no runs yet" in hone("runs", data=data).out
+
+
+@pytest.mark.parametrize("name", ["import", "export", "check", "snapshot", "simulate", "runs"])
+def test_without_json_the_result_is_plain_text(name: str, data: Path, twenty: Path) -> None:
+    hone("import", twenty, data=data)
+    words = {"import": [twenty], "export": [data / "out.jsonl"], "simulate": ["--votes", "5"]}
+    done = hone(name, *words.get(name, []), data=data)
+    assert done.code == 0
+    assert done.out.strip()
+    assert not done.out.startswith("{")
+
+
+# What bad input gets: exit code 2, one line on stderr, nothing on stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["nonsense"], "nonsense"),
+        (["train", "--colour", "red"], "--colour"),
+        (["import"], "FILE"),
+        (["import", "no-such-file.jsonl"], "no-such-file.jsonl does not exist"),
+        (["generate", "--prompts", "no-such-file.txt"], "no-such-file.txt"),
+        (["simulate", "--votes", "0"], "votes"),
+        (["simulate", "--votes", "many"], "many"),
+        (["cancel", "r-none"], "r-none"),
+        (["resume", "r-none"], "r-none"),
+        (["compare", "r-none", "--prompt", "Hi"], "r-none"),
+        (["train", "--method", "magic"], "magic"),
+        (["train", "--model", "no-such-model"], "no-such-model"),
+        (["serve", "--host", "0.0.0.0"], "0.0.0.0"),
+        (["serve", "--port", "70000"], "70000"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_mistake_gets_one_line_with_the_value(words: list[str], told: str, data: Path) -> None:
+    assert told in hone(*words, data=data).refusal
+    assert told in hone(*words, "--json", data=data).refusal
+
+
+def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "taken"
+    file.write_text("x", "utf-8")
+    assert "is a file" in hone("check", data=file).refusal
+
+
+FILES = {
+    "missing columns": ("a.csv", b"prompt,answer\nHi,Ho\n", "prompt, answer"),
+    "not what it says": ("a.parquet", b"not a parquet file", "a.parquet"),
+    "empty": ("a.jsonl", b"", "a.jsonl"),
+    "a folder": ("a", None, "folder"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "told"), FILES.values(), ids=FILES)
+def test_a_file_that_cannot_be_read_at_all_is_refused(
+    name: str, content: bytes | None, told: str, data: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / name
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    assert told in hone("import", file, "--json", data=data).refusal
+
+
+ROWS = {
+    "truncated": b'{"prompt": "Hi", "chosen": "a", "rej',
+    "NUL": b'{"prompt": "a\\u0000b", "chosen": "a", "rejected": "b"}',
+    "lone surrogate": b'{"prompt": "a\\ud800b", "chosen": "a", "rejected": "b"}',
+    "empty prompt": b'{"prompt": "", "chosen": "a", "rejected": "b"}',
+    "no text": b'{"prompt": 7, "chosen": "a", "rejected": "b"}',
+    "too long": b'{"prompt": "' + b"x" * 10_000_000 + b'", "chosen": "a", "rejected": "b"}',
+}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_a_bad_row_is_refused_alone(row: bytes, data: Path, tmp_path: Path) -> None:
+    good = write_lines(tmp_path / "good.jsonl", pairs(2)).read_bytes().split(b"\n")
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b"\n".join([good[0], row, good[1]]))
+    result = hone("import", file, "--json", data=data).result
+    assert result["stored"] == 2
+    assert [one["row"] for one in result["refused"]] == [2]
+    assert len(result["refused"][0]["why"]) < 300
+
+
+def test_odd_but_good_texts_come_out_as_they_went_in(data: Path, tmp_path: Path) -> None:
+    odd = "مرحبا \u202e <script>alert(1)</script> 👩‍👩‍👧 line\u2028two \x1b[31m end"
+    file = write_lines(
+        tmp_path / "odd.jsonl", [{"prompt": odd, "chosen": odd + "1", "rejected": odd + "2"}]
+    )
+    assert hone("import", file, "--json", data=data).result["stored"] == 1
+    out = tmp_path / "back.jsonl"
+    hone("export", out, "--format", "votes", data=data)
+    row = json.loads(out.read_text("utf-8"))
+    assert odd in str(row["prompt"])
+    assert {row["response_a"], row["response_b"]} == {odd + "1", odd + "2"}
+
+
+PROMPTS = {
+    "not JSON": ("p.jsonl", b'{"prompt": "Hi"}\n{"prom', "row 2"),
+    "no prompt": ("p.jsonl", b'{"question": "Hi"}', "row 1"),
+    "empty prompt": ("p.jsonl", b'{"prompt": "Hi"}\n\n{"prompt": "  "}', "row 3"),
+    "bad role": ("p.jsonl", b'{"messages": [{"role": "boss", "content": "Hi"}]}', "boss"),
+    "no prompts": ("p.txt", b"\n \n", "no prompts"),
+    "not UTF-8": ("p.txt", b"good\nb\xe4d\n", "row 2"),
+    "NUL": ("p.txt", b"good\nb\x00d\n", "row 2"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "told"), PROMPTS.values(), ids=PROMPTS)
+def test_bad_prompt_files_are_refused_with_the_row(
+    name: str, content: bytes, told: str, data: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    assert told in hone("generate", "--prompts", file, data=data).refusal

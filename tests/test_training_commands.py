@@ -1,0 +1,198 @@
+"""train, cancel, resume, compare and generate through the command line, with a tiny model."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from align import runs
+from tests.browser.tiny import make_in_a_process
+from tests.commandline import hone, pairs, write_lines
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULT = {"run", "status", "adapter", "seconds", "report"}
+REPORT = {
+    "held_out": {
+        "pairs", "reward_accuracy", "low", "high", "logp_accuracy_before", "logp_accuracy_after"
+    },
+    "length": {"prompts", "before", "after"},
+    "repeating": {"before", "after"},
+    "unfinished": {"before", "after"},
+}  # fmt: skip
+QUICK = ["--set", "epochs=1", "--set", "batch_size=8", "--set", "max_tokens=128"]
+LONG = ["--set", "epochs=100", "--set", "batch_size=2", "--set", "max_tokens=128"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_in_a_process(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with forty pairs; tests that write take their own."""
+    data = tmp_path_factory.mktemp("collected") / "data"
+    file = write_lines(data.parent / "pairs.jsonl", pairs(40))
+    assert hone("import", file, "--json", data=data).result["stored"] == 40
+    return data
+
+
+def test_train_prints_the_issues_json_and_compare_and_generate_use_the_adapter(
+    collected: Path, model: Path, tmp_path: Path
+) -> None:
+    done = hone("train", "--model", model, *QUICK, "--json", data=collected)
+    result = done.result
+    assert set(result) == RESULT
+    assert result["status"] == "done"
+    assert {key: set(part) for key, part in result["report"].items()} == REPORT
+    assert (Path(result["adapter"]) / "adapter_model.safetensors").is_file()
+    assert "pairs to train on" in done.err
+    assert "min (" in done.err  # about how long
+
+    words = ["compare", result["run"], "--prompt", "Hi", "--max-tokens", "8", "--json"]
+    pair = hone(*words, data=collected).result
+    assert set(pair) == {"run", "prompt", "before", "after", "tokens_before", "tokens_after"}
+    assert pair["tokens_before"] <= 8
+    assert hone(*words, data=collected).result == pair
+
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("One?\nTwo?\n", "utf-8")
+    words = ["generate", "--prompts", prompts, "--model", model, "--adapter", result["run"]]
+    made = hone(*words, "--n", "4", "--max-tokens", "8", "--json", data=collected).result
+    assert made == {"prompts": 2, "responses": 8, "comparisons": 4}
+
+    listed = hone("runs", "--json", data=collected).result["runs"]
+    assert [(one["run"], one["status"]) for one in listed] == [(result["run"], "done")]
+    assert "is done already" in hone("resume", result["run"], data=collected).refusal
+    assert "nothing to cancel" in hone("cancel", result["run"], data=collected).refusal
+
+
+def begun(data: Path, model: Path, *words: str) -> subprocess.Popen[str]:
+    """Start a long training on the command line and return once its run goes."""
+    command = [sys.executable, "app.py", "train", "--model", str(model), *LONG, *words]
+    process = subprocess.Popen(
+        [*command, "--json", "--data", str(data)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 60
+    while runs.going_run(data) is None:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    return process
+
+
+def test_ctrl_c_cancels_a_run_of_its_own_and_resume_takes_it_up(
+    collected: Path, model: Path
+) -> None:
+    process = begun(collected, model)
+    run = runs.going_run(collected).run
+    second = hone("train", "--model", model, data=collected)
+    assert "one run at a time" in second.refusal  # the folder itself is free meanwhile
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert '"status": "cancelled"' in out
+    assert runs.going_run(collected) is None
+
+    resumed = subprocess.Popen(
+        [sys.executable, "app.py", "resume", run, "--json", "--data", str(collected)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 60
+    while runs.going_run(collected) is None:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert hone("cancel", run, "--json", data=collected).result == {
+        "run": run,
+        "status": "cancelled",
+    }
+    resumed.communicate(timeout=30)
+    assert resumed.returncode == 130
+
+
+def test_a_killed_trainer_is_told_as_stopped_and_can_be_resumed(
+    collected: Path, model: Path
+) -> None:
+    process = begun(collected, model)
+    going = runs.going_run(collected)
+    (pid,) = [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and trains(entry, going.run)
+    ]
+    os.kill(pid, signal.SIGKILL)
+    out, err = process.communicate(timeout=30)
+    assert '"status": "stopped"' in out
+    assert "can be resumed" in err
+    assert process.returncode == 130
+
+
+def trains(entry: Path, run: str) -> bool:
+    try:
+        words = (entry / "cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"align.train" in words and run.encode() in words
+
+
+# What cannot be trained on is refused before anything is written
+
+
+def refused(data: Path, model: Path, *words: str) -> str:
+    refusal = hone("train", "--model", model, *words, data=data).refusal
+    assert not (data / "runs").exists()
+    return refusal
+
+
+def test_no_votes_at_all_are_refused(tmp_path: Path, model: Path) -> None:
+    assert "nobody has voted yet" in refused(tmp_path / "data", model)
+
+
+def test_only_thumbs_up_are_refused(tmp_path: Path, model: Path) -> None:
+    rows = [
+        {"prompt": one["prompt"], "completion": one["chosen"], "label": True} for one in pairs(20)
+    ]
+    data = tmp_path / "data"
+    hone("import", write_lines(tmp_path / "up.jsonl", rows), data=data)
+    assert "are good: KTO learns from the difference" in refused(data, model, "--method", "kto")
+    dpo = refused(data, model)
+    assert "there are no pairs to train DPO on" in dpo
+    assert "--method kto" in dpo
+
+
+def test_an_unknown_setting_names_the_known_ones(collected: Path, model: Path) -> None:
+    refusal = hone("train", "--model", model, "--set", "colour=red", data=collected).refusal
+    assert "colour" in refusal
+    assert "learning_rate" in refusal
+
+
+def test_a_bad_value_names_what_is_allowed(collected: Path, model: Path) -> None:
+    words = ["--set", "epochs=many", "--set", "beta=-1"]
+    refusal = hone("train", "--model", model, *words, data=collected).refusal
+    assert "epochs is 'many'" in refusal
+    assert "beta is -1" in refusal
+
+
+def test_a_snapshot_that_was_changed_is_refused(
+    collected: Path, model: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    hone("import", collected.parent / "pairs.jsonl", data=data)
+    frozen = hone("snapshot", "--json", data=data).result["snapshot"]
+    file = data / "snapshots" / frozen / "pairs.jsonl"
+    file.write_text(file.read_text("utf-8").replace("Short", "Sh0rt"), "utf-8")
+    assert "pairs.jsonl is not what was frozen" in refused(data, model, "--snapshot", frozen)
