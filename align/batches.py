@@ -1,21 +1,25 @@
-"""From rows in tokens to tensors: which rows a step takes, how they share a forward pass, what is scored.
+"""From rows in tokens to tensors: which rows a step takes, how they share a forward pass, what is
+scored.
 
-Pure: the order comes from a seed, nothing is read or written. A step's batch is cut into micro-batches
-by length, so little is padded; the loss is a mean over the batch's rows, so the cut changes nothing.
+Pure: the order comes from a seed, nothing is read or written. A step's batch is cut into
+micro-batches by length, so little is padded; the loss is a mean over the batch's rows, so the cut
+changes nothing.
 
-One row of a block is a prompt with its responses behind it. With `shared` both responses of a pair stand
-in one row, prompt | chosen | rejected: the prompt is computed once, and a response sees the prompt and
-itself only. The block stores lengths; `layout` makes positions and mask of them on the device.
+One row of a block is a prompt with its responses behind it. With `shared` both responses of a pair
+stand in one row, prompt | chosen | rejected: the prompt is computed once, and a response sees the
+prompt and itself only. The block stores lengths; `layout` makes positions and mask of them on the
+device.
 
-Shapes: N rows, T tokens of the longest row, K responses behind a prompt, M responses in all, R tokens of
-the longest response, S scored tokens.
+Shapes: N rows, T tokens of the longest row, K responses behind a prompt, M responses in all, R
+tokens of the longest response, S scored tokens.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -32,7 +36,7 @@ class Fork:
     responses: tuple[Ids, ...]
 
     def tokens(self, shared: bool) -> int:
-        """Return how many tokens a forward pass over this fork takes, padding inside it included."""
+        """Return how many tokens a forward pass over this fork takes, with its own padding."""
         if shared:
             return len(self.prompt) + sum(map(len, self.responses))
         return len(self.responses) * (len(self.prompt) + max(map(len, self.responses)))
@@ -70,7 +74,10 @@ def pack(forks: Sequence[Fork], *, shared: bool, pad: int = 0) -> Block:
     rows = forks if shared else [Fork(f.prompt, (r,)) for f in forks for r in f.responses]
     lines = [row.prompt + sum(row.responses, ()) for row in rows]
     width, longest = max(map(len, lines)), max(len(r) for f in forks for r in f.responses)
-    sources, targets, into, m = [], [], [], 0
+    sources: list[int] = []
+    targets: list[int] = []
+    into: list[int] = []
+    m = 0
     for n, row in enumerate(rows):
         start = len(row.prompt)
         for response in row.responses:
@@ -94,10 +101,10 @@ def pack(forks: Sequence[Fork], *, shared: bool, pad: int = 0) -> Block:
 def layout(block: Block) -> tuple[Tensor | None, Tensor | None]:
     """Return position ids (N, T) and who may see whom (N, 1, T, T), or two Nones.
 
-    With one response per row plain causal attention is right, padding included, because padding stands
-    last and nothing scored comes after it. With more, a response sees the prompt and itself, and its
-    positions go on from the prompt's. The mask has to be explicit: from positions alone transformers
-    would guess packed sequences and hide the prompt from the second response.
+    With one response per row plain causal attention is right, padding included, because padding
+    stands last and nothing scored comes after it. With more, a response sees the prompt and itself,
+    and its positions go on from the prompt's. The mask has to be explicit: from positions alone
+    transformers would guess packed sequences and hide the prompt from the second response.
     """
     if block.response_lengths.shape[1] == 1:
         return None, None
@@ -115,10 +122,12 @@ def layout(block: Block) -> tuple[Tensor | None, Tensor | None]:
 
 
 def plan(rows: Sequence[Row], *, epochs: int, batch_size: int, seed: int) -> list[tuple[int, ...]]:
-    """Return which rows each step takes, for all epochs; every row once per epoch, in shuffled order.
+    """Return which rows each step takes, for all epochs; every row once per epoch, in shuffled
+    order.
 
-    An epoch is cut into batches whose sizes differ by one at most, so none is tiny. Labels are dealt so
-    that every batch holds good and bad ones, as long as there is one of each for every batch.
+    An epoch is cut into batches whose sizes differ by one at most, so none is tiny. Labels are
+    dealt so that every batch holds good and bad ones, as long as there is one of each for every
+    batch.
     """
     groups: dict[bool, list[int]] = {}
     for index, row in enumerate(rows):
@@ -141,7 +150,8 @@ def plan(rows: Sequence[Row], *, epochs: int, batch_size: int, seed: int) -> lis
 
 
 def partners(prompts: Sequence[str]) -> list[int | None]:
-    """Return for each row of a batch the next row, cyclically, with another prompt; None if there is none.
+    """Return for each row of a batch the next row, cyclically, with another prompt; None if there
+    is none.
 
     Args:
         prompts: ids of the rows' prompts, in the batch's shuffled order.
@@ -180,7 +190,10 @@ def by_length(lengths: Sequence[int], *, budget: int, limit: int = 0) -> list[li
     return groups
 
 
-References = Mapping[tuple[Ids, Ids], Tensor]  # (prompt, response) → (R,) log-probabilities
+class References(Protocol):
+    """Reference log-probabilities (R,) by (prompt, response)."""
+
+    def __getitem__(self, key: tuple[Ids, Ids]) -> Tensor: ...
 
 
 @dataclass(frozen=True, slots=True)

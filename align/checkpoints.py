@@ -1,8 +1,8 @@
 """Folders that are there whole or not at all: checkpoints to resume from, adapters to use.
 
-A Trainer writes its checkpoints file by file in place, so a killed one leaves a torn folder with the
-highest number. Ours get a manifest of hashes last; what has none, or does not match it, is not there.
-An adapter is written beside its place and renamed. Knows no torch.
+A Trainer writes its checkpoints file by file in place, so a killed one leaves a torn folder with
+the highest number. Ours get a manifest of hashes last; what has none, or does not match it, is not
+there. An adapter is written beside its place and renamed. Knows no torch.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def generate(
     max_tokens: int = 256,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Answer every prompt n times; return {"prompts", "responses", "comparisons"}."""
+    """Answer every prompt n times; return {"prompts", "responses", "comparisons", "dropped"}."""
     if not 1 <= n <= MAX_N:
         raise BadInput(f"--n {n} answers per prompt: give 1 to {MAX_N} (2 make one comparison)")
     if adapter:

@@ -1,7 +1,7 @@
 """About how long a training will take, before it starts. Knows no torch and no tokenizer.
 
-Tokens are guessed from characters, the speed is the one that the last finished run of the same model
-had on this machine; without one, a first guess.
+Tokens are guessed from characters, the speed is the one that the last finished run of the same
+model had on this machine; without one, a first guess.
 """
 
 from __future__ import annotations

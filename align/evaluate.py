@@ -1,8 +1,8 @@
 """What a run changed, on prompts it never trained on: the report of `align.train`.
 
-Held-out pairs tell whether the implicit reward prefers the chosen response; greedy answers to held-out
-prompts, before and after, tell how long they are, whether they repeat themselves and whether they stop.
-Where there is nothing to measure the report says null.
+Held-out pairs tell whether the implicit reward prefers the chosen response; greedy answers to
+held-out prompts, before and after, tell how long they are, whether they repeat themselves and
+whether they stop. Where there is nothing to measure the report says null.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def answers_report(before: Sequence[Answer], after: Sequence[Answer]) -> dict[st
 def repeats_itself(text: str) -> bool:
     """Say whether an answer goes round in circles.
 
-    It does when 30 % of its 4-word sequences stand in it a second time or more often. Answers of fewer
-    than eight words do not repeat.
+    It does when 30 % of its 4-word sequences stand in it a second time or more often. Answers of
+    fewer than eight words do not repeat.
 
     Example:
         >>> repeats_itself("the cat sat on the mat " * 3)
@@ -143,8 +143,6 @@ def greedy_answers(
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(stops)
     found: dict[int, Answer] = {}
     budget = ANSWER_ROWS * max((len(p) for p in prompts), default=0)
-    was_training = policy.training
-    policy.eval()
     for part in by_length([len(p) for p in prompts], budget=budget, limit=ANSWER_ROWS):
         width = max(len(prompts[i]) for i in part)
         ids = torch.tensor([(pad,) * (width - len(prompts[i])) + prompts[i] for i in part])
@@ -161,7 +159,6 @@ def greedy_answers(
         )
         for i, row in zip(part, rows[:, width:].tolist(), strict=True):
             found[i] = _answer(tokenizer, row, stops)
-    policy.train(was_training)
     return [found[i] for i in range(len(prompts))]
 
 

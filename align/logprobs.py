@@ -1,9 +1,10 @@
 """Log-probabilities of response tokens straight from hidden states, a few tokens at a time.
 
-A language model's head is wide (49,152 words for SmolLM2), so logits of all positions of a batch are the
-largest thing in a training step. Here only the positions that predict a response token are scored, in
-chunks, and for a frozen head the gradient towards the hidden states is formed at once, while a chunk's
-logits are still there: two matrix products per token instead of three, and nothing V wide is kept.
+A language model's head is wide (49,152 words for SmolLM2), so logits of all positions of a batch
+are the largest thing in a training step. Here only the positions that predict a response token are
+scored, in chunks, and for a frozen head the gradient towards the hidden states is formed at once,
+while a chunk's logits are still there: two matrix products per token instead of three, and nothing
+V wide is kept.
 
 Shapes: S scored positions, H hidden, V vocabulary. Knows nothing of rows, prompts or models.
 """
@@ -70,7 +71,8 @@ def _logits(hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None
 
     In bf16 a logit of 16 is rounded by up to 0.03, which would go straight into the target's
     log-probability. Its logit is therefore computed apart in fp32 (one dot product per token); the
-    others only meet in the sum over V, where their roundings weigh as little as their probabilities.
+    others only meet in the sum over V, where their roundings weigh as little as their
+    probabilities.
     """
     logits = (hidden.to(weight.dtype) @ weight.T).float()
     exact = (hidden.float() * weight[targets].float()).sum(-1, keepdim=True)

@@ -1,8 +1,10 @@
-"""The preference losses: per-token log-probabilities in, one loss and its implicit rewards per row out.
+"""The preference losses: per-token log-probabilities in, one loss and its implicit rewards per row
+out.
 
-Pure: no model, no tokenizer, no clock, no random source. The functions use methods of tensors alone, so
-a page or a command line can read which methods and settings there are without loading torch. The
-keyword-only parameters of a loss are its settings; `LOSSES` at the foot is the whole family.
+Pure: no model, no tokenizer, no clock, no random source. The functions use methods of tensors
+alone, so a page or a command line can read which methods and settings there are without loading
+torch. The keyword-only parameters of a loss are its settings; `LOSSES` at the foot is the whole
+family.
 
 Shapes: B rows in the batch, T tokens of the longest response. Log-probabilities are natural (nats).
 The implicit reward of a response y to a prompt x is r(x, y) = β · log(π(y|x) / π_ref(y|x)).
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Log-probabilities of one response per row, token by token, under the policy and the reference."""
+    """Log-probabilities of one response per row, by token, under policy and reference."""
 
     policy: Tensor  # (B, T) log π(y_t | x, y_<t); carries the gradient
     reference: Tensor  # (B, T) the same under the frozen reference
@@ -77,8 +79,8 @@ def dpo(batch: PairBatch, *, beta: float = 0.1, label_smoothing: float = 0.0) ->
 
         loss = -q · log σ(m) - (1 - q) · log σ(-m),    q = p_chosen · (1 - ε) + (1 - p_chosen) · ε
 
-    Unanimous votes and ε = 0 give the paper's -log σ(m). Anything less gives conservative DPO, whose
-    optimum is finite: σ(m) = q. Where votes disagree, p_chosen does that for the one pair.
+    Unanimous votes and ε = 0 give the paper's -log σ(m). Anything less gives conservative DPO,
+    whose optimum is finite: σ(m) = q. Where votes disagree, p_chosen does that for the one pair.
 
     Args:
         beta: the leash, > 0. Small (0.01) lets the policy drift far, large (0.5) keeps it close.
@@ -102,7 +104,8 @@ def kto(
     desirable_weight: float = 1.0,
     undesirable_weight: float = 1.0,
 ) -> LabelOutcome:
-    """Return the KTO loss of each labeled response: good ones shall rise above z, bad ones sink below.
+    """Return the KTO loss of each labeled response: good ones shall rise above z, bad ones sink
+    below.
 
         good: λ_D · (1 - σ(r - β·z))        bad: λ_U · (1 - σ(β·z - r))
 
@@ -125,8 +128,8 @@ def kto(
 def kl_estimate(log_ratios: Tensor) -> Tensor:
     """Return KTO's z from log-ratios of mismatched responses (N,): their mean, never below 0; ().
 
-    A mismatched response answers another prompt, so no row's own label is in it. Without any (N = 0)
-    z is 0. No gradient flows through z.
+    A mismatched response answers another prompt, so no row's own label is in it. Without any (N =
+    0) z is 0. No gradient flows through z.
 
     Source: Ethayarajh et al. 2024 (arXiv 2402.01306), section 4.1.
     """

@@ -1,8 +1,9 @@
 """The policy: a frozen base with LoRA on all its linear layers, as one module.
 
-`forward(block)` returns the per-token log-probabilities of the responses, so a Trainer, DDP or FSDP can
-wrap the module and nothing reaches around it. The reference is the same module with the adapter off.
-LoRA weights stay in fp32 (an update of 1e-4 would vanish in bf16); the base is bf16, fp32 or NF4.
+`forward(block)` returns the per-token log-probabilities of the responses, so a Trainer, DDP or FSDP
+can wrap the module and nothing reaches around it. The reference is the same module with the adapter
+off. LoRA weights stay in fp32 (an update of 1e-4 would vanish in bf16); the base is bf16, fp32 or
+NF4.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ ROOM_TO_SPARE = (
 PARITY = {"fp32": 2e-3, "bf16": 0.1, "nf4": 0.1}
 """Root mean square difference per token (nats) that two orders of the same sums may make.
 
-Choice: SmolLM2 in bf16 differs from itself by 0.01-0.03 between batch shapes, in fp32 by 1e-5; a second
-response that does not see its prompt differs by more than 0.5.
+Choice: SmolLM2 in bf16 differs from itself by 0.03 to 0.05 between batch shapes, in fp32 by 1e-5; a
+second response that does not see its prompt differs by more than 0.5.
 """
 
 
@@ -38,23 +39,34 @@ class Policy(nn.Module):
 
     Args:
         model: a causal LM wrapped by PEFT; everything but the adapter is frozen.
-        half: compute in bf16 (autocast), whatever the adapter is stored in.
+        mixed: compute in bf16 (autocast), whatever the adapter is stored in.
     """
 
-    def __init__(self, model: PeftModel, *, half: bool) -> None:
+    def __init__(self, model: PeftModel, *, mixed: bool) -> None:
         super().__init__()
         self.model = model
-        self.half = half
+        self.mixed = mixed
+        module: Any
         for module in model.modules():
-            if half and hasattr(module, "lora_A"):
+            if mixed and hasattr(module, "lora_A"):
                 module.cast_input_dtype_enabled = False  # autocast does it, once
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                # bitsandbytes would repack a layer in eval mode and then lose its gradient
+                module.support_avx512bf16_for_cpu = False
+        self.train()
+
+    def train(self, mode: bool = True) -> Policy:
+        """Keep the base in eval mode, also while it trains: a dropout of its own would be noise."""
+        super().train(mode)
+        self.model.eval()
+        return self
 
     def forward(self, block: Block) -> Tensor:
         """Return log-probabilities of the responses' tokens, zeros in the padding; (M, R) fp32."""
         base: Any = self.model.get_base_model()
         positions, seen = layout(block)
         device = block.ids.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.half):
+        with torch.autocast(device, torch.bfloat16, enabled=self.mixed):
             hidden = getattr(base, base.base_model_prefix)(
                 input_ids=block.ids, position_ids=positions, attention_mask=seen, use_cache=False
             ).last_hidden_state
@@ -66,7 +78,7 @@ class Policy(nn.Module):
     @torch.no_grad()
     def generate(self, **arguments: Any) -> Tensor:
         """Return what the model's own `generate` does, computing as `forward` does."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             tokens: Tensor = self.model.generate(**arguments)
         return tokens
 
@@ -88,7 +100,8 @@ def choose_precision(wanted: str, parameters: int) -> str:
     """Return "bf16", "fp32" or "nf4" for "auto" on this machine, else what is wanted.
 
     On a GPU NF4 saves memory at little cost. A CPU gains nothing from it (about the same speed), so
-    there the base stays as it is when it fits with room to spare, in bf16 where the CPU computes in it.
+    there the base stays as it is when it fits with room to spare, in bf16 where the CPU computes in
+    it.
     """
     if wanted != "auto":
         return wanted
@@ -102,7 +115,7 @@ def choose_precision(wanted: str, parameters: int) -> str:
 
 
 def cpu_has_bf16() -> bool:
-    """Say whether this CPU multiplies in bf16 (AMX, AVX512-BF16, ARM bf16), by Linux's account of it."""
+    """Say whether Linux names this CPU one that multiplies in bf16 (AMX, AVX512, ARM)."""
     try:
         flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
@@ -111,7 +124,8 @@ def cpu_has_bf16() -> bool:
 
 
 def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) -> Policy:
-    """Return the policy on this machine's device: base from `path`, a fresh adapter that does nothing.
+    """Return the policy on this machine's device: base from `path`, a fresh adapter that does
+    nothing.
 
     Args:
         precision: "bf16", "fp32" or "nf4" (with double quantisation, computing in bf16).
@@ -146,7 +160,7 @@ def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) 
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    policy = Policy(get_peft_model(base, lora), half=precision != "fp32")
+    policy = Policy(get_peft_model(base, lora), mixed=precision != "fp32")
     check_head(policy, PARITY[precision])
     return policy
 
@@ -168,7 +182,7 @@ def check_head(policy: Policy, tolerance: float) -> None:
     """
     words = tuple(range(3, 11))
     block = pack([Fork(words[:4], (words[4:],))], shared=True).to(policy.device)
-    with torch.autocast(block.ids.device.type, torch.bfloat16, enabled=policy.half):
+    with torch.autocast(block.ids.device.type, torch.bfloat16, enabled=policy.mixed):
         logits = policy.model(input_ids=block.ids, use_cache=False).logits[0, 3:-1].float()
     own = logits.log_softmax(-1).gather(-1, block.target[:, None]).squeeze(-1)
     difference = (policy(block)[0] - own).square().mean().sqrt().item()
@@ -184,8 +198,8 @@ def shared_prompts_agree(policy: Policy, forks: list[Fork], precision: str) -> t
     """Say whether responses in one row with a shared prompt score as in rows of their own.
 
     Returns:
-        The verdict and the root mean square difference per token in nats. Models whose layers do not
-        go by the mask (sliding windows, recurrent layers) fail, and get separate rows.
+        The verdict and the root mean square difference per token in nats. Models whose layers do
+        not go by the mask (sliding windows, recurrent layers) fail, and get separate rows.
     """
     with policy.reference():
         one, other = (

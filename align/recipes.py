@@ -1,7 +1,8 @@
 """What can be set for a run, checked when it is made, and good first values. Knows no torch.
 
 A method's own settings are the keyword-only parameters of its loss (`align/losses.py`); the rest is
-`TrainSettings`. All of them travel as one flat JSON object: {"beta": 0.1, "learning_rate": 1e-4, …}.
+`TrainSettings`. All of them travel as one flat JSON object: {"beta": 0.1, "learning_rate": 1e-4,
+…}.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def defaults(method: str) -> dict[str, Any]:
     """
     if method not in LOSSES:
         raise BadInput(f"method {method!r} is not known; choose one of {', '.join(LOSSES)}")
-    own = LOSSES[method].settings()
+    own: dict[str, Any] = dict(LOSSES[method].settings())
     own.update({name: AUTO for name in BALANCED if name in own})
     return {**own, **dataclasses.asdict(TrainSettings())}
 
@@ -98,7 +99,8 @@ def recipe(method: str, model_config: Mapping[str, Any] | None = None) -> Settin
     model; they get the careful published values.
 
     Args:
-        model_config: the base's config.json (or nothing: then the demo recipe, for the embedded base).
+        model_config: the base's config.json (or nothing: then the demo recipe, for the embedded
+        base).
 
     Source: learning rates for LoRA on large bases: DPO 5e-6 (alignment-handbook, zephyr QLoRA), KTO
         5e-6 (Ethayarajh et al.). Choice: the demo values, by `benchmarks/effect.py`.
@@ -116,7 +118,7 @@ DEMO: Mapping[str, Mapping[str, Any]] = {
 
 
 def count_parameters(config: Mapping[str, Any]) -> int:
-    """Return about how many parameters a decoder with this config.json has; large if it does not say."""
+    """Return about how many parameters a config.json means; many if it does not say."""
     try:
         hidden, layers = int(config["hidden_size"]), int(config["num_hidden_layers"])
         wide, vocabulary = int(config["intermediate_size"]), int(config["vocab_size"])

@@ -1,8 +1,9 @@
-"""Reference log-probabilities: every (prompt, response) scored once, with the adapter off, before training.
+"""Reference log-probabilities: every (prompt, response) scored once, with the adapter off, before
+training.
 
-They are kept by content (the token ids), in one file of the run, so a resumed run reads what the first
-one wrote. They are scored in the forward passes of the first epoch: the same rows side by side give the
-same rounding, so that the first step's margin is exactly 0.
+They are kept by content (the token ids), in one file of the run, so a resumed run reads what the
+first one wrote. They are scored in the forward passes of the first epoch: the same rows side by
+side give the same rounding, so that the first step's margin is exactly 0.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class ReferenceScores:
         if not path.exists():
             return ReferenceScores()
         with safe_open(path, framework="pt") as file:
-            return ReferenceScores({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            names = file.keys()
+            return ReferenceScores({name: file.get_tensor(name) for name in names})
 
 
 def score(

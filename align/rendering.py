@@ -1,8 +1,10 @@
-"""From messages and answers to token ids: the model's own chat template, for training as for answering.
+"""From messages and answers to token ids: the model's own chat template, for training as for
+answering.
 
 Pure apart from the tokenizer that is passed in; knows no torch. A response is what the model itself
-would have to write after the prompt: the answer and exactly one end-of-turn token. A response that does
-not fit loses its end, and then no end-of-turn is invented for it; a prompt loses its beginning.
+would have to write after the prompt: the answer and exactly one end-of-turn token. A response that
+does not fit loses its end, and then no end-of-turn is invented for it; a prompt loses its
+beginning.
 """
 
 from __future__ import annotations

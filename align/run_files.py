@@ -23,8 +23,8 @@ EVERY_SECONDS = 0.5  # Choice: what looks steady on a page that asks every secon
 class RunFiles:
     """The files of one run.
 
-    `work` counts progress in tokens of forward passes, so that reference scores, training (three times
-    as much per token) and evaluation add up to one time left.
+    `work` counts progress in tokens of forward passes, so that reference scores, training (three
+    times as much per token) and evaluation add up to one time left.
     """
 
     folder: Path

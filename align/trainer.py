@@ -1,8 +1,10 @@
-"""The training loop: transformers' Trainer with one planned batch per step and a loss from `LOSSES`.
+"""The training loop: transformers' Trainer with one planned batch per step and a loss from
+`LOSSES`.
 
 The Trainer brings optimiser, schedule, clipping and checkpoints. Ours to say: a step's batch is cut
-into forward passes inside the step (so 8 × 1 row = 1 × 8 rows), the loss is taken from the table, each
-step writes its metrics, checkpoints are sealed, and a cancelled run stops between two forward passes.
+into forward passes inside the step (so 8 × 1 row = 1 × 8 rows), the loss is taken from the table,
+each step writes its metrics, checkpoints are sealed, and a cancelled run stops between two forward
+passes.
 """
 
 from __future__ import annotations
@@ -124,7 +126,8 @@ class PreferenceTrainer(Trainer):
         pause: Callable[[], None] = lambda: None,
         after_epoch: Callable[[int], dict[str, Any]] | None = None,
     ) -> None:
-        self.job, self.write, self.pause, self.after_epoch = job, write, pause, after_epoch
+        self.policy, self.job, self.folder = policy, job, folder
+        self.write, self.pause, self.after_epoch = write, pause, after_epoch
         self.row: dict[str, Any] = {}
         self.started = time.monotonic()
         super().__init__(
@@ -137,22 +140,22 @@ class PreferenceTrainer(Trainer):
         self.pop_callback(_printer(self))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
-        return torch.utils.data.SequentialSampler(train_dataset or self.train_dataset)
+        return torch.utils.data.SequentialSampler(_Steps(self.job))
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Return a linear warm-up and a cosine down to 0; the first step already learns a little."""
+        """Return a linear warm-up and a cosine down to 0; the first step learns already."""
         if self.lr_scheduler is None:
             warm = math.ceil(self.job.settings.train.warmup * num_training_steps)
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
-                optimizer or self.optimizer, _Schedule(warm, num_training_steps)
-            )
+            used: Any = optimizer or self.optimizer
+            schedule = _Schedule(warm, num_training_steps)
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(used, schedule)
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
     def training_step(
-        self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None
+        self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None
     ) -> Tensor:
-        """Add the gradient of the batch's mean loss, one forward pass at a time; return the loss."""
+        """Add the gradient of the batch's mean loss, pass by pass; return the loss."""
         model.train()
         tally = Tally()
         z = mismatch(model, inputs, self.job, self.pause)
@@ -170,13 +173,13 @@ class PreferenceTrainer(Trainer):
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> None:
         """Say nothing: the loss is a mean over the batch's rows already."""
 
-    def floating_point_ops(self, inputs: Batch) -> int:
+    def floating_point_ops(self, inputs: Any) -> int:
         """Count none: nobody asks for them here."""
         return 0
 
     def check_gradients(self) -> None:
         """Raise before a step would spoil the weights with gradients that are no numbers."""
-        for parameter in self.model.trainable():
+        for parameter in self.policy.trainable():
             if parameter.grad is not None and not parameter.grad.isfinite().all():
                 raise Diverged(self._sentence("the gradients are not numbers any more"))
 
@@ -199,26 +202,26 @@ class PreferenceTrainer(Trainer):
             self.write({"step": step, **self.after_epoch(step)})
 
     def save_now(self) -> None:
-        """Write a checkpoint of the last whole step, unless there is none or it is saved already."""
-        place = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        """Write a checkpoint of the last whole step, unless it has one already."""
+        place = self.folder / f"checkpoint-{self.state.global_step}"
         if self.state.global_step and not (place / "manifest.json").exists():
-            self.model.zero_grad()
-            self._save_checkpoint(self.model, trial=None)
+            self.policy.zero_grad()
+            self._save_checkpoint(self.policy, trial=None)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
-        place = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        place = self.folder / f"checkpoint-{self.state.global_step}"
         seal(place, step=self.state.global_step)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        folder = Path(output_dir or self.args.output_dir)
+        folder = Path(output_dir or self.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = get_peft_model_state_dict(self.model.model)
+        tensors = get_peft_model_state_dict(self.policy.model)
         save_file({name: t.contiguous() for name, t in tensors.items()}, folder / WEIGHTS)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         weights = load_file(Path(resume_from_checkpoint) / WEIGHTS)
-        set_peft_model_state_dict(self.model.model, weights)
+        set_peft_model_state_dict(self.policy.model, weights)
 
     def _sentence(self, what: str) -> str:
         step, rate = self.state.global_step + 1, self.job.settings.train.learning_rate
@@ -267,8 +270,8 @@ def beta_z(job: Job, z: Tensor | None) -> float | None:
 def first_row(policy: Policy, job: Job, tolerance: float) -> dict[str, Any]:
     """Return the row of step 0: the first batch before any update, where nothing was learned yet.
 
-    Every reward has to be 0 there, and the loss what the method gives for that (ln 2 for DPO). It is
-    the one test that reference, masks and rows fit together, so it is made in every run.
+    Every reward has to be 0 there, and the loss what the method gives for that (ln 2 for DPO). It
+    is the one test that reference, masks and rows fit together, so it is made in every run.
 
     Args:
         tolerance: how far a reward may be from 0.
@@ -305,7 +308,7 @@ def untrained_loss(micro: Micro, job: Job) -> Tensor:
 
 
 class _Steps(torch.utils.data.Dataset):
-    """The plan as a data set: item k is the batch of step k, so a resumed run skips to its place."""
+    """The plan as a data set: item k is step k's batch, so a resumed run skips to its place."""
 
     def __init__(self, job: Job) -> None:
         self.job = job

@@ -1,12 +1,13 @@
-"""It learns: simulated votes for the shorter of two sampled answers make a model answer more briefly.
+"""It learns: simulated votes for the shorter of two sampled answers make a model answer more
+briefly.
 
     python benchmarks/effect.py --cache FOLDER [--methods dpo,kto] [--set beta=0.1 …]
 
-End to end with the product's own functions: starter prompts, the model worker's sampled answers, simulated
-votes (DPO) and thumbs (KTO), a frozen snapshot, a run in its own process, its report on the held-out
-pairs, and greedy answers of base and adapter to prompts that nobody voted on. Sampled answers stay in
-the cache folder, so a second call does not sample again. Writes benchmarks/results/effect-<date>.json
-and .md.
+End to end with the product's own functions: starter prompts, the model worker's sampled answers,
+simulated votes (DPO) and thumbs (KTO), a frozen snapshot, a run in its own process, its report on
+the held-out pairs, and greedy answers of base and adapter to prompts that nobody voted on. Sampled
+answers stay in the cache folder, so a second call does not sample again. Writes
+benchmarks/results/effect-<date>.json and .md.
 """
 
 from __future__ import annotations
@@ -52,19 +53,24 @@ def main() -> None:
     started = time.monotonic()
     voted, unseen = choose_prompts(arguments.cache / "sampled")
     sampling = sample(arguments.cache / "sampled", voted)
-    print(f"{len(voted)} prompts voted on, {len(unseen)} unseen; sampling {sampling:.0f} s", flush=True)
+    count = sum(map(len, voted.values()))
+    print(f"{count} prompts voted on, {len(unseen)} unseen; sampling {sampling:.0f} s", flush=True)
     results: dict[str, Any] = {
         "date": date.today().isoformat(),
-        "command": "python benchmarks/effect.py --cache FOLDER "
-        + " ".join(sys.argv[1:]).replace(str(arguments.cache), "FOLDER").replace("--cache FOLDER", ""),
+        "command": "python benchmarks/effect.py "
+        + " ".join(sys.argv[1:]).replace(str(arguments.cache), "FOLDER"),
         "machine": machine(),
-        "sampling": {**read_json(arguments.cache / "sampled" / "sampling.json"), "settings": SAMPLING_JSON},
+        "sampling": {
+            **read_json(arguments.cache / "sampled" / "sampling.json"),
+            "settings": SAMPLING_JSON,
+        },
         "methods": {},
     }
     for method in filter(None, arguments.methods.split(",")):
         settings = recipes.from_pairs(arguments.set, method)
         results["methods"][method] = learn(arguments.cache, method, settings, unseen)
-        print(json.dumps({k: v for k, v in results["methods"][method].items() if k != "examples"}, indent=1))
+        found = results["methods"][method]
+        print(json.dumps({k: found[k] for k in found if k != "examples"}, indent=1), flush=True)
     results["wall_seconds"] = round(time.monotonic() - started)
     if arguments.write:
         write(results)
@@ -107,7 +113,10 @@ def choose_prompts(data: Path) -> tuple[dict[str, list[list[Message]]], list[lis
     unseen = [m for members in groups["duel"].values() for m in members]
     while len(unseen) < UNSEEN:
         unseen += groups["train"].popitem()[1]
-    voted = {s: [m for members in groups[s].values() for m in members] for s in ("held_out", "train")}
+    voted = {
+        split: [m for members in groups[split].values() for m in members]
+        for split in ("held_out", "train")
+    }
     return voted, unseen
 
 
@@ -267,8 +276,9 @@ def page(results: Mapping[str, Any]) -> str:
         "",
         f"`{results['command']}`",
         "",
-        f"{about['cores']} cores ({about['cpu']}), {about['memory_gb']} GB, Python {about['python']}, "
-        f"torch {about['torch']}; SmolLM2-135M-Instruct. Sampling took {sampled['seconds']} s "
+        f"{about['cores']} cores ({about['cpu']}), {about['memory_gb']} GB, "
+        f"Python {about['python']}, torch {about['torch']}; SmolLM2-135M-Instruct. "
+        f"Sampling took {sampled['seconds']} s "
         f"({sampled['counts']}, {sampled['settings']}).",
         "",
         "| | " + " | ".join(results["methods"]) + " |",
@@ -308,7 +318,8 @@ ROWS = {
         f"({f['held_out']['low']:.3f} to {f['held_out']['high']:.3f})"
     ),
     "mean tokens, greedy, unseen prompts": lambda f: _pair(f, "length"),
-    "shorter by": lambda f: f"{f['unseen']['shorter_by']:.0%} of {f['unseen']['length']['prompts']}",
+    "shorter by": lambda f: f"{f['unseen']['shorter_by']:.0%}",
+    "unseen prompts": lambda f: str(f["unseen"]["length"]["prompts"]),
     "repeating": lambda f: _pair(f, "repeating"),
     "unfinished": lambda f: _pair(f, "unfinished"),
 }

@@ -225,15 +225,15 @@ def _takers(store: Store, mode: Mode, items: set[str], labeler: str) -> dict[str
 
 
 def skipped_items(store: Store, items: Iterable[str] | None = None) -> set[str]:
-    """Return the prompts and comparisons whose latest decision as a duplicate is to skip them.
+    """Return the prompts, comparisons and responses that somebody decided to skip as repeats.
 
     Args:
-        items: Prompt and comparison ids to ask about; all that were ever decided on when None.
+        items: Ids to ask about; all that were ever decided on when None.
     """
     asked: dict[str, Any] = {} if items is None else {"item": sorted(set(items))}
     decisions = store.rows(Duplicate, order="created_at, id", **asked)
-    latest = {decision.item: decision.decision for decision in decisions}
-    return {item for item, decision in latest.items() if decision == "skip"}
+    latest = {(one.kind, one.item): one.decision for one in decisions}
+    return {item for (_, item), decision in latest.items() if decision == "skip"}
 
 
 def _items(

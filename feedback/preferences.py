@@ -114,14 +114,14 @@ def pairs_and_labels(
         edits: One live edit a row: edit, prompt, original, corrected, text_original,
             text_corrected.
         blank: Text ids whose content is empty or only white space.
-        skipped: Prompt and comparison ids that a person decided to skip as duplicates.
+        skipped: Ids of prompts, comparisons and responses that a person decided to skip as repeats.
 
     Returns:
         Pairs and labels sorted by id; the order of the rows in the frames does not matter.
     """
     dropped: Counter[str] = Counter()
     votes = _without(votes, ["comparison", "prompt"], skipped, dropped)
-    ratings = _without(ratings, ["prompt"], skipped, dropped)
+    ratings = _without(ratings, ["prompt", "response"], skipped, dropped)
     edits = _without(edits, ["prompt"], skipped, dropped)
 
     contests: list[_Contest] = []

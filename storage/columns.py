@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from storage.duck import Cursor
 
@@ -97,34 +97,45 @@ SELECT s.{item} AS item, count(*) FILTER (v.verdict IS NOT NULL AND v.verdict !=
 FROM assignment s LEFT JOIN ({live}) v ON v.assignment = s.id
 WHERE s.{item} != '' GROUP BY s.{item}"""
 
+# What a person decided to skip as a repeat: prompts, comparisons and responses by their ids.
 SKIPPED = """
 SELECT item FROM (
-    SELECT item, arg_max(decision, created_at) AS decision FROM duplicate
-    WHERE kind = '{kind}' GROUP BY item
+    SELECT item, arg_max(decision, created_at) AS decision FROM duplicate GROUP BY kind, item
 ) WHERE decision = 'skip'"""
 
+# In two steps, because looking at texts is what costs: first the oldest that nobody has, then those
+# of them whose texts can be judged. 10,000 comparisons: 12 ms instead of 78.
 OPEN_COMPARISONS = f"""
-SELECT c.id AS comparison, c.prompt, coalesce(t.judged, 0) AS votes, c.created_at
-FROM comparison c
+WITH free AS (
+    SELECT c.id, c.prompt, c.a, c.b, coalesce(t.judged, 0) AS votes, c.created_at
+    FROM comparison c
+    LEFT JOIN ({TAKEN.format(item="comparison", live=LIVE_VOTE)}) t ON t.item = c.id
+    WHERE NOT coalesce(t.mine, false)
+        AND coalesce(t.judged, 0) + coalesce(t.leased, 0) < $overlap
+        AND c.id NOT IN ({SKIPPED}) AND c.prompt NOT IN ({SKIPPED})
+    ORDER BY c.created_at, c.id LIMIT $look
+)
+SELECT c.id AS comparison, c.prompt, c.votes, c.created_at
+FROM free c
 JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
 JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
-LEFT JOIN ({TAKEN.format(item="comparison", live=LIVE_VOTE)}) t ON t.item = c.id
-WHERE NOT coalesce(t.mine, false)
-    AND coalesce(t.judged, 0) + coalesce(t.leased, 0) < $overlap
-    AND ta.id != tb.id AND trim(ta.content, $blank) != '' AND trim(tb.content, $blank) != ''
-    AND c.id NOT IN ({SKIPPED.format(kind="response")})
-    AND c.prompt NOT IN ({SKIPPED.format(kind="prompt")})
+WHERE ta.id != tb.id AND trim(ta.content, $blank) != '' AND trim(tb.content, $blank) != ''
 ORDER BY c.created_at, c.id LIMIT $limit"""
 
 OPEN_RESPONSES = f"""
-SELECT r.id AS response, r.prompt, coalesce(t.judged, 0) AS ratings, r.created_at
-FROM response r
-JOIN text x ON x.id = r.text
-LEFT JOIN ({TAKEN.format(item="response", live=LIVE_RATING)}) t ON t.item = r.id
-WHERE NOT coalesce(t.mine, false)
-    AND coalesce(t.judged, 0) + coalesce(t.leased, 0) < $overlap
-    AND trim(x.content, $blank) != '' AND r.source != 'edit'
-    AND r.prompt NOT IN ({SKIPPED.format(kind="prompt")})
+WITH free AS (
+    SELECT r.id, r.prompt, r.text, coalesce(t.judged, 0) AS ratings, r.created_at
+    FROM response r
+    LEFT JOIN ({TAKEN.format(item="response", live=LIVE_RATING)}) t ON t.item = r.id
+    WHERE NOT coalesce(t.mine, false)
+        AND coalesce(t.judged, 0) + coalesce(t.leased, 0) < $overlap
+        AND r.source != 'edit'
+        AND r.id NOT IN ({SKIPPED}) AND r.prompt NOT IN ({SKIPPED})
+    ORDER BY r.created_at, r.id LIMIT $look
+)
+SELECT r.id AS response, r.prompt, r.ratings, r.created_at
+FROM free r JOIN text x ON x.id = r.text
+WHERE trim(x.content, $blank) != ''
 ORDER BY r.created_at, r.id LIMIT $limit"""
 
 PROGRESS = f"""
@@ -140,6 +151,8 @@ SELECT (SELECT count(*) FROM mine) AS mine_total,
     (SELECT count(*) FROM comparison ANTI JOIN (
         SELECT comparison FROM v WHERE verdict != 'skip'
     ) judged ON judged.comparison = comparison.id) AS comparisons_open"""
+
+ALL = 2**62  # rows: as many as there are
 
 # What Python's str.strip removes: the characters that make an answer blank.
 BLANK = "".join(chr(code) for code in range(1, 0x3001) if chr(code).isspace())
@@ -190,7 +203,7 @@ def open_comparisons(
     leases of others, both texts non-blank and different, not skipped as duplicates.
     """
     params = _queue_params(labeler, overlap, lease_minutes, limit, now)
-    return _frame(cursor, OPEN_COMPARISONS, **params)
+    return _oldest_open(cursor, OPEN_COMPARISONS, params)
 
 
 def open_responses(
@@ -204,7 +217,7 @@ def open_responses(
 ) -> pd.DataFrame:
     """Return the responses that this labeler may rate, oldest first; corrections are left out."""
     params = _queue_params(labeler, overlap, lease_minutes, limit, now)
-    return _frame(cursor, OPEN_RESPONSES, **params)
+    return _oldest_open(cursor, OPEN_RESPONSES, params)
 
 
 def progress(cursor: Cursor, *, labeler: str, now: datetime | None = None) -> pd.DataFrame:
@@ -216,9 +229,16 @@ def progress(cursor: Cursor, *, labeler: str, now: datetime | None = None) -> pd
     return _frame(cursor, PROGRESS, labeler=labeler, today=today)
 
 
+def _oldest_open(cursor: Cursor, query: str, params: dict[str, Any]) -> pd.DataFrame:
+    """Look at the texts of the first few free items; at all of them when that is not enough."""
+    limit = params["limit"]
+    frame = _frame(cursor, query, look=2 * limit, **params)
+    return frame if len(frame) == limit else _frame(cursor, query, look=ALL, **params)
+
+
 def _queue_params(
     labeler: str, overlap: int, lease_minutes: float, limit: int, now: datetime | None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     since = _stored(now or datetime.now(UTC)) - timedelta(minutes=lease_minutes)
     return {
         "labeler": labeler, "overlap": overlap, "leased_since": since, "limit": limit,

@@ -14,6 +14,7 @@ import pytest
 from align import runs
 from tests.browser.tiny import make_in_a_process
 from tests.commandline import hone, pairs, write_lines
+from tests.serving import serve
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = {"run", "status", "adapter", "seconds", "report"}
@@ -65,7 +66,7 @@ def test_train_prints_the_issues_json_and_compare_and_generate_use_the_adapter(
     prompts.write_text("One?\nTwo?\n", "utf-8")
     words = ["generate", "--prompts", prompts, "--model", model, "--adapter", result["run"]]
     made = hone(*words, "--n", "4", "--max-tokens", "8", "--json", data=collected).result
-    assert made == {"prompts": 2, "responses": 8, "comparisons": 4}
+    assert made == {"prompts": 2, "responses": 8, "comparisons": 4, "dropped": 0}
 
     listed = hone("runs", "--json", data=collected).result["runs"]
     assert [(one["run"], one["status"]) for one in listed] == [(result["run"], "done")]
@@ -122,6 +123,28 @@ def test_ctrl_c_cancels_a_run_of_its_own_and_resume_takes_it_up(
     }
     resumed.communicate(timeout=30)
     assert resumed.returncode == 130
+
+
+def test_ctrl_c_only_looks_away_from_a_run_that_the_app_started(
+    collected: Path, model: Path
+) -> None:
+    serving = serve(collected)
+    try:
+        process = begun(collected, model)
+        run = runs.going_run(collected).run
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert f"python app.py cancel {run}" in err
+        assert serving.address in err
+        assert runs.going_run(collected).run == run
+    finally:
+        assert serving.end(signal.SIGKILL) < 0
+    again = serve(collected)  # the run goes on without its app and is found again
+    assert runs.going_run(collected).run == run
+    assert hone("cancel", run, "--json", data=collected).result["status"] == "cancelled"
+    assert again.end() == 0
+    assert f"the training {run} goes on" in again.log.read_text("utf-8")
 
 
 def test_a_killed_trainer_is_told_as_stopped_and_can_be_resumed(

@@ -35,7 +35,9 @@ def build_web(workspace: Workspace) -> FastAPI:
     app.add_middleware(Gate)
     api.install_errors(app)
     store = workspace.store
-    app.include_router(api.router(lambda request: store, waiting=partial(waiting, workspace)))
+    wake = workspace.replenisher.wake
+    told = partial(waiting, workspace)
+    app.include_router(api.router(lambda request: store, waiting=told, wake=wake))
     app.include_router(label.routes(store))
     app.include_router(remote.router(workspace))
     page.serve_assets(app)

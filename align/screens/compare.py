@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 
 from align import comparing
-from feedback.screens.parts import heading, on_show, sheet, shown, wire
+from feedback.screens.parts import heading, on_show, sheet, shown, ticking, wire
 
 NO_RUN = (
     "**No finished run yet.** Judge some answers on *Label*, start a run on *Train*, and come "
@@ -24,6 +24,7 @@ NO_RUN = (
 NAMES = ("Before", "After")
 HIDDEN = ("Answer 1", "Answer 2")
 LOADING = "Loading the model. The first answer after a start takes a few seconds."
+REFRESH_SECONDS = 5  # Choice: soon enough to notice that a training has ended
 DRAW_SECONDS = 0.08  # Choice: twelve times a second reads as a stream and keeps the browser calm
 
 
@@ -63,6 +64,14 @@ def refresh(workspace: Any, view: View, run: str | None) -> dict[Any, Any]:
         view.held_out: gr.Dropdown(choices=comparing.held_out_prompts(workspace.store)),
         view.status: comparing.waiting(workspace.data) or "",
     }
+
+
+def look_for_training(workspace: Any, told: str) -> Any:
+    """Say that a training has the device, and take it back when it has not; else change nothing."""
+    now = comparing.waiting(workspace.data)
+    if now is None:
+        return "" if told.startswith("training") else gr.skip()
+    return now
 
 
 def take_prompt(workspace: Any, view: View, prompt: str | None) -> dict[Any, Any]:
@@ -206,6 +215,8 @@ def lay_out(workspace: Any) -> None:
         view = View(**build_question(desk, empty, status), **build_answers())
     filled = [view.empty, view.desk, view.run, view.held_out, view.status]
     on_show(refresh, workspace, view, inputs=[view.run], outputs=filled)
+    timer = ticking(REFRESH_SECONDS)
+    wire(timer.tick, look_for_training, workspace, inputs=[view.status], outputs=[view.status])
     wire(
         view.held_out.input, take_prompt, workspace, view,
         inputs=[view.held_out], outputs=[view.prompt, view.before],

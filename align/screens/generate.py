@@ -135,7 +135,7 @@ def build_prompts() -> dict[str, Any]:
         placeholder="Explain why the sky is blue.\nWrite a note of thanks to a neighbour.",
     )  # fmt: skip
     upload = gr.File(
-        label="and/or a file: JSONL (prompt or messages) or text", height=140,
+        label="or a file (JSONL, text)", height=140,
         file_types=[".jsonl", ".ndjson", ".txt"], elem_id="generate-file",
     )  # fmt: skip
     return {"typed": typed, "upload": upload}

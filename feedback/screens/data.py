@@ -140,7 +140,7 @@ def find(
     found = browse.find_comparisons(
         workspace.store, words, judged=judged, page=int(page or 1) + step, size=PAGE_ROWS
     )
-    rows = [[brief(row.prompt), str(row.votes), brief(row.models, 60)] for row in found.rows]
+    rows = [[brief(row.prompt, 90), str(row.votes), brief(row.models, 60)] for row in found.rows]
     none = "Nothing holds these words." if words.strip() or judged != "all" else NOTHING
     told = f"{found.total:,} comparisons · page {found.page} of {found.pages}"
     return {
@@ -243,7 +243,7 @@ def build_browse(workspace: Any) -> BrowseView:
         )
     table = gr.Dataframe(
         headers=LISTED, datatype="str", interactive=False, visible=False, show_label=False,
-        buttons=[], elem_id="browse-table", wrap=True, column_widths=["60%", "72px", "30%"],
+        buttons=[], elem_id="browse-table",
     )  # fmt: skip
     with gr.Row(elem_classes="hone-pages"):
         where = gr.Markdown(NOTHING, elem_id="browse-where", elem_classes="hone-small")

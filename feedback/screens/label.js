@@ -227,7 +227,7 @@ class Screen {
     } finally {
       this.fetching = false;
     }
-    if (this.labeler && asked !== this.labeler) this.fetchItems(); // the name changed meanwhile: ask as the new one
+    if (this.labeler && asked !== this.labeler) this.fetchItems(); // another name meanwhile
   }
 
   /** Assignments that the server must not give out again: on the screen, in memory, not yet sent. */

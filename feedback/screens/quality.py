@@ -193,7 +193,7 @@ def build_findings() -> Found:
     title = gr.Markdown("## Findings")
     table = gr.Dataframe(
         headers=FINDINGS, datatype="str", interactive=False, visible=False, show_label=False,
-        buttons=[], elem_id="findings", column_widths=["26%", "28%", "12%", "14%", "8%", "12%"],
+        buttons=[], elem_id="findings",
     )  # fmt: skip
     with gr.Column(visible=False, elem_classes="hone-card", elem_id="finding") as detail:
         words = gr.Markdown()

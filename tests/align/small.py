@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from align.policy import Policy, load_policy
 from tests.browser.tiny import make
 
-WORDS = "the plan is to go home early and rest before rain comes and roads get slow".split()
+WORDS = ["home", "early", "rain", "road", "plan", "rest", "slow", "comes", "before", "gets"]
 
 
 def tiny_model(folder: Path) -> Path:
@@ -36,13 +36,13 @@ def tiny_policy(folder: Path, *, seed: int = 0, adapted: bool = False) -> Policy
     return policy
 
 
-def plain_llama(folder: Path, *, vocabulary: int = 64) -> Path:
+def plain_llama(folder: Path, *, width: int = 16, vocabulary: int = 64) -> Path:
     """Write a random Llama without a tokenizer."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=vocabulary,
-        hidden_size=16,
-        intermediate_size=32,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
@@ -124,7 +124,8 @@ def write_run(
         write_snapshot(snapshot, pairs, label_lines(pairs))
     folder = data / "runs" / name
     folder.mkdir(parents=True)
-    values = {"epochs": 2, "batch_size": 4, "learning_rate": 1e-3, "lora_rank": 4, "precision": "fp32"}
+    values = {"epochs": 2, "batch_size": 4, "learning_rate": 1e-3, "lora_rank": 4}
+    values["precision"] = "fp32"
     config = {
         "run": name,
         "method": method,

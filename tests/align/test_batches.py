@@ -96,7 +96,7 @@ def test_what_is_cut_fits_and_keeps_the_prompts_end_and_the_responses_beginning(
     assert short == whole[-len(short) :]
     for response, kept in zip(responses, cut, strict=True):
         assert kept == response[: len(kept)]
-        assert 0 < len(kept)
+        assert len(kept) > 0
         assert len(short) + len(kept) <= limit
     if prompt + max(lengths) <= limit:
         assert (short, list(cut)) == (whole, responses)
@@ -137,14 +137,16 @@ def test_a_conversation_that_the_template_refuses_is_dropped_with_its_reason() -
     refused = {**line, "prompt": [{"role": "system", "content": "Be brief."}, *QUESTION]}
     rows, counts = label_rows(Template.of(tokenizer), [line, refused], 500)
     assert len(rows) == 1
-    assert dict(counts)["rows dropped: the model's chat template refuses them (no system role)"] == 1
+    reason = "rows dropped: the model's chat template refuses them (no system role)"
+    assert counts[reason] == 1
 
 
 def test_a_shared_row_is_laid_out_as_by_hand() -> None:
     """Prompt 5 6, responses 7 8 9 and 4; padded to 7 by hand.
 
-    Positions: 0 1 | 2 3 4 | 2. The first response token comes after the prompt's last (index 1), the
-    others after their own predecessors 2 and 3; the second response's only token after index 1 again.
+    Positions: 0 1 | 2 3 4 | 2. The first response token comes after the prompt's last (index 1),
+    the others after their own predecessors 2 and 3; the second response's only token after index 1
+    again.
     """
     block = pack([Fork((5, 6), ((7, 8, 9), (4,)))], shared=True)
     assert block.ids.tolist() == [[5, 6, 7, 8, 9, 4]]

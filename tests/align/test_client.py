@@ -1,4 +1,4 @@
-"""The model worker as the web process sees it: answers, streams, kills, and giving the device away."""
+"""The model worker as the web process sees it: answers, streams, kills, giving the device away."""
 
 import json
 import os
@@ -147,7 +147,7 @@ def test_the_same_model_twice_gives_the_same_answer_twice(client, model):
 
 
 def test_a_stream_goes_before_generation_under_way(client, model):
-    """Over a thousand background steps are left when the stream comes; it is over long before them."""
+    """Over a thousand background steps are left when the stream comes; it ends long before."""
     rows = []
     thread, outcome = in_background(
         lambda: client.generate(requests(60, 300), rows.append, model=model, background=True)
@@ -336,7 +336,8 @@ def test_the_worker_ends_with_its_parent_even_in_the_middle_of_a_job(model, tmp_
         "import sys, threading, time; from pathlib import Path\n"
         "from align.client import WorkerClient, GenerateRequest\n"
         "client = WorkerClient(Path(sys.argv[1]), precision='fp32')\n"
-        "asked = [GenerateRequest([{'role': 'user', 'content': 'x'}], i, 400) for i in range(500)]\n"
+        "chat = [{'role': 'user', 'content': 'x'}]\n"
+        "asked = [GenerateRequest(chat, i, 400) for i in range(500)]\n"
         "said = lambda row: print(client.pid, flush=True)\n"
         "client.generate(asked, said, model=sys.argv[2])\n"
     )

@@ -1,4 +1,4 @@
-"""The decode loop: the same tokens as `generate`, whoever stands beside, whoever enters and leaves."""
+"""The decode loop: the tokens of `generate`, whoever stands beside, enters or leaves."""
 
 import pytest
 import torch

@@ -31,7 +31,8 @@ def test_bf16_rounds_to_the_nearest_and_ties_to_even():
     """bf16 keeps 7 bits of the fraction: steps of 1/128 between 1 and 2.
 
     1 + 1/256 lies half way between 1 (0x3F80) and 1 + 1/128 (0x3F81): even is 0x3F80.
-    1 + 3/256 lies half way between 0x3F81 and 0x3F82: even is 0x3F82. 1 + 1/200 is nearer to 0x3F81.
+    1 + 3/256 lies half way between 0x3F81 and 0x3F82: even is 0x3F82.
+    1 + 1/200 is nearer to 0x3F81.
     """
     values = np.array([1.0, 1 + 1 / 256, 1 + 3 / 256, 1 + 1 / 200, -2.0], dtype=np.float32)
     expected = [0x3F80, 0x3F80, 0x3F82, 0x3F81, 0xC000]

@@ -109,7 +109,7 @@ def test_the_same_prompt_twice_is_asked_once(make):
 
 @pytest.mark.parametrize("bad", ["", "  \n", "Just the same words as ever, nothing new at all."])
 def test_empty_and_equal_answers_are_drawn_anew(store, make, bad):
-    """The first two draws of each prompt are bad; with `bad` text one may stay, an empty one not."""
+    """The first two draws are bad; one of two equal texts may stay, an empty one may not."""
     client = FakeClient(lambda r: bad if len(client.asked) <= 2 else different(r))
     done = make(client, ASKED[:1])
     assert done["comparisons"] == 1
@@ -290,7 +290,7 @@ def test_a_real_worker_answers_too(store, tiny):
 
 @pytest.mark.slow
 def test_the_first_comparison_of_a_fresh_folder_comes_within_30_seconds(store):
-    """On a machine set up before: torch, the model, then a small batch. Then faster than judging."""
+    """On a machine set up before: torch, the model, a small batch; then faster than judging."""
     try:
         find_model(EMBEDDED)
     except UserError as error:

@@ -187,9 +187,7 @@ def stand_in(**facts: Any) -> SimpleNamespace:
     def same(value: torch.Tensor) -> torch.Tensor:
         return value
 
-    accelerator = SimpleNamespace(
-        device=torch.device("cpu"), gather=same, gather_for_metrics=same
-    )
+    accelerator = SimpleNamespace(device=torch.device("cpu"), gather=same, gather_for_metrics=same)
     metrics: dict[str, Any] = defaultdict(lambda: defaultdict(list))
     return SimpleNamespace(
         model=torch.nn.Identity(),

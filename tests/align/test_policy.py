@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,8 +25,8 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def adapted(llama: Path) -> Iterator[Policy]:
-    yield tiny_policy(llama, adapted=True)
+def adapted(llama: Path) -> Policy:
+    return tiny_policy(llama, adapted=True)
 
 
 def forks(count: int, seed: int = 0) -> list[Fork]:
@@ -118,9 +117,7 @@ def test_lora_sits_on_every_linear_layer_in_fp32_and_all_else_is_frozen(adapted:
     assert not any("lora" in name for name in frozen)
 
 
-def test_a_hidden_prompt_would_be_noticed(
-    adapted: Policy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hidden_prompt_would_be_noticed(adapted: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the explicit mask transformers guesses packed sequences from the positions."""
     some = forks(3)
     assert shared_prompts_agree(adapted, some, "fp32")[0]
@@ -173,6 +170,34 @@ def test_auto_precision_takes_a_cpus_own_and_nf4_only_where_memory_is_short(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_precision("auto", 1_000_000) == "nf4"
     assert choose_precision("fp32", 10**13) == "fp32"
+
+
+def test_nf4_gradients_are_those_of_its_dequantised_weights(tmp_path: Path) -> None:
+    """Also after a forward pass without gradients, which could repack the weights for speed."""
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn import Linear4bit
+
+    folder = plain_llama(tmp_path / "wide", width=64)
+    policy = load_policy(str(folder), precision="nf4", rank=4, alpha=8, seed=0)
+    twin = load_policy(str(folder), precision="bf16", rank=4, alpha=8, seed=0)
+    layers, twins = dict(policy.named_modules()), dict(twin.named_modules())
+    quantised = {n: m for n, m in layers.items() if isinstance(m, Linear4bit)}
+    assert len(quantised) == 14
+    for name, module in quantised.items():
+        state = module.weight.quant_state
+        twins[name].weight.data = dequantize_4bit(module.weight.data, state).to(torch.bfloat16)
+    block = pack(forks(4), shared=True)
+    found = []
+    for each in (policy, twin):
+        torch.manual_seed(1)
+        for weight in each.trainable():
+            torch.nn.init.normal_(weight, std=0.1)
+        with each.reference():
+            each(block)
+        each(block).sum().backward()
+        found.append(torch.cat([p.grad.flatten() for p in each.trainable() if p.grad is not None]))
+    assert functional.cosine_similarity(found[0], found[1], dim=0) > 0.999
+    assert found[0].norm() == pytest.approx(found[1].norm().item(), rel=0.02)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "nf4"])

@@ -287,7 +287,7 @@ def test_a_started_run_trains_in_a_session_of_its_own_and_publishes(store, tiny)
 
 @pytest.mark.slow
 def test_a_killed_trainer_is_seen_at_once_and_its_run_goes_on(tmp_path, tiny):
-    """kill -9 in the middle; the status is `stopped`; resume finishes it, and nobody is left over."""
+    """kill -9 in the middle; the status is `stopped`; resume finishes it."""
     folder = write_run(tmp_path, tiny, epochs=40, save_every=2)
     runs.start(tmp_path, "r-1")
     wait_until(lambda: runs.status(tmp_path, "r-1").step >= 4)

@@ -54,9 +54,7 @@ def job(policy: Policy, method: str, *, shared: bool = True, **values: Any) -> J
 
 def train(llama: Path, folder: Path, method: str, **values: Any) -> tuple[Policy, list[dict]]:
     policy, written = tiny_policy(llama), []
-    trainer = PreferenceTrainer(
-        policy, job(policy, method, **values), folder, write=written.append
-    )
+    trainer = PreferenceTrainer(policy, job(policy, method, **values), folder, write=written.append)
     trainer.train()
     return policy, written
 
@@ -118,9 +116,7 @@ def test_a_step_writes_its_row(llama: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("method", "loss"), [("dpo", 1.5 * math.log(2)), ("kto", 0.55)])
-def test_before_the_first_step_nothing_is_preferred(
-    llama: Path, method: str, loss: float
-) -> None:
+def test_before_the_first_step_nothing_is_preferred(llama: Path, method: str, loss: float) -> None:
     """DPO: ln 2 times the mean weight 1.5. KTO: (1.0 + 1.2) / 2 · σ(0) = 0.55."""
     policy = tiny_policy(llama)
     row = first_row(policy, job(policy, method), tolerance=1e-4)
@@ -136,9 +132,7 @@ def test_a_policy_that_is_not_its_reference_at_the_start_is_noticed(llama: Path)
         first_row(tiny_policy(llama, adapted=True), whole, tolerance=1e-4)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_in_plain_words(
-    llama: Path, tmp_path: Path
-) -> None:
+def test_a_loss_that_is_no_number_stops_the_run_in_plain_words(llama: Path, tmp_path: Path) -> None:
     policy = tiny_policy(llama)
     trainer = PreferenceTrainer(
         policy, job(policy, "dpo", batch_size=4, epochs=2, save_every=1), tmp_path, write=_ignore

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, FloatRect, Route, expect
+from playwright.sync_api import APIResponse, Browser, FloatRect, Route, expect
 
 from tests.browser.conftest import PHONE, WIDE, Screen, Server
 
@@ -311,13 +311,24 @@ def test_the_guideline_opens_and_closes(visit: Visit) -> None:
 
 
 def test_another_name_starts_afresh(visit: Visit) -> None:
+    """Items asked for under the old name, and arriving under the new one, are not shown."""
     screen = visit()
+    late: list[tuple[Route, APIResponse]] = []
+
+    def hold_first(route: Route) -> None:
+        if late:
+            return route.continue_()
+        late.append((route, route.fetch()))
+
+    screen.page.route("**/api/v1/items*", hold_first)
     screen.press("1")
     screen.wait_until_saved()
     screen.part(".who").click()
     screen.part("form.name input").fill("Grace")
     screen.page.keyboard.press("Enter")
     expect(screen.part(".who")).to_contain_text("Grace")
+    route, answer = late[0]
+    route.fulfill(response=answer)
     screen.wait_for_an_item()
     expect(screen.part(".today")).to_have_text("0 today")
     judged = screen.press("1")

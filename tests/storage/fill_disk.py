@@ -27,21 +27,21 @@ def main() -> None:
     disk, spare = Path(sys.argv[1]), int(sys.argv[2])
     store = Store.open(disk / "data", Limits(spare=spare, checkpoint=200_000))
     acknowledged, errors, reads = [], [], 0
-    for n in range(300):
+    for n in range(100):
         vote(store, n)
         acknowledged.append(n)
     state = os.statvfs(disk)
     free = state.f_bavail * state.f_frsize
-    (disk / "ballast").write_bytes(bytes(free - 1_000_000))
-    for n in range(300, 1200):
+    (disk / "ballast").write_bytes(bytes(free - 600_000))
+    for n in range(100, 1200):
         try:
             vote(store, n)
             acknowledged.append(n)
         except DiskFull as error:
             errors.append(str(error))
-        if len(errors) in (1, 2, 50):
+        if len(errors) in (1, 2, 20):
             reads += len(store.rows(Vote, limit=1)) + int(store.frame("votes").empty)
-        if len(errors) == 50:
+        if len(errors) == 20:
             break
     reopened = store._duck.generation
     (disk / "ballast").unlink()
@@ -51,7 +51,7 @@ def main() -> None:
     with Store.open(disk / "data") as again:
         stored = {vote.id: vote.comment for vote in again.rows(Vote)}
         lost = [n for n in [*acknowledged, 5000] if f"v{n}" not in stored]
-        lost += [id for id in stored.values() if id not in again.texts(stored.values())][:9]
+        lost += sorted(set(stored.values()) - set(again.texts(stored.values())))
         wrong += again.verify()
     print(json.dumps({
         "acknowledged": len(acknowledged), "errors": len(errors), "error": errors[0],

@@ -190,7 +190,7 @@ def test_open_responses_leave_out_what_was_rated_blank_or_corrected(
 def test_progress_counts_this_labeler_today_and_everybody(
     judged: Store, make: SimpleNamespace
 ) -> None:
-    """Live: v10 and v2 by ada, v1 by bob; one rating by ada from the day before. c1, c2 are open."""
+    """Live: v10 and v2 by ada, v1 by bob; a rating by ada the day before. c1, c2 are open."""
     before = make.monday - timedelta(hours=9, minutes=1)
     judged.append(Rating("1", "t1", 0, "r0a", "ada", "up", created_at=before))
     progress = judged.frame("progress", labeler="ada", now=make.monday + timedelta(hours=2))

@@ -23,13 +23,13 @@ def file(store: Store, data: Path) -> duckdb.DuckDBPyConnection:
 def test_the_steps_lead_from_empty_to_the_tables(file: duckdb.DuckDBPyConnection) -> None:
     rows = file.execute(
         "SELECT table_name, column_name, data_type, is_nullable FROM duckdb_columns() "
-        "WHERE schema_name = 'main' ORDER BY table_name, column_index"
+        "WHERE database_name = 'hone' ORDER BY table_name, column_index"
     ).fetchall()
     names = {"VARCHAR": sa.String, "BIGINT": sa.BigInteger, "BOOLEAN": sa.Boolean,
              "DOUBLE": sa.Double, "TIMESTAMP": sa.DateTime}  # fmt: skip
     made = {}
-    for table, column, type, nullable in rows:
-        made.setdefault(table, []).append((column, names[type], nullable))
+    for table, column, kind, nullable in rows:
+        made.setdefault(table, []).append((column, names[kind], nullable))
     described = {
         table.name: [(c.name, type(c.type), c.nullable) for c in table.columns]
         for table in METADATA.sorted_tables
@@ -39,7 +39,8 @@ def test_the_steps_lead_from_empty_to_the_tables(file: duckdb.DuckDBPyConnection
 
 def test_only_primary_keys_keep_things_apart(file: duckdb.DuckDBPyConnection) -> None:
     found = file.execute(
-        "SELECT table_name, constraint_type, constraint_column_names FROM duckdb_constraints()"
+        "SELECT table_name, constraint_type, constraint_column_names FROM duckdb_constraints() "
+        "WHERE database_name = 'hone'"
     ).fetchall()
     kinds = {kind for _, kind, _ in found}
     assert kinds == {"PRIMARY KEY", "NOT NULL", "CHECK"}

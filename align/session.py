@@ -1,0 +1,363 @@
+"""One run with its model in memory: rows into tokens, reference, training, adapter, report.
+
+Writes into the run's folder through `RunFiles`; what a person sees of it is `align/train.py`'s matter.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+import transformers
+from transformers import AutoConfig, AutoTokenizer
+
+from align import recipes
+from align.batches import Cutter, Fork, Micro, plan
+from align.checkpoints import newest_complete, publish
+from align.evaluate import (
+    REPORT_PROMPTS,
+    PairScore,
+    answers_report,
+    greedy_answers,
+    held_out,
+    score_pairs,
+)
+from align.losses import LOSSES, balanced_weights
+from align.policy import (
+    Policy,
+    choose_precision,
+    load_policy,
+    shared_prompts_agree,
+    stop_ids,
+)
+from align.reference import ReferenceScores, batching_noise, score
+from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, pair_rows
+from align.run_files import RunFiles
+from align.trainer import Job, PreferenceTrainer, first_row
+from storage.errors import BadInput, Unsupported
+
+TOLERANCE = 1e-4  # of a reward before the first step, in fp32
+GENERATED_WORK = (
+    12  # forward tokens that one generated token costs in time. Choice: 2 cores, 16 rows
+)
+BUDGET = {
+    "cpu": 2048,
+    "cuda": 16384,
+}  # padded tokens per forward pass. Choice: about 2 GB of memory
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a snapshot gives this run, in tokens."""
+
+    train: list[Row]
+    held_out: list[PairRow]
+    prompts: list[Ids]  # held-out prompts for greedy answers
+    dropped: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class Session:
+    """A run with its model in memory."""
+
+    files: RunFiles
+    config: dict[str, Any]
+    settings: recipes.Settings
+    pause: Callable[[], None]  # raises when the run is to stop
+    policy: Policy
+    template: Template
+    stops: set[int]
+    material: Material
+    precision: str
+    cutter: Cutter
+    references: ReferenceScores
+    job: Job
+    judged: list[Micro]  # the held-out pairs
+    scores: tuple[int, list[PairScore]] | None = None  # of the held-out pairs, after a step
+    trained_seconds: float = 0.0
+
+    @staticmethod
+    def open(
+        files: RunFiles,
+        config: dict[str, Any],
+        settings: recipes.Settings,
+        rows: Mapping[str, list[dict[str, Any]]],
+        pause: Callable[[], None],
+    ) -> Session:
+        """Load the model, put the rows into tokens, and plan every step."""
+        path, train = config["model"], settings.train
+        base = AutoConfig.from_pretrained(path, trust_remote_code=False).to_dict()
+        precision = choose_precision(train.precision, recipes.count_parameters(base))
+        stops = stop_ids(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        template = Template.of(tokenizer, stops)
+        stops |= {template.end[-1]}
+        pause()
+        material = prepare(settings, template, rows)
+        policy = load_policy(
+            path,
+            precision=precision,
+            rank=train.lora_rank,
+            alpha=train.lora_alpha,
+            seed=train.seed,
+        )
+        pause()
+        cutter = choose_cutter(policy, precision, settings, material, tokenizer.pad_token_id or 0)
+        references = ReferenceScores.load(files.folder / "reference.safetensors")
+        steps = plan(
+            material.train, epochs=train.epochs, batch_size=train.batch_size, seed=train.seed
+        )
+        loss = loss_settings(settings, material.train)
+        job = Job(settings, loss, material.train, steps, cutter, references)
+        judged = cutter.micros([Fork(row.prompt, row.responses) for row in material.held_out])
+        print(
+            f"{config['run']}: {settings.method}, {len(material.train)} rows, {len(steps)} steps, "
+            f"{precision} on {policy.device}, shared prompts: {cutter.shared}",
+            flush=True,
+        )
+        return Session(
+            files, config, settings, pause, policy, template, stops, material, precision,
+            cutter, references, job, judged,
+        )  # fmt: skip
+
+    def train(self) -> None:
+        """Score the reference, check step 0, and train from the newest complete checkpoint."""
+        checkpoints = self.files.folder / "checkpoints"
+        checkpoint = newest_complete(checkpoints)
+        done = _steps_of(checkpoint)
+        self._plan_work(done)
+        self.files.status("training", "scoring the reference", step=done, steps=len(self.job.steps))
+        self._score_reference()
+        self.files.keep_metrics(done if checkpoint else -1)
+        if checkpoint is None:
+            self.files.add_metrics(self._first_row())
+        self.files.status("training", "training")
+        trainer = PreferenceTrainer(
+            self.policy,
+            self.job,
+            checkpoints,
+            write=self._write,
+            pause=self.pause,
+            after_epoch=self._judge,
+        )
+        started = time.monotonic()
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except torch.cuda.OutOfMemoryError as error:
+            raise Unsupported(
+                "the GPU's memory is too small for this run; set micro_batch=1, a smaller "
+                "max_tokens, or precision=nf4"
+            ) from error
+        finally:
+            trainer.save_now()
+        self.trained_seconds = time.monotonic() - started
+
+    def publish(self) -> None:
+        """Put the adapter into its place, in PEFT's format, with tokenizer and template."""
+        self.pause()
+
+        def write(folder: Path) -> None:
+            self.policy.model.save_pretrained(str(folder))
+            self.template.tokenizer.save_pretrained(folder)
+
+        snapshot = json.loads((Path(self.config["snapshot"]) / "manifest.json").read_text("utf-8"))
+        publish(
+            self.files.folder / "adapter",
+            write,
+            run=self.config["run"],
+            method=self.settings.method,
+            base=self.config.get("model_name", self.config["model"]),
+            base_fingerprint=self.config.get("model_fingerprint"),
+            precision=self.precision,
+            snapshot=snapshot.get("id"),
+            snapshot_digest=snapshot.get("digest"),
+            settings={**self.settings.as_json(), **self.job.loss_settings},
+            rows=len(self.material.train),
+            steps=len(self.job.steps),
+            versions=versions(),
+        )
+
+    def report(self) -> None:
+        """Measure on held-out prompts and write report.json."""
+        self.files.status("evaluating", "answering held-out prompts before and after")
+        steps = len(self.job.steps)
+        if self.scores is None or self.scores[0] != steps:
+            self._judge(steps)
+        with self.policy.reference():
+            before = self._answers()
+        report = {
+            "held_out": held_out(self.scores[1] if self.scores else []),
+            **answers_report(before, self._answers()),
+            "dropped": dict(self.material.dropped),
+            "step0": next((row for row in self.files.metrics() if row["step"] == 0), None),
+            "seconds": self.files.seconds,
+        }
+        self.files.report(report)
+        self.files.status(
+            "done",
+            "done",
+            step=steps,
+            epoch=float(self.settings.train.epochs),
+            training_seconds=round(self.trained_seconds, 1),
+            tokens_per_second=round(self.files.work_done / max(self.files.seconds, 1e-9), 1),
+        )
+
+    def _score_reference(self) -> None:
+        """Score what has no score yet, the first epoch's forward passes first."""
+        known = len(self.references)
+        score(self.policy, self._every_micro(), self.references, self._tick)
+        if len(self.references) > known:
+            self.references.save(self.files.folder / "reference.safetensors")
+
+    def _every_micro(self) -> Iterator[Micro]:
+        for step in range(len(self.job.steps)):
+            batch = self.job.batch(step)
+            if step < self.job.steps_per_epoch:
+                yield from batch.micros
+            yield from batch.mismatched
+        yield from self.judged
+
+    def _first_row(self) -> dict[str, Any]:
+        tolerance = TOLERANCE
+        if self.precision != "fp32":
+            micro = self.job.batch(0).micros[0]
+            noise = batching_noise(self.policy, micro, shared=self.cutter.shared)
+            tolerance = max(TOLERANCE, 2 * self.job.loss_settings["beta"] * noise)
+        return first_row(self.policy, self.job, tolerance)
+
+    def _write(self, row: dict[str, Any]) -> None:
+        self.files.add_metrics(row)
+        if "loss" in row:
+            work = 3 * self._tokens_of(row["step"] - 1)
+            self.files.progress(work, step=row["step"], epoch=row["epoch"], message="training")
+
+    def _judge(self, step: int) -> dict[str, Any]:
+        """Score the held-out pairs now; return their row for metrics.jsonl."""
+        scores = score_pairs(self.policy, self.judged, self.references, self._tick)
+        self.scores = (step, scores)
+        beta = self.job.loss_settings["beta"]
+        margins = [beta * score.margin for score in scores]
+        return {
+            "eval_loss": _mean([-_log_sigmoid(m) for m in margins]),
+            "eval_accuracy": held_out(scores)["reward_accuracy"],
+            "eval_margin": _mean(margins),
+        }
+
+    def _answers(self) -> list[Any]:
+        return greedy_answers(
+            self.policy,
+            self.template.tokenizer,
+            self.material.prompts,
+            stops=self.stops,
+            pause=self._pause_generating,
+        )
+
+    def _tick(self, tokens: int) -> None:
+        self.pause()
+        self.files.progress(tokens)
+
+    def _pause_generating(self) -> None:
+        self.pause()
+        self.files.progress(0)
+
+    def _tokens_of(self, step: int) -> int:
+        return sum(len(self.job.rows[i].prompt) + sum(map(len, self.job.rows[i].responses))
+                   for i in self.job.steps[step])  # fmt: skip
+
+    def _plan_work(self, done: int) -> None:
+        """Set how much there is to do, in forward tokens, so that time left can be told."""
+        steps = range(done, len(self.job.steps))
+        training = sum(map(self._tokens_of, steps))
+        labels = LOSSES[self.settings.method].needs == "labels"
+        reference = 0 if len(self.references) else training // max(1, self.settings.train.epochs)
+        answers = 2 * len(self.material.prompts) * 100 * GENERATED_WORK
+        self.files.work = training * (3 + 2 * labels) + reference + answers
+
+
+def prepare(
+    settings: recipes.Settings, template: Template, rows: Mapping[str, list[dict[str, Any]]]
+) -> Material:
+    """Return train rows, held-out pairs and held-out prompts; duel rows stay untouched."""
+    limit, needs = settings.train.max_tokens, LOSSES[settings.method].needs
+    training = [row for row in rows[needs] if row["split"] == "train"]
+    judged = [row for row in rows["pairs"] if row["split"] == "held_out"]
+    counts: Counter[str]
+    found: list[Row]
+    if needs == "pairs":
+        pairs, counts = pair_rows(template, training, limit)
+        found = list(pairs)
+    else:
+        labels, counts = label_rows(template, training, limit)
+        found = list(labels)
+    if not found:
+        raise BadInput(f"none of the {len(training)} {needs} can be trained on: {dict(+counts)}")
+    held, _ = pair_rows(template, judged, limit)
+    prompts: dict[str, Ids] = {}
+    for row in sorted([*judged, *rows["labels"]], key=lambda r: str(r.get("prompt_id"))):
+        if row["split"] == "held_out" and len(prompts) < REPORT_PROMPTS:
+            prompts.setdefault(str(row.get("prompt_id")), template.prompt(row["prompt"])[-limit:])
+    return Material(found, held, list(prompts.values()), dict(+counts))
+
+
+def choose_cutter(
+    policy: Policy, precision: str, settings: recipes.Settings, material: Material, pad: int
+) -> Cutter:
+    """Return how to cut batches; pairs share a row if that scores the same here."""
+    train = settings.train
+    forks = [Fork(row.prompt, row.responses) for row in material.train[:2]]
+    shared = len(forks[0].responses) > 1
+    if shared:
+        shared, difference = shared_prompts_agree(policy, forks, precision)
+        print(
+            f"one row per pair: {shared} (differs by {difference:.2g} nats per token)", flush=True
+        )
+    return Cutter(
+        shared=shared,
+        budget=BUDGET[policy.device.type],
+        limit=train.micro_batch,
+        max_tokens=train.max_tokens,
+        pad=pad,
+    )
+
+
+def loss_settings(settings: recipes.Settings, rows: list[Row]) -> dict[str, float]:
+    """Return the loss's settings as numbers: "auto" label weights by the counts of the labels."""
+    values = dict(settings.loss)
+    if recipes.AUTO in values.values():
+        good = sum(isinstance(row, LabelRow) and row.good for row in rows)
+        for name, weight in zip(
+            recipes.BALANCED, balanced_weights(good, len(rows) - good), strict=True
+        ):
+            if values[name] == recipes.AUTO:
+                values[name] = weight
+    return values
+
+
+def versions() -> dict[str, str]:
+    """Return what the adapter was made with."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "peft": peft.__version__,
+    }
+
+
+def _steps_of(checkpoint: Path | None) -> int:
+    return 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _log_sigmoid(x: float) -> float:
+    return -float(torch.nn.functional.softplus(torch.tensor(-x)))
