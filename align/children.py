@@ -25,6 +25,7 @@ from storage.errors import Conflict
 ROOT = Path(__file__).resolve().parent.parent
 STARTING_SECONDS = 60.0  # Choice: a child without its lock by then (imports: 10 s) is not coming
 CANCEL_SECONDS = 8.0  # Choice: time to end cleanly, so that a cancel stays under 10 s
+QUIET = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}  # the model is a local folder
 NICENESS = 10  # voting stays quick beside it
 MAX_THREADS = 8  # Choice: more brings little to small models and takes the machine away
 
@@ -41,7 +42,7 @@ def start_child(folder: Path) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={"OMP_NUM_THREADS": threads, **os.environ, "TOKENIZERS_PARALLELISM": "false"},
+            env={"OMP_NUM_THREADS": threads, **os.environ, **QUIET},
         )
     os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
     process = {"pid": child.pid, "started": _started(child.pid), "at": time.time()}

@@ -31,7 +31,7 @@ class Answer:
 
     text: str = ""
     tokens: int = 0
-    seconds: float | None = None  # from the start to its last token, once it is done
+    seconds: float | None = None  # from the first token of either to its own last, once it is done
     finished: bool | None = None  # stopped by itself; None while it is being written
 
 
@@ -125,8 +125,9 @@ def stream(
         raise BadInput("The prompt is empty: type one, or take a held-out prompt.")
     adapter = runs.load_adapter(workspace.data, run)
     settings = SamplingSettings(max_tokens=max_tokens, temperature=temperature)
-    pair, started = Pair(), clock()
+    pair, started = Pair(), None
     for piece in workspace.client.stream(messages, [None, adapter], settings, seed):
+        started = clock() if started is None else started
         answer = Answer(piece.text, piece.tokens)
         if piece.done:
             answer = replace(answer, seconds=clock() - started, finished=piece.finished)

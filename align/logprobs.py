@@ -52,10 +52,12 @@ class _TokenLogprobs(torch.autograd.Function):
         for start in range(0, len(targets), chunk):
             part = slice(start, start + chunk)
             logits = _logits(hidden[part], weight, targets[part], bias)
-            normaliser = logits.logsumexp(-1, keepdim=True)
-            result[part] = (logits.gather(-1, targets[part, None]) - normaliser).squeeze(-1)
+            own, top = logits.gather(-1, targets[part, None]), logits.amax(-1, keepdim=True)
+            powers = logits.sub_(top).exp_()  # by hand: torch.logsumexp takes ten times as long
+            total = powers.sum(-1, keepdim=True)
+            result[part] = (own - top - total.log()).squeeze(-1)
             if gradient is not None:
-                expected = logits.sub_(normaliser).exp_().to(weight.dtype) @ weight
+                expected = (powers.to(weight.dtype) @ weight).float() / total
                 gradient[part] = weight[targets[part]] - expected
         ctx.save_for_backward(gradient)
         return result

@@ -1,6 +1,6 @@
 """One run with its model in memory: rows into tokens, reference, training, adapter, report.
 
-Writes into the run's folder through `RunFiles`; what a person sees of it is `align/train.py`'s matter.
+Writes into the run's folder through `RunFiles`; how it ends for a person is `align/train.py`'s matter.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from align.wire import to_line
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_THREADS = 8  # Choice: a small model gains little from more; $OMP_NUM_THREADS overrules
+QUIET = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}  # the model is a local folder
 LEAVE_SECONDS = 5.0  # Choice: the worker leaves within milliseconds; this is for a stuck one
 
 
@@ -32,7 +33,7 @@ class WorkerProcess:
     def __init__(self, device_lock: Path) -> None:
         ours, theirs = socket.socketpair()
         threads = str(min(os.cpu_count() or 1, MAX_THREADS))
-        environment = {"OMP_NUM_THREADS": threads, **os.environ, "TOKENIZERS_PARALLELISM": "false"}
+        environment = {"OMP_NUM_THREADS": threads, **os.environ, **QUIET}
         with theirs:
             self.child = subprocess.Popen(
                 [sys.executable, "-m", "align.worker", str(theirs.fileno()), str(device_lock)],

@@ -44,7 +44,8 @@ from storage.store import Store  # noqa: E402
 
 UNSEEN = 66  # prompts nobody votes on
 SAMPLING = SamplingSettings(max_tokens=192, temperature=0.9, top_p=0.95)
-ANSWERS = {"held_out": 8, "train": 4}  # sampled per prompt; two of them make a comparison
+ANSWERS = {"held_out": 8, "train": 4}  # per prompt and seed; two of them make a comparison
+SEEDS = {"held_out": (1, 2), "train": (1,)}
 EXAMPLES = 5
 
 
@@ -61,7 +62,8 @@ def main() -> None:
         + " ".join(sys.argv[1:]).replace(str(arguments.cache), "FOLDER"),
         "machine": machine(),
         "sampling": {
-            **read_json(arguments.cache / "sampled" / "sampling.json"),
+            "seconds": sampling,
+            "made": read_json(arguments.cache / "sampled" / "sampling.json"),
             "settings": SAMPLING_JSON,
         },
         "methods": {},
@@ -121,25 +123,33 @@ def choose_prompts(data: Path) -> tuple[dict[str, list[list[Message]]], list[lis
 
 
 def sample(data: Path, voted: Mapping[str, list[list[Message]]]) -> float:
-    """Sample the answers to vote on, once; return the seconds it took."""
+    """Sample the answers to vote on, what is not there yet; return the seconds it took in all."""
     record = data / "sampling.json"
-    if record.exists():
-        return float(read_json(record)["seconds"])
-    started = time.monotonic()
-    store, client = Store.open(data), WorkerClient(data)
-    counts = {}
-    try:
-        for split, prompts in voted.items():
-            counts[split] = generate_comparisons(
-                store, client, prompts, n=ANSWERS[split], settings=SAMPLING, seed=1,
-                source=f"generated:effect-{split}", progress=lambda line: print(line, flush=True),
-            )  # fmt: skip
-    finally:
-        client.leave()
-        store.close()
-    seconds = time.monotonic() - started
-    record.write_text(json.dumps({"seconds": round(seconds), "counts": counts}))
-    return seconds
+    done: dict[str, Any] = read_json(record) if record.exists() else {}
+    for split, seeds in SEEDS.items():
+        for seed in seeds:
+            if f"{split} {seed}" in done:
+                continue
+            started = time.monotonic()
+            store, client = Store.open(data), WorkerClient(data)
+            try:
+                counts = generate_comparisons(
+                    store,
+                    client,
+                    voted[split],
+                    n=ANSWERS[split],
+                    settings=SAMPLING,
+                    seed=seed,
+                    source=f"generated:effect-{split}-{seed}",
+                    progress=lambda line: print(line, flush=True),
+                )
+            finally:
+                client.leave()
+                store.close()
+            seconds = round(time.monotonic() - started)
+            done[f"{split} {seed}"] = {"seconds": seconds, **counts}
+            record.write_text(json.dumps(done))
+    return sum(one["seconds"] for one in done.values())
 
 
 def learn(
@@ -150,7 +160,7 @@ def learn(
     data.mkdir(parents=True)
     store = Store.open(data)
     try:
-        copy_items(cache / "sampled", store)
+        left_out = copy_items(cache / "sampled", store)
         thumbs = method == "kto"
         votes = simulate_votes(
             store, room(store, 1, thumbs), prefer="shorter", noise=0.0, thumbs=thumbs, seed=3
@@ -174,6 +184,7 @@ def learn(
     return {
         "settings": settings.as_json(),
         "votes": votes,
+        "left_out": left_out,  # comparisons of two answers that were both cut off
         "rows": manifest["counts"]["labels" if thumbs else "pairs"],
         "training_seconds": status["training_seconds"],
         "run_seconds": report["seconds"],
@@ -184,14 +195,24 @@ def learn(
     }
 
 
-def copy_items(sampled: Path, store: Store) -> None:
-    """Put the sampled prompts, answers and comparisons into another data folder."""
+def copy_items(sampled: Path, store: Store) -> int:
+    """Put what was sampled into another data folder; return how many comparisons were left out.
+
+    Left out are comparisons of two answers that both ran into the token limit: nobody can say which of
+    them is the shorter one.
+    """
     source = Store.open(sampled)
     try:
-        for kind in (Text, Prompt, Response, Comparison):
+        responses = {r.id: r for r in source.rows(Response)}
+        every = source.rows(Comparison)
+        fair = [c for c in every if responses[c.a].finished or responses[c.b].finished]
+        for kind in (Text, Prompt):
             store.add(source.rows(kind))
+        store.add([responses[i] for i in sorted({i for c in fair for i in (c.a, c.b)})])
+        store.add(fair)
     finally:
         source.close()
+    return len(every) - len(fair)
 
 
 def unseen_answers(
@@ -278,8 +299,7 @@ def page(results: Mapping[str, Any]) -> str:
         "",
         f"{about['cores']} cores ({about['cpu']}), {about['memory_gb']} GB, "
         f"Python {about['python']}, torch {about['torch']}; SmolLM2-135M-Instruct. "
-        f"Sampling took {sampled['seconds']} s "
-        f"({sampled['counts']}, {sampled['settings']}).",
+        f"Sampling took {sampled['seconds']} s ({sampled['settings']}).",
         "",
         "| | " + " | ".join(results["methods"]) + " |",
         "|---|" + "---|" * len(results["methods"]),
@@ -305,6 +325,7 @@ def _pair(found: Mapping[str, Any], name: str) -> str:
 
 ROWS = {
     "simulated votes": lambda f: str(f["votes"]["votes"]),
+    "comparisons left out (both answers cut off)": lambda f: str(f["left_out"]),
     "rows trained on": lambda f: str(f["rows"]["train"]),
     "learning rate, beta, epochs, rank": lambda f: ", ".join(
         str(f["settings"][k]) for k in ("learning_rate", "beta", "epochs", "lora_rank")

@@ -80,10 +80,9 @@ def test_every_command_of_the_readme_exists_and_no_other():
 
 def test_the_methods_table_is_what_losses_says():
     from align.losses import LOSSES
-    from align.recipes import loss_settings
 
     rows = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[2])) for row in table("### Methods")}
-    assert rows == {name: set(loss_settings(name)) for name in LOSSES}
+    assert rows == {name: set(loss.settings()) for name, loss in LOSSES.items()}
 
 
 def test_the_checks_table_is_what_checks_says():

@@ -35,13 +35,22 @@ def build_web(workspace: Workspace) -> FastAPI:
     app.add_middleware(Gate)
     api.install_errors(app)
     store = workspace.store
-    wake = workspace.replenisher.wake
-    told = partial(waiting, workspace)
-    app.include_router(api.router(lambda request: store, waiting=told, wake=wake))
+    told, more = partial(waiting, workspace), partial(wake, workspace)
+    app.include_router(api.router(lambda request: store, waiting=told, wake=more))
     app.include_router(label.routes(store))
     app.include_router(remote.router(workspace))
     page.serve_assets(app)
     return page.mount(app, page.lay_out(workspace, SCREENS))
+
+
+def wake(workspace: Workspace) -> None:
+    """Let the replenisher look at once whether more is to be made, where it was started at all.
+
+    `Replenisher.wake` alone would start it; `serve --no-starter` asked for none. It counts its
+    prompts as soon as it starts, so a count of none says that it never did.
+    """
+    if workspace.replenisher.progress()["of"]:
+        workspace.replenisher.wake()
 
 
 def waiting(workspace: Workspace) -> str | None:

@@ -93,11 +93,12 @@ def answer(
     """Stream the answers before and after the run, side by side."""
     order = comparing.order(blind, random.Random())
     yield begun(view, order, blind)
-    started = drawn = time.monotonic()
+    started = drawn = 0.0
     messages = comparing.messages_of(workspace.store, prompt, text)
     sampling = {"seed": int(seed), "temperature": temperature, "max_tokens": int(max_tokens)}
     pair = comparing.Pair()
     for pair in comparing.stream(workspace, run, messages, **sampling):
+        started = started or time.monotonic()
         if time.monotonic() - drawn >= DRAW_SECONDS:
             drawn = time.monotonic()
             yield draw(view, pair, order, drawn - started)
@@ -133,6 +134,11 @@ def finished(view: View) -> dict[Any, Any]:
     return {view.go: gr.Button(visible=True), view.stop: gr.Button(visible=False), view.status: ""}
 
 
+def failed(view: View) -> dict[Any, Any]:
+    """Give the buttons back and take away the dots of answers that will not come."""
+    return finished(view) | dict.fromkeys([*view.sides, *view.facts], "")
+
+
 def reveal(view: View, swapped: bool) -> dict[Any, Any]:
     """Say which side is which."""
     names = NAMES[::-1] if swapped else NAMES
@@ -150,7 +156,7 @@ def build_question(desk: gr.Column, empty: gr.Markdown, status: gr.Markdown) -> 
         )  # fmt: skip
     before = gr.Markdown(visible=False, elem_classes="hone-turns", latex_delimiters=[])
     prompt = gr.Textbox(
-        label="Prompt", lines=3, max_lines=12, elem_id="compare-prompt",
+        label="Prompt", lines=2, max_lines=12, elem_id="compare-prompt",
         placeholder="Ask anything, or take a held-out prompt above", max_length=100_000,
     )  # fmt: skip
     with gr.Accordion("Settings", open=False, elem_classes="hone-fold"), gr.Row():
@@ -227,7 +233,7 @@ def lay_out(workspace: Any) -> None:
     asked += [view.max_tokens, view.blind]
     going = wire(view.go.click, answer, workspace, view, inputs=asked, outputs=drawn, limit=2)
     back = [view.go, view.stop, view.status]
-    wire(going.failure, finished, view, outputs=back)
+    wire(going.failure, failed, view, outputs=[*back, *view.sides, *view.facts])
     wire(view.stop.click, finished, view, outputs=back, cancels=[going], queue=False)
     wire(
         view.reveal.click, reveal, view, inputs=[view.swapped], outputs=[view.reveal, *view.titles]

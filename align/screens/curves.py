@@ -47,7 +47,7 @@ CURVES = (
         even=0.5,
         limits=(0.0, 1.0),
     ),
-    Curve("Log-probability", {"chosen": "logp_chosen", "rejected": "logp_rejected"}),
+    Curve("Log-probability per token", {"chosen": "logp_chosen", "rejected": "logp_rejected"}),
 )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from bitsandbytes.nn import Linear4bit
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -348,33 +349,42 @@ def test_training_imports_no_screens_and_no_database() -> None:
     assert found.stdout.strip() == "set()"
 
 
-def test_nf4_trains_on_this_machine(embedded: Path, tmp_path: Path) -> None:
-    """Real bitsandbytes NF4 of the embedded model: two steps on four short pairs."""
-    from bitsandbytes.nn import Linear4bit
-
+def nf4_run(data: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Train on four short pairs and return the run; its linear layers have to be NF4."""
     lines = pair_lines(4)
     for line in lines:
         line["chosen"], line["rejected"] = line["chosen"][:12], line["rejected"][:24]
-    write_snapshot(tmp_path / "snapshots" / "s_1", lines, [])
-    run = write_run(tmp_path, embedded, precision="nf4", batch_size=2, epochs=1)
-    found: list[bool] = []
+    write_snapshot(data / "snapshots" / "s_1", lines, [])
+    run = write_run(data, model, precision="nf4", batch_size=2, epochs=1)
     opened = session.load_policy
 
     def watched(*path: Any, **settings: Any) -> Any:
         policy = opened(*path, **settings)
-        found.append(any(isinstance(m, Linear4bit) for m in policy.modules()))
+        assert any(isinstance(module, Linear4bit) for module in policy.modules())
         return policy
 
-    session.load_policy = watched
-    try:
-        assert train.main([str(run)]) == 0
-    finally:
-        session.load_policy = opened
-    assert found == [True]
+    monkeypatch.setattr(session, "load_policy", watched)
+    assert train.main([str(run)]) == 0
+    return run
+
+
+def test_nf4_trains_on_this_machine(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real bitsandbytes NF4: every layer's adapter moves, and the manifest says so."""
+    run = nf4_run(tmp_path, tiny, monkeypatch)
     assert verify_manifest(run / "adapter")["precision"] == "nf4"
     assert [row["step"] for row in rows_of(run) if "grad_norm" in row] == [1, 2]
     moved = [w for name, w in adapter_weights(run).items() if "lora_B" in name]
     assert all(w.abs().max() > 0 for w in moved)
+
+
+@pytest.mark.slow
+def test_nf4_trains_the_real_model(
+    embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = nf4_run(tmp_path, embedded, monkeypatch)
+    assert rows_of(run)[0]["loss"] == pytest.approx(math.log(2), abs=1e-3)
 
 
 @pytest.mark.slow

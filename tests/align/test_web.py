@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from align.screens import SCREENS, waiting
+from align.screens import SCREENS, waiting, wake
 
 
 def test_the_web_process_imports_no_torch_and_asks_nothing_from_outside() -> None:
@@ -24,6 +24,16 @@ def test_the_web_process_imports_no_torch_and_asks_nothing_from_outside() -> Non
 
 def test_the_tabs_follow_the_loop() -> None:
     assert " ".join(SCREENS) == "Label Rate Data Quality Generate Train Compare"
+
+
+@pytest.mark.parametrize(("of", "woken"), [(0, []), (250, [True])])
+def test_only_a_replenisher_that_was_started_is_woken(of: int, woken: list[bool]) -> None:
+    """`serve --no-starter` never starts it: a low stock must not start it either."""
+    calls: list[bool] = []
+    replenisher = SimpleNamespace(progress=lambda: {"of": of}, wake=lambda: calls.append(True))
+    workspace: Any = SimpleNamespace(replenisher=replenisher)
+    wake(workspace)
+    assert calls == woken
 
 
 @pytest.mark.parametrize(

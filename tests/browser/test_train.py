@@ -73,7 +73,7 @@ def test_a_run_goes_to_its_end_through_the_button(desk: At, trained: Server) -> 
     screen = desk(trained, "Train")
     screen.says("#train-state", "Done")
     screen.says("#train-report", "Held-out accuracy")
-    for title in ("Loss", "Reward margin", "Reward accuracy", "Log-probability"):
+    for title in ("Loss", "Reward margin", "Reward accuracy", "Log-probability per token"):
         expect(
             screen.part(f"#train-curves svg[aria-label='{title}'] polyline").first
         ).to_be_visible()

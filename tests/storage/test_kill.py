@@ -19,22 +19,28 @@ ROOT = Path(__file__).resolve().parents[2]
 VOTER = Path(__file__).with_name("voter.py")
 
 
-def vote_and_kill(data: Path, seed: int, seconds: float, checkpoint: int) -> list[str]:
-    """Let a process vote for some seconds, kill it, and return what it had acknowledged."""
+def vote_and_kill(data: Path, seed: int, answers: int, checkpoint: int) -> list[str]:
+    """Let a process vote, kill it in the middle, and return what it had acknowledged.
+
+    The kill waits for a number of answers, not for a time: on a busy machine a process that was
+    killed before its first vote would prove nothing.
+    """
     command = [sys.executable, str(VOTER), str(data), str(seed), str(checkpoint)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as voter:
         assert voter.stdout is not None
         assert voter.stdout.readline() == b"ready\n"
-        time.sleep(seconds)
+        said = [voter.stdout.readline() for _ in range(answers)]
+        time.sleep(random.Random(seed).uniform(0, 0.02))  # anywhere in a group commit
         voter.kill()
-        return voter.stdout.read().decode().splitlines()
+        return b"".join([*said, voter.stdout.read()]).decode().splitlines()
 
 
 def check(data: Path, said: list[str]) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with Store.open(data) as store:
-        assert time.monotonic() - start < 5
+        # Processor time, because the wall's depends on who else runs: 0.05 to 0.10 s were measured.
+        assert time.process_time() - start < 2
         votes = store.rows(Vote)
         assert len({vote.id for vote in votes}) == len(votes)
         stored = {vote.id: vote.comment for vote in votes}
@@ -52,18 +58,18 @@ def check(data: Path, said: list[str]) -> None:
 def test_no_acknowledged_vote_is_lost_by_a_kill(data: Path) -> None:
     said: list[str] = []
     for seed in range(3):
-        said += vote_and_kill(data, seed, random.Random(seed).uniform(0.3, 1.0), 50_000)
+        said += vote_and_kill(data, seed, 20 + 10 * seed, 50_000)
         check(data, said)
-    assert len(said) > 50
+    assert len(said) >= 20 + 30 + 40
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("checkpoint", [50_000, 16 << 20])
 def test_no_acknowledged_vote_is_lost_by_fifteen_kills(data: Path, checkpoint: int) -> None:
-    """With a small threshold nearly every kill falls into a checkpoint."""
+    """15 kills after 100 answers each; with the small threshold many fall into a checkpoint."""
     said: list[str] = []
     for seed in range(15):
-        said += vote_and_kill(data, seed, random.Random(seed).uniform(0.2, 2.0), checkpoint)
+        said += vote_and_kill(data, seed, 100, checkpoint)
         check(data, said)
-    assert len(said) > 500
+    assert len(said) >= 15 * 100
