@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from align import priority
 from align.json_files import read_json, write_json
 from align.locks import is_held
 from storage.errors import Conflict
@@ -26,7 +27,6 @@ ROOT = Path(__file__).resolve().parent.parent
 STARTING_SECONDS = 60.0  # Choice: a child without its lock by then (imports: 10 s) is not coming
 CANCEL_SECONDS = 8.0  # Choice: time to end cleanly, so that a cancel stays under 10 s
 QUIET = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}  # the model is a local folder
-NICENESS = 10  # voting stays quick beside it
 MAX_THREADS = 8  # Choice: more brings little to small models and takes the machine away
 
 
@@ -44,7 +44,7 @@ def start_child(folder: Path) -> None:
             start_new_session=True,
             env={"OMP_NUM_THREADS": threads, **os.environ, **QUIET},
         )
-    os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
+    priority.lower(child.pid)
     process = {"pid": child.pid, "started": _started(child.pid), "at": time.time()}
     write_json(folder / "process.json", process)
     threading.Thread(target=child.wait, name=f"reaper of {folder.name}", daemon=True).start()

@@ -9,15 +9,15 @@ import json
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from align import runs
-from align.wire import SamplingSettings
+from align.wire import Piece, SamplingSettings
 from feedback.snapshots import split_of
-from storage.errors import BadInput, NotFound
+from storage.errors import BadInput, Busy, NotFound
 from storage.records import Message, Prompt
 from storage.store import Store
 
@@ -109,7 +109,9 @@ def stream(
     workspace: Any, run: str | None, messages: Sequence[Message], *, seed: int, temperature: float,
     max_tokens: int, clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Pair]:  # fmt: skip
-    """Yield the pair of answers as it grows; the model before and after the run, in one batch.
+    """Return the pair of answers as it grows; the model before and after the run, in one batch.
+
+    What is wrong is said at once, before the first pair is asked for.
 
     Args:
         clock: returns seconds; what `Answer.seconds` is measured with.
@@ -123,10 +125,17 @@ def stream(
         raise BadInput("No run was chosen: choose one, or train one first.")
     if not messages:
         raise BadInput("The prompt is empty: type one, or take a held-out prompt.")
+    if (busy := waiting(workspace.data)) is not None:
+        raise Busy(f"{busy}.")
     adapter = runs.load_adapter(workspace.data, run)
     settings = SamplingSettings(max_tokens=max_tokens, temperature=temperature)
+    return _pairs(workspace.client.stream(messages, [None, adapter], settings, seed), clock)
+
+
+def _pairs(pieces: Iterable[Piece], clock: Callable[[], float]) -> Iterator[Pair]:
+    """Yield the pair after each piece."""
     pair, started = Pair(), None
-    for piece in workspace.client.stream(messages, [None, adapter], settings, seed):
+    for piece in pieces:
         started = clock() if started is None else started
         answer = Answer(piece.text, piece.tokens)
         if piece.done:

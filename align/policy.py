@@ -9,16 +9,17 @@ NF4.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
 
+from align import attention
 from align.batches import Block, Fork, layout, pack
 from align.logprobs import token_logprobs
 from storage.errors import Unsupported
@@ -65,10 +66,12 @@ class Policy(nn.Module):
         """Return log-probabilities of the responses' tokens, zeros in the padding; (M, R) fp32."""
         base: Any = self.model.get_base_model()
         positions, seen = layout(block)
-        device = block.ids.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.mixed):
+        with torch.autocast(block.ids.device.type, torch.bfloat16, enabled=self.mixed):
             hidden = getattr(base, base.base_model_prefix)(
-                input_ids=block.ids, position_ids=positions, attention_mask=seen, use_cache=False
+                input_ids=block.ids,
+                position_ids=positions,
+                attention_mask=None if seen is None else attention.additive(seen, base.dtype),
+                use_cache=False,
             ).last_hidden_state
         scored = hidden.reshape(-1, hidden.shape[-1])[block.source]  # (S, H)
         head = base.get_output_embeddings()
@@ -108,7 +111,7 @@ def choose_precision(wanted: str, parameters: int) -> str:
     if torch.cuda.is_available():
         return "nf4"
     fast = cpu_has_bf16()
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = psutil.virtual_memory().available
     if parameters * (2 if fast else 4) > free / ROOM_TO_SPARE:
         return "nf4"
     return "bf16" if fast else "fp32"
@@ -147,7 +150,7 @@ def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) 
         dtype=torch.float32 if precision == "fp32" else torch.bfloat16,
         quantization_config=quantised if precision == "nf4" else None,
         device_map={"": device},
-        attn_implementation="sdpa",
+        attn_implementation=attention.register(),
         use_safetensors=True,
         trust_remote_code=False,
     )

@@ -1,6 +1,6 @@
 """One run with its model in memory: rows into tokens, reference, training, adapter, report.
 
-Writes into the run's folder through `RunFiles`; how it ends for a person is `align/train.py`'s matter.
+Writes into the run's folder through `RunFiles`; how it ends for a person, `align/train.py` says.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ from align.reference import ReferenceScores, batching_noise, score
 from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, pair_rows
 from align.run_files import RunFiles
 from align.trainer import Job, PreferenceTrainer, first_row
-from storage.errors import BadInput, Unsupported
+from storage.errors import BadInput, NotFound, Unsupported
 
+WORSE = 0.1  # Choice: of 32 answers, three more
 TOLERANCE = 1e-4  # of a reward before the first step, in fp32
 GENERATED_WORK = (
     12  # forward tokens that one generated token costs in time. Choice: 2 cores, 16 rows
@@ -83,6 +84,7 @@ class Session:
     judged: list[Micro]  # the held-out pairs
     scores: tuple[int, list[PairScore]] | None = None  # of the held-out pairs, after a step
     trained_seconds: float = 0.0
+    speed: float = 0.0  # forward tokens per second, from the reference's scores to the last step
 
     @staticmethod
     def open(
@@ -93,15 +95,17 @@ class Session:
         pause: Callable[[], None],
     ) -> Session:
         """Load the model, put the rows into tokens, and plan every step."""
+        transformers.utils.logging.disable_progress_bar()
         path, train = config["model"], settings.train
-        base = AutoConfig.from_pretrained(path, trust_remote_code=False).to_dict()
+        base = read_base(path)
+        limit = min(train.max_tokens, base.get("max_position_embeddings") or train.max_tokens)
         precision = choose_precision(train.precision, recipes.count_parameters(base))
         stops = stop_ids(path)
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         template = Template.of(tokenizer, stops)
         stops |= {template.end[-1]}
         pause()
-        material = prepare(settings, template, rows)
+        material = prepare(settings, template, rows, limit)
         policy = load_policy(
             path,
             precision=precision,
@@ -134,6 +138,7 @@ class Session:
         checkpoint = newest_complete(checkpoints)
         done = _steps_of(checkpoint)
         self._plan_work(done)
+        scoring = time.monotonic()
         self.files.status("training", "scoring the reference", step=done, steps=len(self.job.steps))
         self._score_reference()
         self.files.keep_metrics(done if checkpoint else -1)
@@ -159,6 +164,7 @@ class Session:
         finally:
             trainer.save_now()
         self.trained_seconds = time.monotonic() - started
+        self.speed = round(self.files.work_done / (time.monotonic() - scoring), 1)
 
     def publish(self) -> None:
         """Put the adapter into its place, in PEFT's format, with tokenizer and template."""
@@ -203,19 +209,21 @@ class Session:
         self.files.report(report)
         self.files.status(
             "done",
-            "done",
+            closing_words(report),
             step=steps,
             epoch=float(self.settings.train.epochs),
             training_seconds=round(self.trained_seconds, 1),
-            tokens_per_second=round(self.files.work_done / max(self.files.seconds, 1e-9), 1),
+            tokens_per_second=self.speed,
         )
 
     def _score_reference(self) -> None:
         """Score what has no score yet, the first epoch's forward passes first."""
         known = len(self.references)
-        score(self.policy, self._every_micro(), self.references, self._tick)
-        if len(self.references) > known:
-            self.references.save(self.files.folder / "reference.safetensors")
+        try:
+            score(self.policy, self._every_micro(), self.references, self._tick)
+        finally:
+            if len(self.references) > known:
+                self.references.save(self.files.folder / "reference.safetensors")
 
     def _every_micro(self) -> Iterator[Micro]:
         for step in range(len(self.job.steps)):
@@ -283,10 +291,13 @@ class Session:
 
 
 def prepare(
-    settings: recipes.Settings, template: Template, rows: Mapping[str, list[dict[str, Any]]]
+    settings: recipes.Settings,
+    template: Template,
+    rows: Mapping[str, list[dict[str, Any]]],
+    limit: int,
 ) -> Material:
     """Return train rows, held-out pairs and held-out prompts; duel rows stay untouched."""
-    limit, needs = settings.train.max_tokens, LOSSES[settings.method].needs
+    needs = LOSSES[settings.method].needs
     training = [row for row in rows[needs] if row["split"] == "train"]
     judged = [row for row in rows["pairs"] if row["split"] == "held_out"]
     counts: Counter[str]
@@ -339,6 +350,35 @@ def loss_settings(settings: recipes.Settings, rows: list[Row]) -> dict[str, floa
             if values[name] == recipes.AUTO:
                 values[name] = weight
     return values
+
+
+def read_base(path: str) -> dict[str, Any]:
+    """Return the base's config.json.
+
+    Raises:
+        NotFound: the base is not there (any more), or lacks its configuration.
+    """
+    try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    except OSError as error:
+        raise NotFound(
+            f"the base model {path} cannot be loaded ({str(error).splitlines()[0]}); "
+            "put it back, or train again from another base"
+        ) from error
+    values: dict[str, Any] = config.to_dict()
+    return values
+
+
+def closing_words(report: Mapping[str, Any]) -> str:
+    """Return "done", and what is wrong with the answers where training made them worse."""
+    worse = [
+        f"{after:.0%} of the answers {what} (before: {before:.0%})"
+        for name, what in (("repeating", "repeat themselves"), ("unfinished", "do not stop"))
+        if (after := report[name]["after"] or 0) > (before := report[name]["before"] or 0) + WORSE
+    ]
+    if not worse:
+        return "done"
+    return f"done, but now {' and '.join(worse)}: train again with fewer epochs or a larger beta"
 
 
 def versions() -> dict[str, str]:

@@ -8,6 +8,8 @@ can mend (one sentence on stderr and in status.json); 1: a bug; 143: cancelled b
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import signal
@@ -90,10 +92,24 @@ def _guarded(files: RunFiles, config: dict[str, Any], watch: Watch) -> int:
         print(error, file=sys.stderr)
         return 2
     except Exception as error:  # noqa: BLE001  (the edge: a bug is shown, and the status says so)
-        files.status("failed", f"a bug in Hone: {type(error).__name__}: {error} (see log.txt)")
-        traceback.print_exc()
-        return 1
+        if not _disk_is_full(error):
+            files.status("failed", f"a bug in Hone: {type(error).__name__}: {error} (see log.txt)")
+            traceback.print_exc()
+            return 1
+        sentence = "no room on the disk: free some space and resume; the last checkpoint is kept"
+        print(sentence, file=sys.stderr)
+        with contextlib.suppress(OSError):
+            files.status("failed", sentence)
+        return 2
     return 0
+
+
+def _disk_is_full(error: Exception) -> bool:
+    """Say whether writing failed for want of room; torch and safetensors say it in words only."""
+    words = ("No space left on device", "PytorchStreamWriter failed writing")
+    return (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or any(
+        word in str(error) for word in words
+    )
 
 
 def run(files: RunFiles, config: dict[str, Any], watch: Watch) -> None:

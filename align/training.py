@@ -15,6 +15,7 @@ from align import recipes, runs
 from align.estimate import estimate
 from align.losses import LOSSES
 from align.models import EMBEDDED, find_model
+from align.train import MIN_PAIRS
 from align.workspace import Workspace
 from feedback import snapshots
 from storage.errors import BadInput, Busy
@@ -101,18 +102,20 @@ def check_enough(method: str, counts: Mapping[str, Any] | None) -> None:
     """Refuse feedback that the method cannot learn from (None: nothing known yet).
 
     Raises:
-        BadInput: no pair in the training split; for KTO no label, or only good or only bad ones.
+        BadInput: too few rows in the training split; for KTO only good or only bad ones.
     """
     if counts is None or not (counts["pairs"]["all"] or counts["labels"]["all"]):
         return  # freezing says best why there is nothing at all
     needs = LOSSES[method].needs
     usable = counts[needs]["train"]
-    if not usable:
-        held = counts[needs]["all"]
-        other = other_methods(method, counts)
+    if usable < MIN_PAIRS:
+        held = counts[needs]["all"] - usable
         raise BadInput(
-            f"there are no {needs} to train {method.upper()} on ({held} kept for judging it): "
-            f"collect more votes{' that prefer one answer' if needs == 'pairs' else ''}{other}"
+            f"{method.upper()} needs at least {MIN_PAIRS} {needs} to train on; there "
+            f"{'is' if usable == 1 else 'are'} {usable} ({held} more on prompts kept for judging): "
+            "collect more "
+            f"{'votes that prefer one answer' if needs == 'pairs' else 'votes or thumbs'}"
+            f"{other_methods(method, counts)}"
         )
     if needs == "labels":
         good = counts["good"]["train"]

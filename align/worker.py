@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import socket
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from queue import Empty, PriorityQueue
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from align.decoding import DecodeRow
     from align.loaded import LoadedModel
 
-NICENESS = 10  # voting goes first
 BATCH_TOKENS = 24_576  # Choice: tokens in flight; 560 MB of cache for SmolLM2-135M
 PRIORITY = {"stream": 0, "score": 1, "generate": 2}  # lower goes first
 BACKGROUND = 3  # of a generate job that nobody waits for
@@ -234,11 +235,12 @@ def _out_of_memory(error: Exception) -> str | None:
 
 def main(arguments: Sequence[str]) -> None:
     """Serve the socket until it closes."""
-    os.nice(NICENESS)
     channel = Channel(socket.socket(fileno=int(arguments[0])))
-    from transformers.utils import logging
+    from transformers.utils.logging import disable_progress_bar
 
-    logging.disable_progress_bar()
+    disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses a kernel nobody needs
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     Worker(channel, Path(arguments[1])).run()
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from align import priority
 from align.wire import to_line
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +45,7 @@ class WorkerProcess:
                 start_new_session=True,  # ctrl-C at the terminal is for the server, which ends us
                 env=environment,
             )
+        priority.lower(self.child.pid)
         self._sock = ours
         self._sending = threading.Lock()
         self._waiting: dict[int, queue.SimpleQueue[Mapping[str, Any] | None]] = {}

@@ -198,8 +198,8 @@ def learn(
 def copy_items(sampled: Path, store: Store) -> int:
     """Put what was sampled into another data folder; return how many comparisons were left out.
 
-    Left out are comparisons of two answers that both ran into the token limit: nobody can say which of
-    them is the shorter one.
+    Left out are comparisons of two answers that both ran into the token limit: nobody can say
+    which of them is the shorter one.
     """
     source = Store.open(sampled)
     try:

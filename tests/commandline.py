@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -55,17 +56,15 @@ def write_lines(path: Path, rows: Sequence[Any]) -> Path:
 
 
 def pairs(count: int) -> list[dict[str, str]]:
-    """Return preference pairs in TRL's form; the longer answer is chosen in every fourth."""
+    """Return preference pairs in TRL's form; the longer answer is chosen in every fourth.
+
+    The prompts have nothing in common, so that none repeats another.
+    """
     rows = []
     for number in range(count):
         short, long = f"Short {number}.", f"A rather long answer to question {number}, in words."
         chosen, rejected = (long, short) if number % 4 == 0 else (short, long)
-        prompt = f"What is thing {TOPICS[number % len(TOPICS)]} of kind {number} good for?"
-        rows.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
+        words = hashlib.sha256(str(number).encode()).hexdigest()
+        prompt = " ".join(words[start : start + 6] for start in range(0, 48, 6))
+        rows.append({"prompt": f"{prompt}?", "chosen": chosen, "rejected": rejected})
     return rows
-
-
-TOPICS = (
-    "apple river stone", "velvet engine moon", "harbour ticket frost", "lantern maple drum",
-    "window copper bread", "garden signal rope", "marble ferry cloud", "pencil tunnel grape",
-)  # fmt: skip

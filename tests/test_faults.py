@@ -69,9 +69,9 @@ def test_a_killed_server_leaves_no_lock_and_a_new_one_takes_the_same_port(tmp_pa
 
 
 def test_an_import_that_is_killed_can_be_repeated_to_the_end(tmp_path: Path) -> None:
-    """12,000 rows; killed after the first thousands are stored; nothing double, nothing missing."""
+    """6,000 rows; killed after the first thousands are stored; nothing double, nothing missing."""
     data = tmp_path / "data"
-    file = write_lines(tmp_path / "many.jsonl", pairs(12_000))
+    file = write_lines(tmp_path / "many.jsonl", pairs(6_000))
     process = subprocess.Popen(
         [sys.executable, "app.py", "import", str(file), "--data", str(data)],
         cwd=ROOT,
@@ -85,17 +85,17 @@ def test_an_import_that_is_killed_can_be_repeated_to_the_end(tmp_path: Path) -> 
     process.communicate()
     result = hone("import", file, "--json", data=data).result
     assert result["refused"] == []
-    assert result["stored"] + result["duplicates"] == 12_000
-    assert result["stored"] < 12_000
+    assert result["stored"] + result["duplicates"] == 6_000
+    assert result["stored"] < 6_000
     out = tmp_path / "out.jsonl"
-    assert hone("export", out, "--json", data=data).result == {"written": 12_000}
+    assert hone("export", out, "--json", data=data).result == {"written": 6_000}
     with out.open(encoding="utf-8") as lines:
-        assert len({json.loads(line)["prompt"][0]["content"] for line in lines}) == 12_000
+        assert len({json.loads(line)["prompt"][0]["content"] for line in lines}) == 6_000
 
 
 def test_ctrl_c_during_an_import_says_so_and_leaves_the_folder_free(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    file = write_lines(tmp_path / "many.jsonl", pairs(12_000))
+    file = write_lines(tmp_path / "many.jsonl", pairs(6_000))
     process = subprocess.Popen(
         [sys.executable, "app.py", "import", str(file), "--json", "--data", str(data)],
         cwd=ROOT,

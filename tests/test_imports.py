@@ -134,6 +134,42 @@ def test_listing_runs_needs_no_database() -> None:
 
 
 def test_training_and_worker_bring_in_neither_gradio_nor_a_database() -> None:
-    loaded = loaded_by("import align.train, align.worker")
+    """Also what they import late, inside functions."""
+    parts = reached_from("align.train", "align.worker")
+    assert not [f"{part} imports {name}" for part in parts for name in imported(path_of(part))
+                if name.split(".")[0] in DATABASE | {"gradio"}]  # fmt: skip
+    loaded = loaded_by("import " + ", ".join(sorted(parts)))
     assert "torch" in loaded
     assert not loaded & (DATABASE | {"gradio"})
+
+
+def path_of(module: str) -> Path:
+    return ROOT / f"{module.replace('.', '/')}.py"
+
+
+def reached_from(*modules: str) -> set[str]:
+    """Return the house's own modules that these import, directly or through others."""
+    reached: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module in reached or not path_of(module).is_file():
+            continue
+        reached.add(module)
+        tree = ast.parse(path_of(module).read_text("utf-8"))
+        for node in running(tree):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                waiting += [node.module or ""]
+                waiting += [f"{node.module}.{alias.name}" for alias in node.names]
+    return reached
+
+
+def running(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield every node but those that only type checkers see."""
+    if isinstance(tree, ast.If) and ast.unparse(tree.test) == "TYPE_CHECKING":
+        return
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        yield from running(child)

@@ -193,8 +193,14 @@ def test_only_thumbs_up_are_refused(tmp_path: Path, model: Path) -> None:
     hone("import", write_lines(tmp_path / "up.jsonl", rows), data=data)
     assert "are good: KTO learns from the difference" in refused(data, model, "--method", "kto")
     dpo = refused(data, model)
-    assert "there are no pairs to train DPO on" in dpo
+    assert "DPO needs at least 2 pairs to train on; there are 0" in dpo
     assert "--method kto" in dpo
+
+
+def test_one_pair_only_is_refused(tmp_path: Path, model: Path) -> None:
+    data = tmp_path / "data"
+    hone("import", write_lines(tmp_path / "one.jsonl", pairs(1)), data=data)
+    assert "DPO needs at least 2 pairs to train on; there " in refused(data, model)
 
 
 def test_an_unknown_setting_names_the_known_ones(collected: Path, model: Path) -> None:

@@ -91,13 +91,14 @@ def answer(
     temperature: float, max_tokens: float, blind: bool,
 ) -> Iterator[dict[Any, Any]]:  # fmt: skip
     """Stream the answers before and after the run, side by side."""
+    messages = comparing.messages_of(workspace.store, prompt, text)
+    sampling = {"seed": int(seed), "temperature": temperature, "max_tokens": int(max_tokens)}
+    pairs = comparing.stream(workspace, run, messages, **sampling)
     order = comparing.order(blind, random.Random())
     yield begun(view, order, blind)
     started = drawn = 0.0
-    messages = comparing.messages_of(workspace.store, prompt, text)
-    sampling = {"seed": int(seed), "temperature": temperature, "max_tokens": int(max_tokens)}
     pair = comparing.Pair()
-    for pair in comparing.stream(workspace, run, messages, **sampling):
+    for pair in pairs:
         started = started or time.monotonic()
         if time.monotonic() - drawn >= DRAW_SECONDS:
             drawn = time.monotonic()
@@ -132,11 +133,6 @@ def draw(view: View, pair: Any, order: tuple[int, int], seconds: float) -> dict[
 def finished(view: View) -> dict[Any, Any]:
     """Give the buttons back."""
     return {view.go: gr.Button(visible=True), view.stop: gr.Button(visible=False), view.status: ""}
-
-
-def failed(view: View) -> dict[Any, Any]:
-    """Give the buttons back and take away the dots of answers that will not come."""
-    return finished(view) | dict.fromkeys([*view.sides, *view.facts], "")
 
 
 def reveal(view: View, swapped: bool) -> dict[Any, Any]:
@@ -233,7 +229,7 @@ def lay_out(workspace: Any) -> None:
     asked += [view.max_tokens, view.blind]
     going = wire(view.go.click, answer, workspace, view, inputs=asked, outputs=drawn, limit=2)
     back = [view.go, view.stop, view.status]
-    wire(going.failure, failed, view, outputs=[*back, *view.sides, *view.facts])
+    wire(going.failure, finished, view, outputs=back)
     wire(view.stop.click, finished, view, outputs=back, cancels=[going], queue=False)
     wire(
         view.reveal.click, reveal, view, inputs=[view.swapped], outputs=[view.reveal, *view.titles]

@@ -279,14 +279,16 @@ def lay_out(workspace: Any) -> None:
     view = build_browse(workspace)
     listed = [view.table, view.ids, view.page, view.where, view.back, view.on, view.detail]
     asked = [view.words, view.judged]
-    first = {"inputs": asked, "outputs": listed}
-    wire(view.words.submit, find_first, workspace, view, **first)
-    wire(view.judged.input, find_first, workspace, view, **first)
-    wire(view.back.click, find_before, workspace, view, inputs=[*asked, view.page], outputs=listed)
-    wire(view.on.click, find_after, workspace, view, inputs=[*asked, view.page], outputs=listed)
-    opened = [view.detail, view.conversation, view.facts, *view.answers]
-    wire(view.table.select, open_row, workspace, view, inputs=[view.ids], outputs=opened)
+    turn = {"limit": 1, "concurrency_id": "browse"}  # one after the other: the last one asked stays
+    first = {"inputs": asked, "outputs": listed, **turn}
+    paged = {"inputs": [*asked, view.page], "outputs": listed, **turn}
     on_show(counts_html, workspace, outputs=[counts])
     on_show(find_first, workspace, view, **first)
+    wire(view.words.submit, find_first, workspace, view, **first)
+    wire(view.judged.input, find_first, workspace, view, **first)
+    wire(view.back.click, find_before, workspace, view, **paged)
+    wire(view.on.click, find_after, workspace, view, **paged)
+    opened = [view.detail, view.conversation, view.facts, *view.answers]
+    wire(view.table.select, open_row, workspace, view, inputs=[view.ids], outputs=opened, **turn)
     wire(done.success, find_first, workspace, view, **first)
     refill(done.success)

@@ -149,13 +149,14 @@ def tab_around() -> gr.Tab | None:
     return block
 
 
-def on_show(
-    handler: Callable, *fixed: Any, outputs: Sequence[Any], inputs: Sequence[Any] = ()
-) -> None:
-    """Run the handler whenever the tab being built comes to the front (no tabs: at page load)."""
+def on_show(handler: Callable, *fixed: Any, **options: Any) -> None:
+    """Run the handler whenever the tab being built comes to the front (no tabs: at page load).
+
+    Args:
+        options: as for `wire`.
+    """
     tab = tab_around()
-    event = tab.select if tab is not None else Context.root_block.load
-    wire(event, handler, *fixed, inputs=inputs, outputs=outputs)
+    wire(tab.select if tab is not None else Context.root_block.load, handler, *fixed, **options)
 
 
 def ticking(seconds: float) -> gr.Timer:

@@ -92,11 +92,11 @@ def test_pieces_grow_into_two_answers_with_a_time_each(workspace: Any) -> None:
 def test_what_is_missing_is_named(workspace: Any) -> None:
     settings = {"seed": 0, "temperature": 0.0, "max_tokens": 2}
     with pytest.raises(BadInput, match="No run"):
-        next(comparing.stream(workspace, None, TURNS, **settings))
+        comparing.stream(workspace, None, TURNS, **settings)
     with pytest.raises(BadInput, match="prompt is empty"):
-        next(comparing.stream(workspace, "r-1", [], **settings))
+        comparing.stream(workspace, "r-1", [], **settings)
     with pytest.raises(NotFound, match="r-none"):
-        next(comparing.stream(workspace, "r-none", TURNS, **settings))
+        comparing.stream(workspace, "r-none", TURNS, **settings)
 
 
 def test_only_finished_runs_are_offered_and_no_training_is_no_wait(workspace: Any) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
+from align import attention
 from align import policy as policies
 from align.batches import Cutter, Fork, pack
 from align.policy import Policy, check_head, choose_precision, load_policy, shared_prompts_agree
@@ -106,6 +107,24 @@ def test_with_the_adapter_off_the_policy_is_exactly_the_base(llama: Path) -> Non
         assert torch.equal(adapted(block), start)
     base = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
     assert torch.allclose(start.sum(-1), naive(base, forks(4)), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["none", "bool", "added"])
+def test_plain_attention_equals_the_fused_kernel(kind: str) -> None:
+    """Six query heads on two key heads, also with fewer queries than keys."""
+    torch.manual_seed(0)
+    for length, keys in ((7, 7), (1, 7)):
+        query = torch.randn(2, 6, length, 8)
+        key, value = torch.randn(2, 2, keys, 8), torch.randn(2, 2, keys, 8)
+        seen = torch.ones(length, keys, dtype=torch.bool).tril(keys - length)
+        mask = {"none": None, "bool": seen.expand(2, 1, -1, -1)}.get(kind)
+        if kind == "added":
+            mask = attention.additive(seen.expand(2, 1, -1, -1), torch.float32)
+        found = attention.weighted_values(query * 0.3, key, value, mask)
+        expected = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=seen, scale=0.3, enable_gqa=True
+        )
+        assert torch.allclose(found, expected, atol=1e-5)
 
 
 def test_lora_sits_on_every_linear_layer_in_fp32_and_all_else_is_frozen(adapted: Policy) -> None:

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from align import runs
-from align.children import NICENESS
 from align.locks import FileLock, is_held
 from align.manifest import write_manifest
+from align.priority import NICENESS
 from storage.errors import BadInput, Busy, Conflict, NotFound
 from storage.records import Run
 from storage.store import Store

@@ -1,4 +1,4 @@
-"""Find a Chromium for the browser tests, or install one: `python tests/browser/chromium.py --install`.
+"""Find a Chromium for the browser tests; with `--install`, install one where there is none.
 
 One on the PATH, else Playwright's own, else Debian's package. Prints the path that was found.
 """
@@ -35,7 +35,7 @@ def find() -> str | None:
 
 
 def install() -> None:
-    """Try Playwright's own build, then Debian's package (as root, or with a sudo that asks nothing)."""
+    """Try Playwright's own build, then Debian's package, as root or by sudo."""
     if _run([sys.executable, "-m", "playwright", "install", "chromium"], timeout=300) and find():
         return
     if not shutil.which("apt-get"):

@@ -46,7 +46,6 @@ def bring_in(screen: Desk, path: Path) -> None:
 
 def test_a_file_comes_in_and_its_bad_row_is_named(desk: At, server: Server, votes: Path) -> None:
     screen = desk(server, "Data")
-    screen.says("#data-counts", "30")
     screen.part("#import-file input[type=file]").set_input_files(votes)
     screen.says("#import-file", "votes.jsonl")
     screen.part("#import-go").click()
@@ -60,6 +59,8 @@ def test_a_file_comes_in_and_its_bad_row_is_named(desk: At, server: Server, vote
 def test_the_same_file_again_adds_nothing(desk: At, server: Server, votes: Path) -> None:
     screen = desk(server, "Data")
     bring_in(screen, votes)
+    screen.says("#import-result", "3 rows read", timeout=30_000)
+    bring_in(screen, votes)
     screen.says("#import-result", "3 rows read, 0 stored, 2 duplicates", timeout=30_000)
 
 
@@ -71,9 +72,11 @@ def test_a_file_that_is_none_gets_one_line(desk: At, server: Server, tmp_path: P
     screen.refuses("missing.csv")
 
 
-def test_search_finds_words_and_opens_a_comparison(desk: At, server: Server) -> None:
+def test_search_finds_words_and_opens_a_comparison(desk: At, server: Server, votes: Path) -> None:
     """What the import brought is shown as text: nothing of it runs, nothing is fetched."""
     screen = desk(server, "Data")
+    bring_in(screen, votes)
+    screen.says("#import-result", "3 rows read", timeout=30_000)
     screen.part("#browse-words textarea").fill("cranes winter")
     screen.part("#browse-words textarea").press("Enter")
     screen.says("#browse-where", "1 comparisons")
@@ -104,18 +107,20 @@ def test_votes_are_downloaded_as_they_are_stored(desk: At, server: Server, tmp_p
     download.value.save_as(tmp_path / "votes.csv")
     with (tmp_path / "votes.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 12
-    assert {"sim-1", "Ann"} == {row["labeler"] for row in rows}
+    assert sum(row["labeler"] == "sim-1" for row in rows) == 10
 
 
 def test_a_repeated_prompt_is_shown_beside_the_earlier_one_and_decided(
-    desk: At, server: Server, tmp_path: Path
+    desk: At, server: Server, votes: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "again.jsonl"
     row = {"prompt": "Where do cranes go in winter?", "chosen": "To Spain.", "rejected": "Nowhere."}
     path.write_text(json.dumps(row))
     screen = desk(server, "Data")
+    bring_in(screen, votes)
+    screen.says("#import-result", "3 rows read", timeout=30_000)
     bring_in(screen, path)
+    screen.says("#import-result", "1 rows read", timeout=30_000)
     screen.says("#duplicates", "Earlier", timeout=30_000)
     screen.says("#duplicates", "Again")
     title = screen.part("#duplicates-title").inner_text()

@@ -20,7 +20,7 @@ TEMPLATE = (
 def make_in_a_process(folder: Path) -> Path:
     """Make the model in another process and return its folder."""
     command = [sys.executable, "-m", "tests.browser.tiny", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=120, stdin=subprocess.DEVNULL)
+    subprocess.run(command, cwd=ROOT, check=True, timeout=300, stdin=subprocess.DEVNULL)
     return folder
 
 
