@@ -24,10 +24,15 @@ from align.rendering import Ids
 
 
 class ReferenceScores:
-    """A mapping from (prompt, response) to the reference's per-token log-probabilities (R,)."""
+    """A mapping from (prompt, response) to the reference's per-token log-probabilities (R,).
 
-    def __init__(self, scores: dict[str, Tensor] | None = None) -> None:
+    Args:
+        precision: of the model that made them; "" before it is known.
+    """
+
+    def __init__(self, scores: dict[str, Tensor] | None = None, precision: str = "") -> None:
         self._scores = scores or {}
+        self.precision = precision
 
     def __getitem__(self, key: tuple[Ids, Ids]) -> Tensor:
         return self._scores[_name(*key)]
@@ -46,7 +51,7 @@ class ReferenceScores:
     def save(self, path: Path) -> None:
         """Write all scores to one safetensors file, whole or not at all."""
         temporary = path.with_suffix(".part")
-        save_file(self._scores, temporary)
+        save_file(self._scores, temporary, {"precision": self.precision})
         temporary.replace(path)
 
     @staticmethod
@@ -55,7 +60,8 @@ class ReferenceScores:
             return ReferenceScores()
         with safe_open(path, framework="pt") as file:
             names = file.keys()
-            return ReferenceScores({name: file.get_tensor(name) for name in names})
+            precision = (file.metadata() or {}).get("precision", "")
+            return ReferenceScores({name: file.get_tensor(name) for name in names}, precision)
 
 
 def score(

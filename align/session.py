@@ -99,7 +99,10 @@ class Session:
         path, train = config["model"], settings.train
         base = read_base(path)
         limit = min(train.max_tokens, base.get("max_position_embeddings") or train.max_tokens)
-        precision = choose_precision(train.precision, recipes.count_parameters(base))
+        references = ReferenceScores.load(files.folder / "reference.safetensors")
+        parameters = recipes.count_parameters(base)
+        precision = references.precision or choose_precision(train.precision, parameters)
+        references.precision = precision  # a resumed run goes on as it began, whatever is free now
         stops = stop_ids(path)
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         template = Template.of(tokenizer, stops)
@@ -115,7 +118,6 @@ class Session:
         )
         pause()
         cutter = choose_cutter(policy, precision, settings, material, tokenizer.pad_token_id or 0)
-        references = ReferenceScores.load(files.folder / "reference.safetensors")
         steps = plan(
             material.train, epochs=train.epochs, batch_size=train.batch_size, seed=train.seed
         )
@@ -244,7 +246,7 @@ class Session:
     def _write(self, row: dict[str, Any]) -> None:
         self.files.add_metrics(row)
         if "loss" in row:
-            work = 3 * self._tokens_of(row["step"] - 1)
+            work = (3 + self._labels) * self._tokens_of(row["step"] - 1)
             self.files.progress(work, step=row["step"], epoch=row["epoch"], message="training")
 
     def _judge(self, step: int) -> dict[str, Any]:
@@ -281,13 +283,22 @@ class Session:
                    for i in self.job.steps[step])  # fmt: skip
 
     def _plan_work(self, done: int) -> None:
-        """Set how much there is to do, in forward tokens, so that time left can be told."""
-        steps = range(done, len(self.job.steps))
-        training = sum(map(self._tokens_of, steps))
-        labels = LOSSES[self.settings.method].needs == "labels"
-        reference = 0 if len(self.references) else training // max(1, self.settings.train.epochs)
+        """Set how much there is to do, in forward tokens, so that time left can be told.
+
+        A trained token costs three forward passes; KTO's mismatched responses one more each under
+        policy and reference. The reference scores all rows once, and held-out pairs as well.
+        """
+        epochs = self.settings.train.epochs
+        training = sum(self._tokens_of(step) for step in range(done, len(self.job.steps)))
+        judging = sum(micro.block.ids.numel() for micro in self.judged)
+        reference = 0 if len(self.references) else training // epochs + judging
         answers = 2 * len(self.material.prompts) * 100 * GENERATED_WORK
-        self.files.work = training * (3 + 2 * labels) + reference + answers
+        work = training * (3 + 2 * self._labels) + judging * epochs + reference + answers
+        self.files.work = work
+
+    @property
+    def _labels(self) -> bool:
+        return LOSSES[self.settings.method].needs == "labels"
 
 
 def prepare(
@@ -311,10 +322,11 @@ def prepare(
     if not found:
         raise BadInput(f"none of the {len(training)} {needs} can be trained on: {dict(+counts)}")
     held, _ = pair_rows(template, judged, limit)
+    thumbs, _ = label_rows(template, [r for r in rows["labels"] if r["split"] == "held_out"], limit)
     prompts: dict[str, Ids] = {}
-    for row in sorted([*judged, *rows["labels"]], key=lambda r: str(r.get("prompt_id"))):
-        if row["split"] == "held_out" and len(prompts) < REPORT_PROMPTS:
-            prompts.setdefault(str(row.get("prompt_id")), template.prompt(row["prompt"])[-limit:])
+    for one in sorted([*held, *thumbs], key=lambda row: row.prompt_id):
+        if len(prompts) < REPORT_PROMPTS:
+            prompts.setdefault(one.prompt_id, one.prompt)
     return Material(found, held, list(prompts.values()), dict(+counts))
 
 

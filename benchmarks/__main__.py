@@ -1,0 +1,27 @@
+"""Run the benchmarks one after the other: what `make bench` does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMANDS = (
+    ("benchmarks/store_votes.py",),
+    ("-m", "benchmarks.serve_kill"),
+    ("benchmarks/effect.py", "--cache", ".setup/effect", "--write"),
+)
+
+
+def main() -> int:
+    """Run each benchmark; return how many failed."""
+    failed = 0
+    for command in COMMANDS:
+        print(f"== {' '.join(command)}", flush=True)
+        failed += subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode != 0
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
