@@ -12,7 +12,7 @@ NICENESS = 10  # Choice: half way down; idle cores are still used in full
 def lower(pid: int) -> None:
     """Put a child process, the leader of its session, behind what people wait for.
 
-    Linux shares the processor among sessions first and looks at niceness only within one (autogroup,
+    Linux shares the processor among sessions first and heeds niceness only within one (autogroup,
     sched(7)), so the session's own niceness is set too, where there is such a thing.
     """
     with contextlib.suppress(ProcessLookupError):

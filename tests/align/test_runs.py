@@ -304,7 +304,7 @@ def test_a_killed_trainer_is_seen_at_once_and_its_run_goes_on(tmp_path, tiny):
 
 @pytest.mark.slow
 def test_a_run_outlives_the_process_that_started_it_and_is_cancelled_by_another(tmp_path, tiny):
-    folder = write_run(tmp_path, tiny, epochs=400)
+    folder = write_run(tmp_path, tiny, epochs=100)
     code = "import sys; from pathlib import Path; from align import runs; import os, signal\n"
     code += "runs.start(Path(sys.argv[1]), 'r-1'); os.kill(os.getpid(), signal.SIGKILL)"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False)
