@@ -1,4 +1,4 @@
-"""Fill a small disk with votes and see what is left: `python fill_disk.py DISK SPARE_BYTES`.
+"""Fill a small disk with votes and see what is left: `python fill_disk.py DISK SPARE LEFT`.
 
 Runs in a mount namespace of its own. Prints one JSON object.
 """
@@ -24,7 +24,7 @@ def vote(store: Store, n: int) -> None:
 
 def main() -> None:
     """Vote until the disk is full and beyond, make room, vote again, restart."""
-    disk, spare = Path(sys.argv[1]), int(sys.argv[2])
+    disk, spare, left = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     store = Store.open(disk / "data", Limits(spare=spare, checkpoint=200_000))
     acknowledged, errors, reads = [], [], 0
     for n in range(100):
@@ -32,7 +32,7 @@ def main() -> None:
         acknowledged.append(n)
     state = os.statvfs(disk)
     free = state.f_bavail * state.f_frsize
-    (disk / "ballast").write_bytes(bytes(free - 600_000))
+    (disk / "ballast").write_bytes(bytes(free - left))
     for n in range(100, 1200):
         try:
             vote(store, n)

@@ -38,14 +38,18 @@ def test_a_full_disk_costs_nothing_that_was_acknowledged(
     disk = tmp_path / "disk"
     if in_small_disk(disk, "true").returncode != 0:
         pytest.skip("this machine does not let us mount a small disk (unshare --mount, as root)")
-    done = in_small_disk(disk, sys.executable, str(FILL), str(disk), str(spare))
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert report["acknowledged"] >= 100
-    assert report["errors"] == 20
-    assert sentence in report["error"]
-    assert "need not be restarted" in report["error"]
-    assert report["reads"] >= 3
-    assert report["lost"] == report["wrong"] == []
-    if spare == 0:
-        assert report["reopened"] >= 1, "no checkpoint failed: the test missed its point"
+    # Whether the journal or a checkpoint meets the full disk first differs by the run; without a
+    # margin the test goes on, with other room left, until a checkpoint has.
+    for left in (600_000, 500_000, 700_000, 550_000, 650_000):
+        done = in_small_disk(disk, sys.executable, str(FILL), str(disk), str(spare), str(left))
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)
+        assert report["acknowledged"] >= 100
+        assert report["errors"] == 20
+        assert sentence in report["error"]
+        assert "need not be restarted" in report["error"]
+        assert report["reads"] >= 3
+        assert report["lost"] == report["wrong"] == []
+        if spare or report["reopened"] >= 1:
+            return
+    pytest.fail("no checkpoint failed in five fillings: the test missed its point")
