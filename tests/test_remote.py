@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import threading
@@ -16,6 +15,7 @@ from align.calls import call, find_server
 from align.remote import Detached, allowed, stream
 from storage.errors import Locked, StoreError, UserError
 from storage.lock import DataLock, read_lock
+from tests.awaiting import finish
 from tests.commandline import hone, pairs, write_lines
 from tests.serving import Serving, serve
 
@@ -145,7 +145,7 @@ def lines_of(job: Any) -> list[dict[str, Any]]:
     async def all_of_it() -> list[bytes]:
         return [line async for line in stream(job)]
 
-    return [json.loads(line) for line in asyncio.run(all_of_it()) if line.strip()]
+    return [json.loads(line) for line in finish(all_of_it()) if line.strip()]
 
 
 def test_a_stream_is_progress_and_then_the_result() -> None:
@@ -188,6 +188,6 @@ def test_a_client_that_goes_away_ends_its_command_at_the_next_progress() -> None
         await running.aclose()
         return first
 
-    assert json.loads(asyncio.run(look_once())) == {"progress": "first"}
+    assert json.loads(finish(look_once())) == {"progress": "first"}
     gone.set()
     assert ended.wait(10)

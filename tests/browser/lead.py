@@ -65,7 +65,7 @@ class Desk:
 
     def refuses(self, words: str) -> None:
         """Wait until the one-line error with the words shows."""
-        expect(self.part(".toast-body").filter(has_text=words)).to_be_visible()
+        expect(self.part(".toast-body").filter(has_text=words)).to_be_visible(timeout=20_000)
 
 
 @pytest.fixture

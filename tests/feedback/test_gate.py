@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 
 import httpx
 import pytest
@@ -12,6 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from feedback.gate import LOOPBACK, Gate, refusal
+from tests.awaiting import finish
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:7860", "localhost:1", "[::1]:7860", "localhost"])
@@ -56,7 +56,7 @@ def ask(headers: dict[str, str], method: str = "POST") -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return await client.request(method, "/", headers=headers)
 
-    return asyncio.run(send())
+    return finish(send())
 
 
 def test_another_page_gets_403_with_a_sentence_and_no_cors_header() -> None:
