@@ -229,19 +229,17 @@ class Cutter:
     max_tokens: int = 1024  # of a prompt with one response
     pad: int = 0
 
-    def batch(self, rows: Sequence[Row]) -> Batch:
-        """Return the rows as one step; labels bring mismatched forks along, made in this order."""
-        mismatched: list[Fork] = []
-        if any(isinstance(row, LabelRow) for row in rows):
+    def batch(self, rows: Sequence[Row], *, mismatched: bool = False) -> Batch:
+        """Return the rows as one step, if so wanted with mismatched forks, made in this order."""
+        others: list[Fork] = []
+        if mismatched:
             for row, other in zip(rows, partners([row.prompt_id for row in rows]), strict=True):
                 if other is not None:
                     answer = rows[other].responses[0][: self.max_tokens - 1]
-                    mismatched.append(
-                        Fork(row.prompt[-(self.max_tokens - len(answer)) :], (answer,))
-                    )
+                    others.append(Fork(row.prompt[-(self.max_tokens - len(answer)) :], (answer,)))
         forks = [Fork(row.prompt, row.responses) for row in rows]
         micros = [replace(m, rows=tuple(rows[i] for i in part)) for m, part in self._cut(forks)]
-        return Batch(tuple(micros), tuple(self.micros(mismatched)), len(rows))
+        return Batch(tuple(micros), tuple(self.micros(others)), len(rows))
 
     def micros(self, forks: Sequence[Fork]) -> list[Micro]:
         """Return forks alone as forward passes, similar lengths together."""

@@ -19,7 +19,7 @@ TEMPLATE_TOKENS = 35  # a chat template's words around a prompt
 FIRST_GUESS = (
     1_800.0  # forward tokens a second, all told. Choice: SmolLM2 in bf16 on 2 cores of 2026
 )
-FORWARDS = {"pairs": (1, 3), "labels": (1, 3)}  # reference once; training a token: 3 forwards' work
+TRAINED = 3  # forwards' work that training a token takes: forward, and twice that backward
 MISMATCHED = 2  # KTO: one more forward per epoch for z and one for its reference
 REPORT_SECONDS = 60.0  # greedy answers before and after
 START_SECONDS = 10.0
@@ -45,15 +45,21 @@ def estimate(snapshot: Path, settings: Settings, data: Path, model_name: str) ->
         data: the data folder, whose finished runs tell the speed.
         model_name: as in the runs' config.json.
     """
-    needs = LOSSES[settings.method].needs
-    tokens = sum(_tokens(row) for row in _training_rows(snapshot / f"{needs}.jsonl"))
-    reference, training = FORWARDS[needs]
-    epochs = settings.train.epochs
-    work = tokens * (reference + training * epochs)
-    if needs == "labels":
-        work += tokens * MISMATCHED * epochs
-    speed = measured_speed(data, model_name)
-    seconds = work / (speed or FIRST_GUESS) + REPORT_SECONDS + START_SECONDS
+    loss = LOSSES[settings.method]
+    rows = _training_rows(snapshot / f"{loss.needs}.jsonl")
+    return of_tokens(sum(_tokens(row) for row in rows if row.get("label") or not loss.only_good),
+                     settings, measured_speed(data, model_name))  # fmt: skip
+
+
+def of_tokens(tokens: float, settings: Settings, speed: float | None) -> Estimate:
+    """Return about how long a run on so many tokens of training rows takes.
+
+    Args:
+        speed: forward tokens per second as measured, or None.
+    """
+    loss, epochs = LOSSES[settings.method], settings.train.epochs
+    forwards = loss.reference + epochs * (TRAINED + MISMATCHED * loss.mismatched)
+    seconds = tokens * forwards / (speed or FIRST_GUESS) + REPORT_SECONDS + START_SECONDS
     return Estimate(seconds, round(tokens), speed is not None)
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from align.batches import Micro, References, by_length
+from align.batches import Micro, References, by_length, pair_batch
+from align.losses import PairBatch, PairOutcome
 from align.policy import Policy
 from align.rendering import Ids
 
@@ -33,6 +34,8 @@ class PairScore:
     """One held-out pair under policy and reference, in nats."""
 
     margin: float  # log-ratio of the chosen minus that of the rejected response
+    reward_margin: float  # the same in the method's own rewards
+    loss: float  # the method's
     before: tuple[float, float]  # mean log-probability per token of chosen, rejected; reference
     after: tuple[float, float]  # the same under the policy
 
@@ -49,18 +52,26 @@ def score_pairs(
     policy: Policy,
     micros: Sequence[Micro],
     references: References,
+    loss: Callable[[PairBatch], PairOutcome],
     tick: Callable[[int], None] = lambda tokens: None,
 ) -> list[PairScore]:
-    """Return the scores of pairs, two responses per fork, in the order of the micro-batches."""
+    """Return the scores of pairs in the order of the micro-batches.
+
+    Args:
+        loss: a loss of pairs, its settings filled in.
+    """
     scores = []
     for micro in micros:
         now = policy(micro.block.to(policy.device)).cpu()
         then, lengths = micro.reference(references).cpu(), micro.block.mask().sum(-1)
         ratio, after, before = (now - then).sum(-1), now.sum(-1) / lengths, then.sum(-1) / lengths
-        for i in range(0, len(ratio), 2):
-            margin = (ratio[i] - ratio[i + 1]).item()
-            one, other = slice(i, i + 2), tuple(before[i : i + 2].tolist())
-            scores.append(PairScore(margin, other, tuple(after[one].tolist())))
+        found = loss(pair_batch(micro, now, then))
+        gains = (found.chosen_rewards - found.rejected_rewards).tolist()
+        for i, (gain, own) in enumerate(zip(gains, found.losses.tolist(), strict=True)):
+            both = slice(2 * i, 2 * i + 2)
+            margin = (ratio[2 * i] - ratio[2 * i + 1]).item()
+            sides = tuple(before[both].tolist()), tuple(after[both].tolist())
+            scores.append(PairScore(margin, gain, own, *sides))
         tick(micro.block.ids.numel())
     return scores
 

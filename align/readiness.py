@@ -11,14 +11,10 @@ from typing import Any
 from align import recipes, training
 from align.estimate import (
     CHARACTERS_PER_TOKEN,
-    FIRST_GUESS,
-    FORWARDS,
-    MISMATCHED,
-    REPORT_SECONDS,
-    START_SECONDS,
     TEMPLATE_TOKENS,
     Estimate,
     measured_speed,
+    of_tokens,
 )
 from align.losses import LOSSES
 from align.models import EMBEDDED, find_model
@@ -38,15 +34,9 @@ def recipe_for(method: str, model: str) -> recipes.Settings:
 
 def about(store: Store, settings: recipes.Settings, rows: int, model_name: str) -> Estimate:
     """Return about how long a run on `rows` pairs or labels would take, from start to report."""
-    needs = LOSSES[settings.method].needs
-    tokens = rows * _row_tokens(store, 2 if needs == "pairs" else 1)
-    reference, training = FORWARDS[needs]
-    epochs = settings.train.epochs
-    work = tokens * (reference + training * epochs)
-    work += tokens * MISMATCHED * epochs if needs == "labels" else 0.0
-    speed = measured_speed(store.data, model_name)
-    seconds = work / (speed or FIRST_GUESS) + REPORT_SECONDS + START_SECONDS
-    return Estimate(seconds, round(tokens), speed is not None)
+    answers = 2 if LOSSES[settings.method].needs == "pairs" else 1
+    tokens = rows * _row_tokens(store, answers)
+    return of_tokens(tokens, settings, measured_speed(store.data, model_name))
 
 
 def _row_tokens(store: Store, answers: int) -> float:

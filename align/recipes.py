@@ -56,6 +56,10 @@ CHECKS: Mapping[str, Check] = {
     "seed": (lambda v: 0 <= v < 2**32, "a whole number from 0 to 2^32 - 1"),
     "beta": (lambda v: 0 < v <= 100, "a number above 0, at most 100 (0.1 is usual)"),
     "label_smoothing": (lambda v: 0 <= v < 0.5, "a share of wrong votes from 0 to below 0.5"),
+    "ld_alpha": (lambda v: 0 <= v <= 1, "a share from 0 to 1 (1 is DPO)"),
+    "gamma": (lambda v: 0 <= v <= 100, "a number from 0 to 100"),
+    "odds_weight": (lambda v: 0 < v <= 100, "a number above 0, at most 100 (0.1 is usual)"),
+    "sft_weight": (lambda v: 0 <= v <= 100, "0 (none) or a number up to 100 (1 is usual)"),
     "desirable_weight": (lambda v: v == AUTO or v > 0, "auto or a number above 0"),
     "undesirable_weight": (lambda v: v == AUTO or v > 0, "auto or a number above 0"),
 }
@@ -112,8 +116,8 @@ def recipe(method: str, model_config: Mapping[str, Any] | None = None) -> Settin
 
 
 DEMO: Mapping[str, Mapping[str, Any]] = {
-    "pairs": {"learning_rate": 1e-4, "epochs": 2},
-    "labels": {"learning_rate": 1e-4, "epochs": 2},
+    "pairs": {"learning_rate": 2e-4, "epochs": 2, "batch_size": 8},
+    "labels": {"learning_rate": 2e-4, "epochs": 1, "batch_size": 8},
 }
 
 

@@ -30,7 +30,7 @@ from align.evaluate import (
     held_out,
     score_pairs,
 )
-from align.losses import LOSSES, balanced_weights
+from align.losses import LOSSES, PairBatch, PairOutcome, balanced_weights, dpo
 from align.policy import (
     Policy,
     choose_precision,
@@ -123,7 +123,7 @@ class Session:
         )
         loss = loss_settings(settings, material.train)
         job = Job(settings, loss, material.train, steps, cutter, references)
-        judged = cutter.micros([Fork(row.prompt, row.responses) for row in material.held_out])
+        judged = list(cutter.batch(material.held_out).micros)
         print(
             f"{config['run']}: {settings.method}, {len(material.train)} rows, {len(steps)} steps, "
             f"{precision} on {policy.device}, shared prompts: {cutter.shared}",
@@ -229,6 +229,8 @@ class Session:
 
     def _every_micro(self) -> Iterator[Micro]:
         for step in range(len(self.job.steps)):
+            if not self.job.loss.reference:
+                break
             batch = self.job.batch(step)
             if step < self.job.steps_per_epoch:
                 yield from batch.micros
@@ -240,26 +242,31 @@ class Session:
         if self.precision != "fp32":
             micro = self.job.batch(0).micros[0]
             noise = batching_noise(self.policy, micro, shared=self.cutter.shared)
-            tolerance = max(TOLERANCE, 2 * self.job.loss_settings["beta"] * noise)
+            tolerance = max(TOLERANCE, 2 * self.job.loss_settings.get("beta", 1.0) * noise)
         return first_row(self.policy, self.job, tolerance)
 
     def _write(self, row: dict[str, Any]) -> None:
         self.files.add_metrics(row)
         if "loss" in row:
-            work = (3 + self._labels) * self._tokens_of(row["step"] - 1)
+            work = (3 + self.job.loss.mismatched) * self._tokens_of(row["step"] - 1)
             self.files.progress(work, step=row["step"], epoch=row["epoch"], message="training")
 
     def _judge(self, step: int) -> dict[str, Any]:
         """Score the held-out pairs now; return their row for metrics.jsonl."""
-        scores = score_pairs(self.policy, self.judged, self.references, self._tick)
+        scores = score_pairs(self.policy, self.judged, self.references, self._judging, self._tick)
         self.scores = (step, scores)
-        beta = self.job.loss_settings["beta"]
-        margins = [beta * score.margin for score in scores]
         return {
-            "eval_loss": _mean([-_log_sigmoid(m) for m in margins]),
+            "eval_loss": _mean([score.loss for score in scores]),
             "eval_accuracy": held_out(scores)["reward_accuracy"],
-            "eval_margin": _mean(margins),
+            "eval_margin": _mean([score.reward_margin for score in scores]),
         }
+
+    def _judging(self, batch: PairBatch) -> PairOutcome:
+        """Return the method's loss on held-out pairs; DPO's for a method of labels."""
+        if self.job.loss.needs == "labels":
+            return dpo(batch, beta=self.job.loss_settings.get("beta", 1.0))
+        outcome: PairOutcome = self.job.loss(batch, **self.job.loss_settings)
+        return outcome
 
     def _answers(self) -> list[Any]:
         return greedy_answers(
@@ -291,14 +298,13 @@ class Session:
         epochs = self.settings.train.epochs
         training = sum(self._tokens_of(step) for step in range(done, len(self.job.steps)))
         judging = sum(micro.block.ids.numel() for micro in self.judged)
-        reference = 0 if len(self.references) else training // epochs + judging
+        scored = training // epochs if self.job.loss.reference else 0
+        reference = 0 if len(self.references) else scored + judging
         answers = 2 * len(self.material.prompts) * 100 * GENERATED_WORK
-        work = training * (3 + 2 * self._labels) + judging * epochs + reference + answers
+        work = (
+            training * (3 + 2 * self.job.loss.mismatched) + judging * epochs + reference + answers
+        )
         self.files.work = work
-
-    @property
-    def _labels(self) -> bool:
-        return LOSSES[self.settings.method].needs == "labels"
 
 
 def prepare(
@@ -308,19 +314,23 @@ def prepare(
     limit: int,
 ) -> Material:
     """Return train rows, held-out pairs and held-out prompts; duel rows stay untouched."""
-    needs = LOSSES[settings.method].needs
-    training = [row for row in rows[needs] if row["split"] == "train"]
+    loss = LOSSES[settings.method]
+    training = [row for row in rows[loss.needs] if row["split"] == "train"]
+    if loss.only_good:
+        training = [row for row in training if row["label"]]
     judged = [row for row in rows["pairs"] if row["split"] == "held_out"]
     counts: Counter[str]
     found: list[Row]
-    if needs == "pairs":
+    if loss.needs == "pairs":
         pairs, counts = pair_rows(template, training, limit)
         found = list(pairs)
     else:
         labels, counts = label_rows(template, training, limit)
         found = list(labels)
     if not found:
-        raise BadInput(f"none of the {len(training)} {needs} can be trained on: {dict(+counts)}")
+        raise BadInput(
+            f"none of the {len(training)} {loss.needs} can be trained on: {dict(+counts)}"
+        )
     held, _ = pair_rows(template, judged, limit)
     thumbs, _ = label_rows(template, [r for r in rows["labels"] if r["split"] == "held_out"], limit)
     prompts: dict[str, Ids] = {}
@@ -409,7 +419,3 @@ def _steps_of(checkpoint: Path | None) -> int:
 
 def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
-
-
-def _log_sigmoid(x: float) -> float:
-    return -float(torch.nn.functional.softplus(torch.tensor(-x)))

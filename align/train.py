@@ -21,14 +21,13 @@ from types import FrameType
 from typing import Any
 
 from align import recipes
+from align.enough import check_enough
 from align.locks import FileLock
-from align.losses import LOSSES
 from align.manifest import verify_manifest
 from align.run_files import RunFiles
 from storage.errors import BadInput, Busy, UserError
 
 CANCELLED = 143
-MIN_PAIRS = 2  # one comparison says what one person liked once, and there is nothing to shuffle
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -116,7 +115,7 @@ def run(files: RunFiles, config: dict[str, Any], watch: Watch) -> None:
     """Train, publish the adapter, and report."""
     settings = recipes.from_json(config["method"], config["settings"])
     rows = read_snapshot(Path(config["snapshot"]))
-    check_enough(settings.method, rows)
+    check_enough(settings.method, counts_of(rows))
     device = wait_for_device(files, config, watch)
     try:
         files.status("starting", "loading the model")
@@ -137,25 +136,11 @@ def read_snapshot(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return {name: list(_lines(folder / f"{name}.jsonl")) for name in ("pairs", "labels")}
 
 
-def check_enough(method: str, rows: Mapping[str, list[dict[str, Any]]]) -> None:
-    """Raise a sentence where a snapshot cannot teach a method anything."""
-    pairs = [row for row in rows["pairs"] if row["split"] == "train"]
-    labels = [row for row in rows["labels"] if row["split"] == "train"]
-    if LOSSES[method].needs == "pairs" and len(pairs) < MIN_PAIRS:
-        held = sum(row["split"] != "train" for row in rows["pairs"])
-        raise BadInput(
-            f"this snapshot has {len(pairs)} pairs to train on (and {held} on prompts kept for "
-            f"judging, {len(labels)} labels); {method} needs at least {MIN_PAIRS}: compare more "
-            "answers on the label screen, or use kto for thumbs"
-        )
-    good = sum(row["label"] for row in labels)
-    if LOSSES[method].needs == "labels" and not 0 < good < len(labels):
-        held = sum(row["split"] != "train" for row in rows["labels"])
-        raise BadInput(
-            f"this snapshot has {good} good and {len(labels) - good} bad labels to train on (and "
-            f"{held} on prompts kept for judging); {method} needs both: from good answers alone it "
-            "cannot tell what to avoid. Rate some answers the other way, or compare answers"
-        )
+def counts_of(rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, int]]:
+    """Return how many rows there are and how many of them train, as `check_enough` takes it."""
+    train = {name: [row for row in rows[name] if row["split"] == "train"] for name in rows}
+    counts = {name: {"all": len(rows[name]), "train": len(train[name])} for name in rows}
+    return {**counts, "good": {"train": sum(row["label"] for row in train["labels"])}}
 
 
 def wait_for_device(files: RunFiles, config: Mapping[str, Any], watch: Watch) -> FileLock | None:

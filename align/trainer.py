@@ -24,7 +24,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from align.batches import Batch, Cutter, Micro, References, label_batch, pair_batch
 from align.checkpoints import seal
-from align.losses import LOSSES, LabelOutcome, PairOutcome, kl_estimate
+from align.losses import LOSSES, LabelOutcome, Loss, PairOutcome, kl_estimate
 from align.policy import Policy
 from align.recipes import Settings
 from align.rendering import Row
@@ -52,8 +52,19 @@ class Job:
     def steps_per_epoch(self) -> int:
         return len(self.steps) // self.settings.train.epochs
 
+    @property
+    def loss(self) -> Loss:
+        return LOSSES[self.settings.method]
+
     def batch(self, step: int) -> Batch:
-        return self.cutter.batch([self.rows[i] for i in self.steps[step]])
+        rows = [self.rows[i] for i in self.steps[step]]
+        return self.cutter.batch(rows, mismatched=self.loss.mismatched)
+
+    def reference(self, micro: Micro, policy: Tensor) -> Tensor:
+        """Return the reference's log-probabilities, or zeros for a loss that has no reference."""
+        if not self.loss.reference:
+            return torch.zeros_like(policy)
+        return micro.reference(self.references).to(policy.device)
 
 
 @dataclass(slots=True)
@@ -234,44 +245,44 @@ class PreferenceTrainer(Trainer):
 def mismatch(
     model: nn.Module, batch: Batch, job: Job, pause: Callable[[], None] = lambda: None
 ) -> Tensor | None:
-    """Return KTO's z from the batch's mismatched responses; None for a loss of pairs."""
-    if LOSSES[job.settings.method].needs == "pairs":
+    """Return KTO's z from the batch's mismatched responses; None for a loss that has none."""
+    if not job.loss.mismatched:
         return None
     ratios = [torch.zeros(0, device=_device(model))]
     with torch.no_grad():
         for micro in batch.mismatched:
             pause()
             policy = model(micro.block.to(_device(model)))
-            ratios.append((policy - micro.reference(job.references).to(policy.device)).sum(-1))
+            ratios.append((policy - job.reference(micro, policy)).sum(-1))
     return kl_estimate(torch.cat(ratios))
 
 
 def evaluate(model: nn.Module, micro: Micro, job: Job, z: Tensor | None, tally: Tally) -> Tensor:
     """Return the losses (B,) of one forward pass and count it in the tally."""
     policy = model(micro.block.to(_device(model)))
-    reference = micro.reference(job.references).to(policy.device)
-    loss = LOSSES[job.settings.method]
+    reference = job.reference(micro, policy)
     sums, lengths = policy.detach().sum(-1), micro.block.mask().sum(-1)
-    if loss.needs == "pairs":
-        pairs = loss.function(pair_batch(micro, policy, reference), **job.loss_settings)
+    if job.loss.needs == "pairs":
+        pairs = job.loss(pair_batch(micro, policy, reference), **job.loss_settings)
         tally.add_pairs(pairs, sums, lengths)
         return pairs.losses
     batch = label_batch(micro, policy, reference, policy.new_zeros(()) if z is None else z)
-    labels = loss.function(batch, **job.loss_settings)
+    labels = job.loss(batch, **job.loss_settings)
     tally.add_labels(labels, batch.good.cpu(), sums.cpu(), lengths.cpu())
     return labels.losses
 
 
 def beta_z(job: Job, z: Tensor | None) -> float | None:
-    """Return where KTO's gains start, in units of reward; None for a loss of pairs."""
+    """Return where KTO's gains start, in units of reward; None for a loss without a z."""
     return None if z is None else job.loss_settings["beta"] * z.item()
 
 
 def first_row(policy: Policy, job: Job, tolerance: float) -> dict[str, Any]:
     """Return the row of step 0: the first batch before any update, where nothing was learned yet.
 
-    Every reward has to be 0 there, and the loss what the method gives for that (ln 2 for DPO). It
-    is the one test that reference, masks and rows fit together, so it is made in every run.
+    With a reference every reward has to be 0 there, and the loss what the method gives for that
+    (ln 2 for DPO). It is the one test that reference, masks and rows fit together, so it is made in
+    every run. Without a reference the row only has to be numbers.
 
     Args:
         tolerance: how far a reward may be from 0.
@@ -284,26 +295,30 @@ def first_row(policy: Policy, job: Job, tolerance: float) -> dict[str, Any]:
         z = mismatch(policy, batch, job)
         for micro in batch.micros:
             tally.loss += evaluate(policy, micro, job, z, tally).sum().item() / batch.size
-            neutral += untrained_loss(micro, job).sum().item() / batch.size
+            if job.loss.reference:
+                neutral += untrained_loss(micro, job).sum().item() / batch.size
+    row = {"step": 0, "epoch": 0.0, **tally.as_json(beta_z(job, z))}
+    if not job.loss.reference:
+        return {**row, "largest_reward": None, "expected_loss": None, "tolerance": None}
     rewards = tally.margins + tally.rewards[True] + tally.rewards[False]
     largest = max(map(abs, rewards))
-    if not largest <= tolerance or not abs(tally.loss - neutral) <= tolerance:
+    slope = 4 * neutral if neutral >= 1 else 1  # IPO's square: 4 times its loss, per unit of reward
+    if not largest <= tolerance or not abs(tally.loss - neutral) <= slope * tolerance:
         raise RuntimeError(
             f"before the first step a reward is {largest:.3g} (it has to be 0) and the loss "
             f"{tally.loss:.6g} ({neutral:.6g}); allowed are {tolerance:.2g}"
         )
-    row = {"step": 0, "epoch": 0.0, **tally.as_json(beta_z(job, z))}
     return {**row, "largest_reward": largest, "expected_loss": neutral, "tolerance": tolerance}
 
 
 def untrained_loss(micro: Micro, job: Job) -> Tensor:
     """Return the losses (B,) of a policy that equals its reference."""
     reference = micro.reference(job.references)
-    if LOSSES[job.settings.method].needs == "pairs":
+    if job.loss.needs == "pairs":
         batch: Any = pair_batch(micro, reference, reference)
     else:
         batch = label_batch(micro, reference, reference, reference.new_zeros(()))
-    losses: Tensor = LOSSES[job.settings.method].function(batch, **job.loss_settings).losses
+    losses: Tensor = job.loss(batch, **job.loss_settings).losses
     return losses
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from align import recipes, runs
+from align.enough import check_enough
 from align.estimate import estimate
 from align.losses import LOSSES
 from align.models import EMBEDDED, find_model
-from align.train import MIN_PAIRS
 from align.workspace import Workspace
 from feedback import snapshots
-from storage.errors import BadInput, Busy
+from storage.errors import Busy
 
 Progress = Callable[[str], None]
 
@@ -47,12 +47,15 @@ def begin(
     base = find_model(model or EMBEDDED)
     chosen = chosen_settings(method, settings, base.path)
     refuse_second(workspace.data)
-    check_enough(method, snapshots.preview(workspace.store) if snapshot is None else None)
+    if snapshot is None:
+        refuse_too_little(method, snapshots.preview(workspace.store))
     folder = snapshot or frozen_now(workspace)
     counts = snapshots.verify(folder)["counts"]
     check_enough(method, counts)
     for line in plan(method, folder.name, counts):
         progress(line + "\n")
+    if target := LOSSES[method].target(chosen.loss.get("beta", 1.0)):
+        progress(f"{method.upper()} aims at a margin of {target}\n")
     guess = estimate(folder, chosen, workspace.data, base.name)
     progress(f"{base.name}, {method.upper()}: {guess.sentence()}\n")
     run = runs.create_run(
@@ -98,46 +101,10 @@ def frozen_now(workspace: Workspace) -> Path:
     return workspace.data / "snapshots" / snapshots.freeze(workspace.store).id
 
 
-def check_enough(method: str, counts: Mapping[str, Any] | None) -> None:
-    """Refuse feedback that the method cannot learn from (None: nothing known yet).
-
-    Raises:
-        BadInput: too few rows in the training split; for KTO only good or only bad ones.
-    """
-    if counts is None or not (counts["pairs"]["all"] or counts["labels"]["all"]):
-        return  # freezing says best why there is nothing at all
-    needs = LOSSES[method].needs
-    usable = counts[needs]["train"]
-    if usable < MIN_PAIRS:
-        held = counts[needs]["all"] - usable
-        raise BadInput(
-            f"{method.upper()} needs at least {MIN_PAIRS} {needs} to train on; there "
-            f"{'is' if usable == 1 else 'are'} {usable} ({held} more on prompts kept for judging): "
-            "collect more "
-            f"{'votes that prefer one answer' if needs == 'pairs' else 'votes or thumbs'}"
-            f"{other_methods(method, counts)}"
-        )
-    if needs == "labels":
-        good = counts["good"]["train"]
-        if good in (0, usable):
-            only = "bad" if good == 0 else "good"
-            raise BadInput(
-                f"all {usable} labels to train on are {only}: {method.upper()} learns from the "
-                f"difference; rate some answers {'up' if only == 'bad' else 'down'} as well"
-            )
-
-
-def other_methods(method: str, counts: Mapping[str, Any]) -> str:
-    """Return the advice to take another method, where its kind of feedback is there."""
-    others = [
-        name
-        for name, loss in LOSSES.items()
-        if name != method and loss.needs != LOSSES[method].needs and counts[loss.needs]["train"]
-    ]
-    if not others:
-        return ""
-    rows = counts[LOSSES[others[0]].needs]["train"]
-    return f", or take --method {others[0]} ({rows} {LOSSES[others[0]].needs} are there)"
+def refuse_too_little(method: str, counts: Mapping[str, Any]) -> None:
+    """Refuse feedback that the method cannot learn from; that there is none, freezing says best."""
+    if counts["pairs"]["all"] or counts["labels"]["all"]:
+        check_enough(method, counts)
 
 
 def plan(method: str, snapshot: str, counts: Mapping[str, Any]) -> list[str]:

@@ -47,12 +47,6 @@ SAMPLING = SamplingSettings(max_tokens=192, temperature=0.9, top_p=0.95)
 ANSWERS = {"held_out": 8, "train": 4}  # per prompt and seed; two of them make a comparison
 SEEDS = {"held_out": (1, 2), "train": (1,)}
 EXAMPLES = 5
-# Found by trying, so that training ends within six minutes on two cores: small batches make many
-# steps of few pairs, and a rank-16 adapter bears twice the default learning rate.
-SETTINGS = {
-    "dpo": ("batch_size=8", "learning_rate=2e-4"),
-    "kto": ("batch_size=8", "learning_rate=2e-4", "epochs=1"),
-}
 
 
 def main() -> None:
@@ -75,7 +69,7 @@ def main() -> None:
         "methods": {},
     }
     for method in filter(None, arguments.methods.split(",")):
-        settings = recipes.from_pairs([*SETTINGS[method], *arguments.set], method)
+        settings = recipes.from_pairs(arguments.set, method)
         results["methods"][method] = learn(arguments.cache, method, settings, unseen)
         found = results["methods"][method]
         print(json.dumps({k: found[k] for k in found if k != "examples"}, indent=1), flush=True)

@@ -10,11 +10,10 @@ from typing import Any
 import pandas as pd
 
 from feedback import formats
-from feedback.assignments import skipped_items
 from feedback.formats.rows import Answer, RatingRow, Row, VoteRow
 from feedback.frozen import load
 from feedback.items import look_up
-from feedback.preferences import Preferences, pairs_and_labels
+from feedback.live import live_feedback, preferences_of
 from storage.errors import BadInput
 from storage.records import Message, Prompt, Response
 from storage.store import Store
@@ -84,7 +83,7 @@ def _frozen(folder: Path, holds: str) -> Iterator[Row]:
 
 def _live(store: Store, holds: str) -> Iterator[Row]:
     """Yield the pairs or labels that the live feedback gives now."""
-    preferences = _preferences(store)
+    preferences = preferences_of(store, live_feedback(store))
     wanted: Sequence[Any] = preferences.pairs if holds == "pairs" else preferences.labels
     for start in range(0, len(wanted), AT_ONCE):
         part = wanted[start : start + AT_ONCE]
@@ -99,27 +98,6 @@ def _live(store: Store, holds: str) -> Iterator[Row]:
                 yield VoteRow(number, prompt, answers[one.chosen], answers[one.rejected], "a")
             else:
                 yield RatingRow(number, prompt, answers[one.response], _thumb(one.good))
-
-
-def _preferences(store: Store) -> Preferences:
-    sides = store.frame("comparisons")[["comparison", "a", "b"]]
-    votes, ratings, edits = (store.frame(name) for name in ("votes", "ratings", "edits"))
-    votes = votes[votes.columns.difference(["a", "b"])].merge(sides, on="comparison")
-    blank = _blank(store, votes, ratings, edits)
-    return pairs_and_labels(votes, ratings, edits, blank=blank, skipped=skipped_items(store))
-
-
-def _blank(
-    store: Store, votes: pd.DataFrame, ratings: pd.DataFrame, edits: pd.DataFrame
-) -> frozenset[str]:
-    """Return the ids of the judged texts that hold nothing but white space."""
-    ids = {*votes["text_a"], *votes["text_b"], *ratings["text"]}
-    ordered = sorted(ids | {*edits["text_original"], *edits["text_corrected"]})
-    blank: set[str] = set()
-    for start in range(0, len(ordered), AT_ONCE):
-        contents = store.texts(ordered[start : start + AT_ONCE])
-        blank |= {id for id, content in contents.items() if not content.strip()}
-    return frozenset(blank)
 
 
 def _prompts(store: Store, ids: Sequence[str] | pd.Series) -> dict[str, tuple[Message, ...]]:

@@ -13,14 +13,13 @@ import os
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from feedback.assignments import skipped_items
 from feedback.frozen import (
     FILES,
     SPLITS,
@@ -32,7 +31,8 @@ from feedback.frozen import (
     split_of,
     verify,
 )
-from feedback.preferences import Label, Pair, Preferences, pairs_and_labels
+from feedback.live import live_feedback, preferences_of
+from feedback.preferences import Label, Pair, Preferences
 from storage.errors import BadInput, Damaged, DiskFull, NotFound
 from storage.records import Snapshot, now
 
@@ -96,49 +96,19 @@ def freeze(store: Store, settings: SnapshotSettings = SnapshotSettings()) -> Sna
 
 def _gather(store: Store, settings: SnapshotSettings) -> _Gathered:
     """Read the live feedback and turn it into pairs and labels."""
-    comparisons = store.frame("comparisons")[["comparison", "a", "b"]]
-    votes = store.frame("votes")
-    votes = votes[votes.columns.difference(["a", "b"])].merge(comparisons, on="comparison")
-    ratings, edits = store.frame("ratings"), store.frame("edits")
-    if not settings.simulated:
-        votes, ratings, edits = (f[f["source"] != "simulated"] for f in (votes, ratings, edits))
-    texts = {
-        response: text
-        for frame, response, text in (
-            (votes, "a", "text_a"),
-            (votes, "b", "text_b"),
-            (ratings, "response", "text"),
-            (edits, "original", "text_original"),
-            (edits, "corrected", "text_corrected"),
-        )
-        for response, text in zip(frame[response], frame[text], strict=True)
-    }
+    live = live_feedback(store, simulated=settings.simulated)
     prompts = store.frame("prompts")
     return _Gathered(
-        preferences=pairs_and_labels(
-            votes,
-            ratings,
-            edits,
-            blank=_blank(store, set(texts.values())),
-            skipped=skipped_items(store),
-        ),
+        preferences=preferences_of(store, live),
         prompts={
             prompt: (text, cluster)
             for prompt, text, cluster in zip(
                 prompts["prompt"], prompts["text"], prompts["cluster"], strict=True
             )
         },
-        texts=texts,
-        sources=_sources(votes, ratings, edits),
+        texts=live.texts(),
+        sources=_sources(*live),
     )
-
-
-def _blank(store: Store, texts: Set[str]) -> frozenset[str]:
-    """Return the ids of the texts that have nothing but white space."""
-    blank = set()
-    for ids in _chunks(sorted(texts)):
-        blank |= {id for id, content in store.texts(ids).items() if not content.strip()}
-    return frozenset(blank)
 
 
 def _sources(*frames: pd.DataFrame) -> dict[str, int]:

@@ -191,7 +191,7 @@ def test_only_thumbs_up_are_refused(tmp_path: Path, model: Path) -> None:
     ]
     data = tmp_path / "data"
     hone("import", write_lines(tmp_path / "up.jsonl", rows), data=data)
-    assert "are good: KTO learns from the difference" in refused(data, model, "--method", "kto")
+    assert "it learns from the difference" in refused(data, model, "--method", "kto")
     dpo = refused(data, model)
     assert "DPO needs at least 2 pairs to train on; there are 0" in dpo
     assert "--method kto" in dpo

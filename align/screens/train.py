@@ -21,9 +21,53 @@ from feedback.screens.parts import heading, minutes, on_show, plain, sheet, tick
 from feedback.snapshots import preview
 
 REFRESH_SECONDS = 2  # Choice: a step of a tiny model takes about this long on two cores
-METHODS = {
-    "dpo": "DPO learns from pairs: it makes the chosen one likelier, the rejected one less likely",
-    "kto": "KTO learns from single answers, good or bad: the way for thumbs",
+METHODS = {  # method: (its line in the list, what it is for)
+    "dpo": (
+        "DPO · pairs",
+        "Makes the chosen answer likelier and the rejected one less likely than in the model it "
+        "starts from. The usual start.",
+    ),
+    "ipo": (
+        "IPO · pairs, with a target",
+        "Like DPO, but stops at a target: for votes that are nearly unanimous, and where DPO went "
+        "too far.",
+    ),
+    "kto": (
+        "KTO · single answers",
+        "Learns from thumbs, without pairs: answers called good or bad.",
+    ),
+    "orpo": (
+        "ORPO · pairs, one stage",
+        "Imitates the chosen answers and raises their odds over the rejected ones: for a model "
+        "that was never fine-tuned. Needs no reference.",
+    ),
+    "sft": ("SFT · good answers", "Imitates what was chosen, edited or given a thumbs-up."),
+    "simpo": (
+        "SimPO · pairs, no reference",
+        "Compares log-probabilities per token and asks for a lead of γ. Nothing holds it back, so "
+        "watch the learning rate.",
+    ),
+    "dpo_norm": (
+        "DPO per token · pairs",
+        "DPO with averages instead of sums: length alone earns nothing. For votes that follow "
+        "length.",
+    ),
+    "ipo_norm": (
+        "IPO per token · pairs, with a target",
+        "IPO as TRL has it: its target is per token.",
+    ),
+    "ld": (
+        "LD-DPO · pairs of unlike length",
+        "DPO that counts what one answer is longer than the other less.",
+    ),
+    "robust": (
+        "Robust DPO · noisy pairs",
+        "DPO corrected for a known share of wrong votes (label smoothing).",
+    ),
+    "hinge": (
+        "Hinge · pairs",
+        "Stops pushing a pair once its margin is 1.",
+    ),
 }
 FIRST = "dpo"  # the method that the screen opens with
 LEASH = [
@@ -45,6 +89,10 @@ WORDS = {
     "save_every": "Steps between checkpoints (0 = auto)",
     "seed": "Seed",
     "label_smoothing": "Label smoothing (share of wrong votes)",
+    "sft_weight": "SFT term (0 = none)",
+    "ld_alpha": "Weight of what is longer (α)",
+    "gamma": "Lead to reach (γ)",
+    "odds_weight": "Weight of the odds (λ)",
     "desirable_weight": "Weight of good answers",
     "undesirable_weight": "Weight of bad answers",
 }
@@ -61,7 +109,8 @@ class Form:
 
     ready: gr.Markdown
     warning: gr.Markdown
-    method: gr.Radio
+    method: gr.Dropdown
+    words: gr.Markdown  # what the method is for
     model: gr.Textbox
     leash: gr.Radio
     beta: gr.Number
@@ -113,7 +162,17 @@ def show_recipe(form: Form, method: str, model: str) -> dict[Any, Any]:
         else gr.update(visible=False)
         for name, part in form.more.items()
     }
-    return filled | {form.beta: usual["beta"], form.leash: usual["beta"]}
+    beta = usual.get("beta")
+    return filled | {
+        form.beta: gr.update(value=beta, visible=beta is not None),
+        form.leash: gr.update(value=beta, visible=beta in [value for _, value in LEASH]),
+    }
+
+
+def method_words(method: str, beta: float | None) -> str:
+    """Return what a method is for, and the target of one that has a target."""
+    target = LOSSES[method].target(beta) if beta else ""
+    return METHODS[method][1] + (f" **Target: a margin of {target}.**" if target else "")
 
 
 def show_ready(workspace: Any, form: Form, method: str, model: str) -> dict[Any, Any]:
@@ -183,10 +242,11 @@ def quiet(line: str) -> None:
 
 def build_method() -> dict[str, Any]:
     """Lay out method, base and leash."""
-    method = gr.Radio(
-        [(METHODS.get(name, name.upper()), name) for name in LOSSES], value=FIRST,
-        label="Method", elem_id="train-method", elem_classes="hone-lines",
+    method = gr.Dropdown(
+        [(METHODS[name][0], name) for name in LOSSES], value=FIRST, label="Method",
+        elem_id="train-method", filterable=False,
     )  # fmt: skip
+    words = gr.Markdown(METHODS[FIRST][1], elem_id="train-words", elem_classes="hone-small")
     leash = gr.Radio(
         LEASH, value=0.1, label="β: how close it stays to the model it starts from",
         elem_id="train-leash", elem_classes=["hone-lines", "hone-three"],
@@ -199,7 +259,7 @@ def build_method() -> dict[str, Any]:
             EMBEDDED, label="Model: name, local folder or hub id", elem_id="train-model",
             min_width=240, scale=3,
         )  # fmt: skip
-    return {"method": method, "leash": leash, "beta": beta, "model": model}
+    return {"method": method, "words": words, "leash": leash, "beta": beta, "model": model}
 
 
 def build_more() -> dict[str, Any]:
@@ -271,6 +331,8 @@ def lay_out(workspace: Any) -> None:
         filled = wire(event, show_recipe, form, inputs=base, outputs=recipe)
         wire(filled.then, show_command, workspace, form, **command)
         wire(event, show_ready, workspace, form, **ready)
+    for change in (form.method.change, form.beta.change):
+        wire(change, method_words, inputs=[form.method, form.beta], outputs=[form.words])
     wire(form.leash.input, float, inputs=[form.leash], outputs=[form.beta])
     for part in (form.beta, *form.more.values()):
         wire(part.change, show_command, workspace, form, trigger_mode="always_last", **command)

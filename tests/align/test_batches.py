@@ -243,7 +243,7 @@ def test_groups_keep_the_budget_and_lose_nobody(
 
 def test_a_batch_of_labels_brings_mismatched_forks_of_other_prompts() -> None:
     rows = [label(i, prompt="p" if i < 2 else "q") for i in range(4)]
-    batch = Cutter(max_tokens=16).batch(rows)
+    batch = Cutter(max_tokens=16).batch(rows, mismatched=True)
     answers = [f.responses[0] for m in batch.mismatched for f in m.forks]
     assert len(answers) == 4
     assert batch.size == 4

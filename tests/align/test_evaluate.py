@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,10 @@ from align.evaluate import (
     score_pairs,
     wilson,
 )
+from align.losses import dpo
 from align.policy import Policy
 from align.reference import ReferenceScores, score
+from align.rendering import PairRow
 from tests.align.small import tiny_policy
 from tests.align.test_policy import forks
 from tests.browser.tiny import byte_tokenizer
@@ -33,10 +37,10 @@ def adapted(tiny: Path) -> Policy:
 def test_held_out_accuracies_count_ties_as_a_half() -> None:
     """Rewards: won, tied, lost, won: 2.5 of 4. Per token before: 1.5 of 4; after: 2 of 4."""
     scores = [
-        PairScore(1.0, (-1.0, -2.0), (-1.0, -2.0)),
-        PairScore(0.0, (-1.0, -1.0), (-2.0, -1.0)),
-        PairScore(-0.5, (-3.0, -1.0), (-3.0, -1.0)),
-        PairScore(0.1, (-3.0, -1.0), (-0.5, -1.0)),
+        PairScore(1.0, 1.0, 0.5, (-1.0, -2.0), (-1.0, -2.0)),
+        PairScore(0.0, 0.0, 0.5, (-1.0, -1.0), (-2.0, -1.0)),
+        PairScore(-0.5, -0.5, 0.5, (-3.0, -1.0), (-3.0, -1.0)),
+        PairScore(0.1, 0.1, 0.5, (-3.0, -1.0), (-0.5, -1.0)),
     ]
     report = held_out(scores)
     assert report["pairs"] == 4
@@ -87,10 +91,11 @@ def test_repetition_is_seen_and_a_refrain_forgiven(text: str, repeats: bool) -> 
 
 
 def test_pair_scores_are_differences_of_summed_log_ratios(adapted: Policy) -> None:
-    micros = Cutter(budget=60).micros(forks(5))
+    rows = [PairRow(str(i), "p", f.prompt, f.responses, 1.0, 1.0) for i, f in enumerate(forks(5))]
+    micros = Cutter(budget=60).batch(rows).micros
     scores = ReferenceScores()
     score(adapted, micros, scores)
-    found = score_pairs(adapted, micros, scores)
+    found = score_pairs(adapted, micros, scores, partial(dpo, beta=0.5))
     assert len(found) == 5
     first = micros[0].block
     with torch.no_grad():
@@ -98,6 +103,8 @@ def test_pair_scores_are_differences_of_summed_log_ratios(adapted: Policy) -> No
     then = micros[0].reference(scores)
     ratio = (now - then).sum(-1)
     assert found[0].margin == pytest.approx((ratio[0] - ratio[1]).item(), abs=1e-5)
+    assert found[0].reward_margin == pytest.approx(0.5 * found[0].margin, abs=1e-5)
+    assert found[0].loss == pytest.approx(math.log1p(math.exp(-0.5 * found[0].margin)), abs=1e-5)
     lengths = first.mask().sum(-1)
     assert found[0].before[1] == pytest.approx((then[1].sum() / lengths[1]).item(), abs=1e-5)
 

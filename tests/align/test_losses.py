@@ -22,9 +22,13 @@ from align.losses import (
     Scores,
     balanced_weights,
     dpo,
+    ipo,
     kl_estimate,
     kto,
+    ld,
+    log_odds,
     log_sigmoid,
+    sft,
 )
 
 
@@ -109,6 +113,75 @@ def test_kto_of_a_good_and_a_bad_label_worked_by_hand() -> None:
     assert outcome.rewards.tolist() == pytest.approx([0.5, 0.4])
 
 
+def test_ipo_of_a_pair_worked_by_hand() -> None:
+    """Log-ratios 1 and -0.5: h = 1.5. Target 1/(2 · 0.25) = 2. Loss (1.5 - 2)² = 0.25."""
+    batch = pairs(scores([-1.0], [-2.0]), scores([-3.0], [-2.5]))
+    outcome = ipo(batch, beta=0.25)
+    assert outcome.losses.item() == pytest.approx(0.25)
+    assert outcome.chosen_rewards.item() == pytest.approx(0.25)  # β · 1
+
+
+def test_orpo_of_a_pair_worked_by_hand() -> None:
+    """p = e^-0.5 = .606531 and e^-1 = .367879. Odds 1.541494 and .581977, gap of logs .974078.
+
+    -log σ(.974078) = log(1 + .377540) = .320300. Loss .5 + 0.1 · .320300 = .532030.
+    """
+    batch = pairs(scores([-0.5], [0.0]), scores([-1.0], [0.0]))
+    outcome = LOSSES["orpo"](batch, odds_weight=0.1)
+    assert outcome.losses.item() == pytest.approx(0.532030, abs=1e-6)
+
+
+@pytest.mark.parametrize("x", [-1e-6, -1e-3, -0.5, -math.log(2), -0.7, -5.0, -80.0])
+def test_log_odds_are_exact_and_have_a_gradient(x: float) -> None:
+    """Against double precision; the gradient of log(p / (1 - p)) by x = log p is 1 / (1 - p)."""
+    mean = torch.tensor(x, requires_grad=True)
+    found = log_odds(mean)
+    found.backward()
+    assert found.item() == pytest.approx(x - math.log(-math.expm1(x)), rel=1e-4)
+    assert mean.grad.item() == pytest.approx(1 / -math.expm1(x), rel=1e-3)
+
+
+def test_a_certain_response_has_large_odds_but_numbers() -> None:
+    mean = torch.tensor([0.0], requires_grad=True)
+    log_odds(mean).sum().backward()
+    assert mean.grad.isfinite().all()
+
+
+def test_ld_counts_what_is_longer_less_and_is_dpo_at_alpha_1() -> None:
+    """Chosen of one token, rejected of three: of these the second and third count by α."""
+    chosen = Scores(torch.tensor([[-1.0, 0, 0]]), torch.zeros(1, 3), torch.tensor([[1.0, 0, 0]]))
+    rejected = Scores(torch.tensor([[-1.0, -2, -3]]), torch.zeros(1, 3), torch.ones(1, 3))
+    outcome = ld(pairs(chosen, rejected), beta=0.1, ld_alpha=0.5)
+    assert outcome.chosen_rewards.item() == pytest.approx(-0.1)
+    assert outcome.rejected_rewards.item() == pytest.approx(-0.1 * (1 + 0.5 * 5))
+    one, other = random_scores(4, 6, 1), random_scores(4, 6, 2)
+    assert torch.allclose(
+        ld(pairs(one, other), ld_alpha=1.0).losses, dpo(pairs(one, other)).losses, atol=1e-6
+    )
+
+
+def test_sft_is_the_nll_per_token_of_good_answers_alone() -> None:
+    rows = random_scores(4, 5, 3)
+    good = torch.tensor([True, False, True, True])
+    losses = sft(LabelBatch(rows, good, torch.ones(4), torch.tensor(0.0))).losses
+    for row in range(4):
+        kept = rows.policy[row][rows.mask[row] == 1]
+        assert losses[row].item() == pytest.approx(-kept.mean().item() * good[row].item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("method", [m for m, loss in LOSSES.items() if loss.needs == "pairs"])
+def test_votes_of_a_split_pair_count_from_their_own_sides(method: str) -> None:
+    """Three of four for the first is three votes for it and one for the other, ORPO's imitation
+    aside."""
+    one, other = random_scores(3, 5, 14), random_scores(3, 5, 15)
+    loss = LOSSES[method]
+    split = loss(pairs(one, other, 0.75)).losses
+    for_it, against = loss(pairs(one, other)).losses, loss(pairs(other, one)).losses
+    if method == "orpo":
+        against = against + other.mean_logp() - one.mean_logp()
+    assert torch.allclose(split, 0.75 * for_it + 0.25 * against, atol=1e-5)
+
+
 def test_z_is_the_mean_of_mismatched_log_ratios_but_never_below_0() -> None:
     ratios = torch.tensor([3.0, -1.0], requires_grad=True)
     assert kl_estimate(ratios).item() == 1.0
@@ -161,7 +234,7 @@ def test_weights_scale_a_rows_loss_and_settings_have_numbers_as_defaults(method:
         batch: Any = PairBatch(same, same, torch.ones(3), weight)
     else:
         batch = LabelBatch(same, torch.tensor([True] * 3), weight, torch.tensor(0.0))
-    losses = LOSSES[method].function(batch).losses
+    losses = LOSSES[method](batch).losses
     assert losses[2] == 0
     assert losses[1] > 0
     assert all(isinstance(value, float) for value in LOSSES[method].settings().values())
@@ -265,6 +338,96 @@ def test_conservative_dpo_equals_trls_aot_on_single_pairs() -> None:
     theirs = trainer.DPOTrainer._compute_loss(stub, model, inputs, False)
     ours = dpo(pairs(one, other), beta=0.2, label_smoothing=0.15).losses
     assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
+
+
+TRLS = {
+    "ipo_norm": {"loss_types": ["ipo"]},
+    "dpo_norm": {"loss_types": ["sigmoid_norm"]},
+    "hinge": {"loss_types": ["hinge"]},
+    "robust": {"loss_types": ["robust"], "label_smoothing": 0.1},
+}
+
+
+@pytest.mark.parametrize("method", TRLS)
+def test_the_variants_equal_trls_on_the_same_log_probabilities(method: str) -> None:
+    trainer = pytest.importorskip("trl.trainer.dpo_trainer", reason="TRL is not installed")
+    one, other = random_scores(8, 12, 20), random_scores(8, 12, 21)
+    inputs = trl_inputs(torch.cat([one.mask, other.mask]))
+    inputs["ref_chosen_logps"] = one.reference.sum(1)
+    inputs["ref_rejected_logps"] = other.reference.sum(1)
+    facts = {"ld_alpha": None, "label_smoothing": 0.0, "loss_weights": [1.0], **TRLS[method]}
+    stub = stand_in(beta=0.3, f_divergence_type="reverse_kl", use_weighting=False, **facts)
+    model = answering(torch.cat([one.policy, other.policy]))
+    theirs = trainer.DPOTrainer._compute_loss(stub, model, inputs, False)
+    ours = LOSSES[method](pairs(one, other), beta=0.3).losses.mean()
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
+
+
+def test_ld_equals_trls_ld_alpha() -> None:
+    """TRL takes the reference's sums as they come, so they are weighted here, token by token."""
+    trainer = pytest.importorskip("trl.trainer.dpo_trainer", reason="TRL is not installed")
+    one, other = random_scores(6, 9, 22), random_scores(6, 9, 23)
+    shorter = torch.minimum(one.mask.sum(1), other.mask.sum(1))
+    sums = [
+        torch.stack(
+            [
+                sum(s.reference[row, t] * (1.0 if t < shorter[row] else 0.4) for t in range(9))
+                for row in range(6)
+            ]
+        )
+        for s in (one, other)
+    ]
+    inputs = trl_inputs(torch.cat([one.mask, other.mask]))
+    inputs |= {"ref_chosen_logps": sums[0], "ref_rejected_logps": sums[1]}
+    stub = stand_in(
+        beta=0.2, ld_alpha=0.4, f_divergence_type="reverse_kl", loss_types=["sigmoid"],
+        loss_weights=[1.0], label_smoothing=0.0, use_weighting=False,
+    )  # fmt: skip
+    model = answering(torch.cat([one.policy, other.policy]))
+    theirs = trainer.DPOTrainer._compute_loss(stub, model, inputs, False)
+    ours = ld(pairs(one, other), beta=0.2, ld_alpha=0.4).losses.mean()
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
+
+
+def test_the_sft_term_equals_trls_on_a_single_pair() -> None:
+    """TRL averages over all tokens of a batch, we over each response: of one pair, the same."""
+    trainer = pytest.importorskip("trl.trainer.dpo_trainer", reason="TRL is not installed")
+    one, other = random_scores(1, 12, 24), random_scores(1, 12, 25)
+    inputs = trl_inputs(torch.cat([one.mask, other.mask]))
+    inputs["ref_chosen_logps"] = one.reference.sum(1)
+    inputs["ref_rejected_logps"] = other.reference.sum(1)
+    stub = stand_in(
+        beta=0.1, ld_alpha=None, f_divergence_type="reverse_kl", loss_types=["sigmoid", "sft"],
+        loss_weights=[1.0, 0.7], label_smoothing=0.0, use_weighting=False,
+    )  # fmt: skip
+    model = answering(torch.cat([one.policy, other.policy]))
+    theirs = trainer.DPOTrainer._compute_loss(stub, model, inputs, False)
+    ours = LOSSES["dpo"](pairs(one, other), beta=0.1, sft_weight=0.7).losses
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_orpo_equals_trls_odds_ratio_loss() -> None:
+    trainer = pytest.importorskip(
+        "trl.experimental.orpo.orpo_trainer", reason="TRL is not installed"
+    )
+    one, other = random_scores(8, 12, 26), random_scores(8, 12, 27)
+    stub = stand_in(beta=0.25)
+    theirs = trainer.ORPOTrainer.odds_ratio_loss(stub, one.mean_logp(), other.mean_logp())
+    outcome = LOSSES["orpo"](pairs(one, other), odds_weight=0.25)
+    assert torch.allclose(outcome.losses, -one.mean_logp() - theirs[0], atol=1e-5)
+    assert torch.allclose(outcome.chosen_rewards, theirs[1], atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_simpo_equals_trls() -> None:
+    trainer = pytest.importorskip("trl.experimental.cpo.cpo_trainer", reason="TRL is not installed")
+    one, other = random_scores(8, 12, 28), random_scores(8, 12, 29)
+    stub = stand_in(beta=2.5, alpha=0.0, loss_type="simpo", simpo_gamma=0.8, label_smoothing=0.0)
+    theirs = trainer.CPOTrainer.cpo_loss(stub, one.mean_logp(), other.mean_logp())
+    outcome = LOSSES["simpo"](pairs(one, other), beta=2.5, gamma=0.8)
+    assert torch.allclose(outcome.losses, theirs[0], atol=1e-5)
+    assert torch.allclose(outcome.chosen_rewards, theirs[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.4, -0.4])

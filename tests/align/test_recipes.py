@@ -62,7 +62,7 @@ def test_label_weights_are_automatic_or_numbers() -> None:
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(BadInput, match="'ppo' is not known; choose one of dpo, kto"):
+    with pytest.raises(BadInput, match="'ppo' is not known; choose one of dpo, ipo, kto"):
         recipes.recipe("ppo")
 
 

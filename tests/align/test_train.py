@@ -26,7 +26,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from align import session, train, trainer
 from align.checkpoints import newest_complete
+from align.losses import LOSSES
 from align.manifest import verify_manifest
+from align.reference import ReferenceScores
 from align.session import Session
 from storage.errors import BadInput
 from tests.align.small import (
@@ -154,6 +156,36 @@ def test_held_out_and_duel_rows_are_never_trained_on(
     assert set(taken) == {f"train-{i}" for i in range(12)}
 
 
+@pytest.mark.parametrize("method", [m for m in LOSSES if m not in ("dpo", "kto")])
+def test_every_method_trains_and_is_judged(tiny: Path, tmp_path: Path, method: str) -> None:
+    """On pairs whose rejected answers are long: the loss falls, step 0 is what it has to be."""
+    more = {"odds_weight": 2.0} if method == "orpo" else {}  # imitation alone moves both answers
+    run = write_run(tmp_path, tiny, method, epochs=4, learning_rate=5e-3, **more)
+    assert train.main([str(run)]) == 0
+    rows = rows_of(run)
+    steps = [row for row in rows if "grad_norm" in row]
+    assert steps[-1]["loss"] < steps[0]["loss"]
+    assert [row["eval_loss"] for row in rows if "eval_loss" in row]
+    assert read(run / "report.json")["held_out"]["pairs"] == 4
+    if LOSSES[method].reference:
+        assert rows[0]["margin"] == 0.0
+        assert rows[0]["loss"] == pytest.approx(rows[0]["expected_loss"], abs=1e-3)
+    if LOSSES[method].needs == "pairs":
+        assert steps[-1]["margin"] > rows[0]["margin"]
+
+
+def test_a_loss_without_a_reference_scores_held_out_pairs_alone(tiny: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path, tiny, "orpo", epochs=1)
+    assert train.main([str(run)]) == 0
+    assert len(ReferenceScores.load(run / "reference.safetensors")) == 2 * 4
+
+
+def test_sft_learns_from_good_answers_alone(tiny: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path, tiny, "sft", epochs=1)
+    assert train.main([str(run)]) == 0
+    assert verify_manifest(run / "adapter")["rows"] == 12  # of 24 labels
+
+
 def test_kto_trains_from_labels_and_is_judged_on_pairs(tiny: Path, tmp_path: Path) -> None:
     run = write_run(tmp_path, tiny, "kto")
     assert train.main([str(run)]) == 0
@@ -176,11 +208,16 @@ def test_without_held_out_pairs_the_report_says_null(tiny: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("method", "pairs", "thumbs", "sentence"),
     [
-        ("dpo", 0, "both", "has 0 pairs to train on (and 0 on prompts kept for judging, 0 labels)"),
-        ("dpo", 1, "both", "has 1 pairs to train on"),
-        ("kto", 4, "up", "has 4 good and 0 bad labels"),
-        ("kto", 4, "down", "has 0 good and 4 bad labels"),
-        ("kto", 0, "both", "has 0 good and 0 bad labels"),
+        (
+            "dpo",
+            0,
+            "both",
+            "needs at least 2 pairs to train on; there are 0 (0 more on prompts kept for judging)",
+        ),
+        ("dpo", 1, "both", "there is 1 (0 more"),
+        ("kto", 4, "up", "there are 4 good and 0 bad ones"),
+        ("kto", 4, "down", "there are 0 good and 4 bad ones"),
+        ("kto", 0, "both", "there are 0 good and 0 bad ones"),
     ],
 )
 def test_too_little_feedback_is_refused_in_one_sentence(

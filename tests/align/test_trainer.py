@@ -11,6 +11,7 @@ import torch
 
 from align import recipes
 from align.batches import Cutter, plan
+from align.losses import LOSSES
 from align.policy import Policy
 from align.reference import ReferenceScores, score
 from align.rendering import LabelRow, PairRow, Row
@@ -28,7 +29,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rows(method: str) -> list[Row]:
     some = forks(ROWS, seed=5)
-    if method == "dpo":
+    if LOSSES[method].needs == "pairs":
         return [PairRow(f"r{i}", f"p{i}", f.prompt, f.responses, 1.0, 1.0 + i % 2)
                 for i, f in enumerate(some)]  # fmt: skip
     return [LabelRow(f"r{i}", f"p{i}", f.prompt, f.responses[:1], i % 2 == 0, 1.0)
@@ -63,7 +64,7 @@ def weights(policy: Policy) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in policy.trainable()])
 
 
-@pytest.mark.parametrize("method", ["dpo", "kto"])
+@pytest.mark.parametrize("method", LOSSES)
 def test_eight_forward_passes_of_one_row_equal_one_of_eight(
     llama: Path, tmp_path: Path, method: str
 ) -> None:

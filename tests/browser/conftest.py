@@ -130,6 +130,16 @@ def server(serve: Callable[[int], Server]) -> Server:
     return serve(260)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    """Put the end of the app's log beside a failure."""
+    report = yield
+    for name, value in getattr(item, "funcargs", {}).items():
+        if report.failed and isinstance(value, Server) and value.log.exists():
+            report.sections.append((f"log of {name}", value.log.read_text("utf-8")[-2000:]))
+    return report
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     path = find()

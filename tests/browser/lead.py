@@ -6,13 +6,14 @@ weights is trained through the train screen's button.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Request, expect
 
 from feedback.simulate import simulate_votes
 from storage.store import Store
@@ -22,6 +23,7 @@ TRAINING_MS = 240_000  # generous: about 20 s on two free cores
 ANSWER_MS = 90_000  # generous: the worker's first answer takes about 5 s on two free cores
 WIDE = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+STILL = 4  # looks in a row, 50 ms apart, without a request under way
 FORGIVEN = ("vega", "Failed to load resource")  # what Gradio itself writes to the console
 
 
@@ -32,10 +34,18 @@ class Desk:
     page: Page
     url: str
     console: list[str] = field(default_factory=list)
+    flying: set[Request] = field(default_factory=set)  # requests without an answer yet
 
     def __post_init__(self) -> None:
+        self.page.on("request", self.note)
+        for end in ("requestfinished", "requestfailed"):
+            self.page.on(end, lambda request: self.flying.discard(request))
         self.page.on("pageerror", lambda error: self.console.append(str(error)))
         self.page.on("console", lambda said: self.hear(said.type, said.text))
+
+    def note(self, request: Request) -> None:
+        if "/heartbeat" not in request.url:  # open for as long as the page is
+            self.flying.add(request)
 
     def hear(self, kind: str, text: str) -> None:
         if kind == "error" and not any(word in text for word in FORGIVEN):
@@ -53,15 +63,27 @@ class Desk:
             self.part(".overflow-menu > button").click()
             choice = self.part(".overflow-dropdown button").filter(has_text=tab)
         choice.click()
-        expect(self.page.get_by_role("heading", name=tab, exact=True)).to_be_visible()
+        expect(self.page.get_by_role("heading", name=tab, exact=True)).to_be_visible(timeout=20_000)
+        return self.settle()
+
+    def settle(self, seconds: float = 10.0) -> Desk:
+        """Wait until the tab has what it asked for; a person does not type in the first tenth."""
+        deadline, still = time.monotonic() + seconds, 0
+        while still < STILL and time.monotonic() < deadline:
+            self.page.wait_for_timeout(50)
+            still = 0 if self.flying else still + 1
         return self
 
     def part(self, selector: str) -> Locator:
         return self.page.locator(selector)
 
     def says(self, selector: str, words: str, timeout: float = 15_000) -> None:
-        """Wait until a part holds the words."""
-        expect(self.part(selector)).to_contain_text(words, timeout=timeout)
+        """Wait until a part holds the words; what the app complained of goes into the failure."""
+        try:
+            expect(self.part(selector)).to_contain_text(words, timeout=timeout)
+        except AssertionError as error:
+            error.add_note(f"the app said: {self.part('.toast-body').all_inner_texts()}")
+            raise
 
     def refuses(self, words: str) -> None:
         """Wait until the one-line error with the words shows."""

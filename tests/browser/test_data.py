@@ -102,6 +102,7 @@ def test_votes_are_downloaded_as_they_are_stored(desk: At, server: Server, tmp_p
     screen = desk(server, "Data")
     screen.page.get_by_label("Every vote").check()
     screen.part("#export-go").click()
+    screen.says("#export-file", "Download votes.csv", timeout=30_000)
     with screen.page.expect_download(timeout=30_000) as download:
         screen.part("#export-file").click()
     download.value.save_as(tmp_path / "votes.csv")

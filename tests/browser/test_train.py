@@ -39,9 +39,19 @@ def test_the_command_follows_the_settings(desk: At, server: Server) -> None:
     screen.page.get_by_text("Advanced settings").click()
     screen.page.get_by_label("Epochs").fill("7")
     screen.says("#train-command", "--set epochs=7")
-    screen.page.get_by_label("KTO learns").check()
+    choose(screen, "KTO")
     screen.says("#train-command", "--method kto --data")
     expect(screen.page.get_by_label("Weight of good answers")).to_be_visible()
+    choose(screen, "IPO · pairs")
+    screen.says("#train-words", "Target: a margin of 5 nats per pair")
+    choose(screen, "ORPO")
+    expect(screen.part("#train-leash")).to_be_hidden()
+    expect(screen.page.get_by_label("Weight of the odds")).to_be_visible()
+
+
+def choose(screen: Desk, method: str) -> None:
+    screen.part("#train-method input").click()
+    screen.page.get_by_role("option").filter(has_text=method).first.click()
 
 
 def test_what_a_run_would_use_is_shown_before_it(desk: At, server: Server) -> None:
