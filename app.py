@@ -125,6 +125,12 @@ def check(data: Data = HERE, as_json: Json = False) -> int:
 
 
 @cli.command()
+def advise(data: Data = HERE, as_json: Json = False) -> int:
+    """Say which method suits what was collected, and why."""
+    return run("advise", data, as_json, {})
+
+
+@cli.command()
 def snapshot(data: Data = HERE, as_json: Json = False) -> int:
     """Freeze the pairs and labels that the votes give now."""
     return run("snapshot", data, as_json, {})
@@ -132,7 +138,7 @@ def snapshot(data: Data = HERE, as_json: Json = False) -> int:
 
 @cli.command()
 def train(
-    method: Annotated[str, typer.Option(help="dpo (from pairs) or kto (from labels).")] = "dpo",
+    method: Annotated[str, typer.Option(help="The loss; `advise` says which suits.")] = "dpo",
     snapshot: Annotated[str | None, typer.Option(help="A snapshot's id; else freezes one.")] = None,
     model: Annotated[str | None, typer.Option(help="A name, a folder or a hub id.")] = None,
     settings: Annotated[

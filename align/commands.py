@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from align import comparing, generation, runs, starters, training
+from align import comparing, generation, readiness, runs, starters, training
+from align.advisor import advise
 from align.following import cancel_run, follow, list_runs, result_of
 from align.generation import SamplingSettings
 from align.models import EMBEDDED
@@ -109,6 +110,12 @@ def generate(
 def check(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
     """Run every check; return {"checks": [...]}."""
     return {"checks": [one.as_json() for one in quality.run_checks(workspace.store)]}
+
+
+def advise_(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
+    """Say which method suits what was collected; return {"advice": [{"method", "settings",
+    "reason"}]}, the strongest reason first."""
+    return {"advice": [one.as_json() for one in advise(readiness.facts(workspace.store))]}
 
 
 def snapshot(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
@@ -247,6 +254,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "export": export,
     "generate": generate,
     "check": check,
+    "advise": advise_,
     "snapshot": snapshot,
     "train": train,
     "cancel": cancel,

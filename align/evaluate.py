@@ -91,6 +91,20 @@ def held_out(scores: Sequence[PairScore]) -> dict[str, float | int | None]:
     }
 
 
+def drift(scores: Sequence[PairScore]) -> dict[str, float | None]:
+    """Return by how much held-out responses became likelier, in nats per token.
+
+    A preference loss may make the chosen response less likely too, as long as the rejected one
+    loses more; the probability goes to answers that nobody voted for.
+
+    Source: Razin et al. 2024 (likelihood displacement, arXiv 2410.08847).
+    """
+    return {
+        "chosen": _share(s.after[0] - s.before[0] for s in scores),
+        "rejected": _share(s.after[1] - s.before[1] for s in scores),
+    }
+
+
 def wilson(wins: float, n: int, z: float = 1.959964) -> tuple[float | None, float | None]:
     """Return the Wilson 95 % interval of a share, (None, None) for n = 0.
 

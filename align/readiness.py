@@ -1,4 +1,5 @@
-"""What a run would be before there is one: its recipe, and about how long it would take. No torch.
+"""What a run would be before there is one: its recipe, about how long it would take, and the facts
+that the advisor goes by. No torch.
 
 The command line estimates from the frozen snapshot (`align/estimate.py`); a screen asks before
 anything is frozen, so here the rows' size is the mean over the feedback.
@@ -6,9 +7,11 @@ anything is frozen, so here the rows' size is the mean over the feedback.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from align import recipes, training
+from align import recipes, runs, training
+from align.advisor import Epoch, Facts
 from align.estimate import (
     CHARACTERS_PER_TOKEN,
     TEMPLATE_TOKENS,
@@ -18,6 +21,9 @@ from align.estimate import (
 )
 from align.losses import LOSSES
 from align.models import EMBEDDED, find_model
+from feedback.frozen import split_of
+from feedback.live import live_feedback, preferences_of
+from feedback.quality import live_length_bias
 from storage.store import Store
 
 SAMPLED = 200  # Choice: prompts whose length is looked at; the mean moves little after that
@@ -59,3 +65,36 @@ def _prompt_chars(store: Store) -> float:
 def model_name(model: str) -> str:
     """Return a model's name as runs keep it."""
     return find_model(model.strip() or EMBEDDED).name
+
+
+def facts(store: Store) -> Facts:
+    """Return what the advisor looks at: the feedback as it is now, and the newest finished run."""
+    live = live_feedback(store)
+    pairs, labels, _ = preferences_of(store, live)
+    several = [p for p in pairs if len(p.votes_for) + len(p.votes_against) > 1]
+    for_it = sum(len(p.votes_for) for p in several)
+    against = sum(len(p.votes_against) for p in several)
+    bias = live_length_bias(store)
+    method, epochs = last_epochs(store.data)
+    clusters = dict(store.frame("prompts")[["prompt", "cluster"]].itertuples(index=False))
+    return Facts(
+        pairs=sum(split_of(clusters[p.prompt]) == "train" for p in pairs),
+        labels=sum(split_of(clusters[label.prompt]) == "train" for label in labels),
+        thumbs=len(live.ratings),
+        longer_low=bias.low,
+        against=against / (for_it + against) if several else None,
+        several=for_it + against,
+        last_method=method,
+        last_epochs=epochs,
+    )
+
+
+def last_epochs(data: Path) -> tuple[str, tuple[Epoch, ...]]:
+    """Return the newest finished run's method and how it did on held-out pairs, epoch by epoch."""
+    done = [run for run in runs.list_runs(data) if run.status == "done"]
+    if not done:
+        return "", ()
+    rows = [
+        row for row in runs.read_metrics(data, done[0].run) if row.get("eval_accuracy") is not None
+    ]
+    return done[0].method, tuple(Epoch(r["eval_accuracy"], r["eval_margin"]) for r in rows)

@@ -2,8 +2,10 @@
 training.
 
 They are kept by content (the token ids), in one file of the run, so a resumed run reads what the
-first one wrote. They are scored in the forward passes of the first epoch: the same rows side by
-side give the same rounding, so that the first step's margin is exactly 0.
+first one wrote, and in one file for the base in the data folder's cache, so that later runs score
+only what is new: another seed, rank, beta or method costs nothing. They are scored in the forward
+passes of the first epoch: the same rows side by side give the same rounding, so that the first
+step's margin is exactly 0. From the cache they may differ by the noise of the precision.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -48,16 +50,34 @@ class ReferenceScores:
         for response, row in zip(fork.responses, rows, strict=True):
             self._scores[_name(fork.prompt, response)] = row[: len(response)].clone()
 
+    def take(self, other: ReferenceScores, forks: Iterable[Fork]) -> None:
+        """Take over the scores of these forks, as far as another mapping has them."""
+        for fork in forks:
+            for response in fork.responses:
+                if (name := _name(fork.prompt, response)) in other._scores:
+                    self._scores.setdefault(name, other._scores[name])
+
+    def merge(self, other: ReferenceScores) -> None:
+        """Take over all scores of another mapping."""
+        self._scores = {**self._scores, **other._scores}
+
     def save(self, path: Path) -> None:
         """Write all scores to one safetensors file, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".part")
         save_file(self._scores, temporary, {"precision": self.precision})
         temporary.replace(path)
 
     @staticmethod
     def load(path: Path) -> ReferenceScores:
-        if not path.exists():
+        """Return what a file holds; nothing where there is none, or one that cannot be read."""
+        try:
+            return ReferenceScores._read(path)
+        except (FileNotFoundError, SafetensorError):  # scoring again is all that it costs
             return ReferenceScores()
+
+    @staticmethod
+    def _read(path: Path) -> ReferenceScores:
         with safe_open(path, framework="pt") as file:
             names = file.keys()
             precision = (file.metadata() or {}).get("precision", "")
@@ -88,16 +108,15 @@ def score(
 
 @torch.no_grad()
 def batching_noise(policy: Policy, micro: Micro, *, shared: bool) -> float:
-    """Return the largest difference of one response's log-probability, alone against in this batch.
+    """Return the largest difference of a response's log-probability, alone against in this batch.
 
     In nats, adapter off. In bf16 the same row differs with the rows beside it; twice this is what a
     margin of 0 may look like at the first step.
     """
     with policy.reference():
         together = policy(micro.block.to(policy.device)).sum(-1)
-        fork = micro.forks[-1]  # the shortest: the most padding beside it
-        alone = policy(pack([fork], shared=shared).to(policy.device)).sum(-1)
-    return (together[-len(fork.responses) :] - alone).abs().max().item()
+        alone = [policy(pack([f], shared=shared).to(policy.device)).sum(-1) for f in micro.forks]
+    return (together - torch.cat(alone)).abs().max().item()
 
 
 def _name(prompt: Ids, response: Ids) -> str:

@@ -113,6 +113,7 @@ def create_run(
         "snapshot": str(snapshot.resolve()),
         "settings": values,
         "device_lock": str((data / "DEVICE.lock").resolve()),
+        "cache": str((data / "cache").resolve()),
         "created_at": created.isoformat(),
     }
     write_json(folder / "config.json", config)

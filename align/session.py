@@ -26,6 +26,7 @@ from align.evaluate import (
     REPORT_PROMPTS,
     PairScore,
     answers_report,
+    drift,
     greedy_answers,
     held_out,
     score_pairs,
@@ -139,6 +140,7 @@ class Session:
         checkpoints = self.files.folder / "checkpoints"
         checkpoint = newest_complete(checkpoints)
         done = _steps_of(checkpoint)
+        self._read_cache()
         self._plan_work(done)
         scoring = time.monotonic()
         self.files.status("training", "scoring the reference", step=done, steps=len(self.job.steps))
@@ -203,6 +205,7 @@ class Session:
             before = self._answers()
         report = {
             "held_out": held_out(self.scores[1] if self.scores else []),
+            "drift": drift(self.scores[1] if self.scores else []),
             **answers_report(before, self._answers()),
             "dropped": dict(self.material.dropped),
             "step0": next((row for row in self.files.metrics() if row["step"] == 0), None),
@@ -218,14 +221,26 @@ class Session:
             tokens_per_second=self.speed,
         )
 
+    def _read_cache(self) -> None:
+        """Take over what earlier runs scored of this run's rows."""
+        cache = cache_of(self.config, self.precision)
+        if cache is not None:
+            forks = (fork for micro in self._every_micro() for fork in micro.forks)
+            self.references.take(ReferenceScores.load(cache), forks)
+
     def _score_reference(self) -> None:
         """Score what has no score yet, the first epoch's forward passes first."""
-        known = len(self.references)
+        cache, known = cache_of(self.config, self.precision), len(self.references)
         try:
             score(self.policy, self._every_micro(), self.references, self._tick)
         finally:
-            if len(self.references) > known:
-                self.references.save(self.files.folder / "reference.safetensors")
+            self.references.save(self.files.folder / "reference.safetensors")
+            if cache is not None and len(self.references) > known:
+                shared = ReferenceScores.load(cache)
+                shared.merge(self.references)
+                shared.save(cache)
+        new = len(self.references) - known
+        print(f"reference: {new} answers scored, {known} known from before", flush=True)
 
     def _every_micro(self) -> Iterator[Micro]:
         for step in range(len(self.job.steps)):
@@ -259,6 +274,7 @@ class Session:
             "eval_loss": _mean([score.loss for score in scores]),
             "eval_accuracy": held_out(scores)["reward_accuracy"],
             "eval_margin": _mean([score.reward_margin for score in scores]),
+            "eval_chosen_drift": drift(scores)["chosen"],
         }
 
     def _judging(self, batch: PairBatch) -> PairOutcome:
@@ -305,6 +321,14 @@ class Session:
             training * (3 + 2 * self.job.loss.mismatched) + judging * epochs + reference + answers
         )
         self.files.work = work
+
+
+def cache_of(config: Mapping[str, Any], precision: str) -> Path | None:
+    """Return the file of this base's reference scores in the data folder, if the run has one."""
+    folder, base = config.get("cache"), config.get("model_fingerprint")
+    if not folder or not base:
+        return None
+    return Path(folder) / "reference" / f"{base[:16]}-{precision}.safetensors"
 
 
 def prepare(

@@ -104,6 +104,14 @@ def interval(one: Mapping[str, Any]) -> str:
     return f"{one['value']:.3f} ({spread}n {one['n']})"
 
 
+def _advise(result: Mapping[str, Any]) -> str:
+    lines = []
+    for one in result["advice"]:
+        settings = "".join(f" --set {name}={value}" for name, value in one["settings"].items())
+        lines.append(f"--method {one['method']}{settings}\n  {one['reason']}")
+    return "\n".join(lines)
+
+
 def _snapshot(result: Mapping[str, Any]) -> str:
     return f"{result['snapshot']}: {result['pairs']} pairs, {result['labels']} labels"
 
@@ -160,6 +168,7 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "export": _export,
     "generate": _generate,
     "check": _check,
+    "advise": _advise,
     "snapshot": _snapshot,
     "train": _run,
     "resume": _run,

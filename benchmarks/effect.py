@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -24,8 +22,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
-
-import torch  # only its version, for the record
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -36,6 +32,7 @@ from align.client import WorkerClient  # noqa: E402
 from align.evaluate import Answer, answers_report, repeats_itself  # noqa: E402
 from align.models import EMBEDDED, find_model  # noqa: E402
 from align.wire import GenerateRequest, SamplingSettings  # noqa: E402
+from benchmarks.machine import machine  # noqa: E402
 from feedback.items import add_prompts  # noqa: E402
 from feedback.simulate import room, simulate_votes  # noqa: E402
 from feedback.snapshots import freeze, split_of  # noqa: E402
@@ -251,19 +248,6 @@ def greedy(data: Path, run: Path | None, prompts: Sequence[Sequence[Message]]) -
     finally:
         client.leave()
     return [found[i] for i in range(len(prompts))]
-
-
-def machine() -> dict[str, Any]:
-    """Describe the machine without naming it."""
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    flags = Path("/proc/cpuinfo").read_text().split()
-    return {
-        "cores": os.cpu_count(),
-        "memory_gb": round(pages / 1e9),
-        "cpu": next((f for f in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if f in flags), "?"),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
 
 
 def vars_of(answer: Answer) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from tests.commandline import hone, pairs, write_lines
 ROOT = Path(__file__).resolve().parent.parent
 CHECK = {"name", "value", "low", "high", "n", "severity", "message", "remedy", "items", "findings"}
 FINDING = {"subject", "value", "low", "high", "n", "severity", "message", "remedy", "items"}
-ISSUE = "serve import export generate check snapshot train cancel resume compare simulate runs"
+WANTED = (
+    "serve import export generate check advise snapshot train cancel resume compare simulate runs"
+)
 
 
 @pytest.fixture
@@ -44,8 +46,8 @@ def options(command: typer.core.TyperCommand) -> set[str]:
     }
 
 
-def test_every_command_of_the_issue_is_there_with_json_and_data() -> None:
-    assert list(commands()) == ISSUE.split()
+def test_every_command_is_there_with_json_and_data() -> None:
+    assert list(commands()) == WANTED.split()
     for command in commands().values():
         assert {"--json", "--data"} <= options(command)
 

@@ -10,6 +10,7 @@ from feedback.screens.parts import minutes, percent, plain
 FEW_PAIRS = 30  # Choice: below this the 95 % interval is wider than about ±0.17; say so
 LONGER = 0.1  # Choice: a change of a tenth in length is worth a word
 WORSE = 0.05  # Choice: five answers of a hundred more that repeat or do not end are worth a warning
+DISPLACED = -0.5  # nats per token. Choice: a run whose answers became echoes lost 0.6 (docs/log.md)
 
 
 def report_words(report: Mapping[str, Any] | None) -> str:
@@ -18,6 +19,7 @@ def report_words(report: Mapping[str, Any] | None) -> str:
         return ""
     lines = [
         accuracy_words(report.get("held_out") or {}),
+        drift_words(report.get("drift") or {}),
         length_words(report.get("length") or {}),
         share_words(report.get("repeating") or {}, "repeat themselves"),
         share_words(report.get("unfinished") or {}, "do not come to an end"),
@@ -50,6 +52,30 @@ def accuracy_words(held_out: Mapping[str, Any]) -> str:
             f"{percent(before)} before."
         )
     return words
+
+
+def drift_words(drift: Mapping[str, Any]) -> str:
+    """Return whether the chosen answers became likelier, with advice where they sank deep."""
+    chosen, rejected = drift.get("chosen"), drift.get("rejected")
+    if chosen is None or rejected is None:
+        return ""
+    words = (
+        f"**Likelihood:** chosen answers {signed(chosen)} nats per token, rejected ones "
+        f"{signed(rejected)}."
+    )
+    if chosen <= DISPLACED:
+        words += (
+            " The chosen ones sank too: the model now prefers answers that nobody voted for. Add "
+            "an SFT term (0.2 to 1), use a larger β, or train for fewer epochs."
+        )
+    elif chosen < 0:
+        words += " That chosen answers lose a little as well is usual."
+    return words
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign, two digits after the point."""
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def length_words(length: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from align import readiness, recipes, runs
+from align.advisor import advise
 from align.commands import COMMANDS
 from align.losses import LOSSES
 from align.models import EMBEDDED
@@ -107,6 +108,8 @@ EMPTY = (
 class Form:
     """Every component of the upper half."""
 
+    advice: gr.Markdown
+    take: gr.Button
     ready: gr.Markdown
     warning: gr.Markdown
     method: gr.Dropdown
@@ -218,6 +221,29 @@ def dropped_words(dropped: Mapping[str, int]) -> str:
     return f"Left out: {'; '.join(parts)}." if parts else ""
 
 
+def show_advice(workspace: Any, form: Form, method: str) -> dict[Any, Any]:
+    """Say which method suits the votes; offer to take it where it is not chosen already."""
+    facts = readiness.facts(workspace.store)
+    if not facts.pairs and not facts.labels:
+        return {form.advice: gr.update(visible=False), form.take: gr.update(visible=False)}
+    first = advise(facts)[0]
+    name = METHODS[first.method][0].split(" · ")[0]
+    return {
+        form.advice: gr.update(value=f"**Advice: {name}.** {first.reason}", visible=True),
+        form.take: gr.update(value=f"Take {name}", visible=first.method != method),
+    }
+
+
+def take_advice(workspace: Any, form: Form, model: str) -> dict[Any, Any]:
+    """Choose the advised method with its settings."""
+    first = advise(readiness.facts(workspace.store))[0]
+    filled = show_recipe(form, first.method, model)
+    parts = {"beta": form.beta, **form.more}
+    for name, value in first.settings.items():
+        filled[parts[name]] = gr.update(value=value, visible=True)
+    return filled | {form.method: first.method, form.take: gr.update(visible=False)}
+
+
 def bias_words(bias: Any) -> str:
     """Return the warning about length, if there is one."""
     if bias.severity not in ("warn", "stop"):
@@ -299,6 +325,14 @@ def build_form() -> Form:
             )
         with gr.Column(scale=3, min_width=300, elem_classes="hone-card"):
             gr.Markdown("## How")
+            with gr.Row(elem_classes="hone-buttons"):
+                advice = gr.Markdown(
+                    visible=False, elem_id="train-advice", elem_classes="hone-note"
+                )
+                take = gr.Button(
+                    "Take it", size="sm", visible=False, scale=0, min_width=120,
+                    elem_id="train-take",
+                )  # fmt: skip
             how = build_method()
             more = build_more()
             command = gr.Code(
@@ -307,7 +341,10 @@ def build_form() -> Form:
                 elem_id="train-command",
             )  # fmt: skip
             button = gr.Button("Train", variant="primary", elem_id="train-go")
-    return Form(ready=ready, warning=warning, more=more, command=command, start=button, **how)
+    return Form(
+        advice=advice, take=take, ready=ready, warning=warning, more=more, command=command,
+        start=button, **how,
+    )  # fmt: skip
 
 
 def build(workspace: Any) -> None:
@@ -331,6 +368,13 @@ def lay_out(workspace: Any) -> None:
         filled = wire(event, show_recipe, form, inputs=base, outputs=recipe)
         wire(filled.then, show_command, workspace, form, **command)
         wire(event, show_ready, workspace, form, **ready)
+    advised = {"inputs": [form.method], "outputs": [form.advice, form.take]}
+    wire(form.method.change, show_advice, workspace, form, **advised)
+    taken = wire(
+        form.take.click, take_advice, workspace, form,
+        inputs=[form.model], outputs=[form.method, form.take, *recipe],
+    )  # fmt: skip
+    wire(taken.then, show_ready, workspace, form, **ready)
     for change in (form.method.change, form.beta.change):
         wire(change, method_words, inputs=[form.method, form.beta], outputs=[form.words])
     wire(form.leash.input, float, inputs=[form.leash], outputs=[form.beta])
@@ -342,4 +386,5 @@ def lay_out(workspace: Any) -> None:
     )  # fmt: skip
     on_show(show_ready, workspace, form, **ready)
     on_show(show_command, workspace, form, **command)
+    on_show(show_advice, workspace, form, **advised)
     on_show(look, workspace, view, inputs=[view.run, view.drawn], outputs=view.parts())

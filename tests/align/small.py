@@ -135,6 +135,7 @@ def write_run(
         "snapshot": str(snapshot),
         "settings": {**values, **settings},
         "device_lock": str(data / "DEVICE.lock"),
+        "cache": str(data / "cache"),
         "created_at": "2026-11-23T12:00:00+00:00",
     }
     (folder / "config.json").write_text(json.dumps(config), "utf-8")

@@ -14,6 +14,7 @@ from align.evaluate import (
     Answer,
     PairScore,
     answers_report,
+    drift,
     greedy_answers,
     held_out,
     repeats_itself,
@@ -47,6 +48,15 @@ def test_held_out_accuracies_count_ties_as_a_half() -> None:
     assert report["reward_accuracy"] == 0.625
     assert report["logp_accuracy_before"] == 0.375
     assert report["logp_accuracy_after"] == 0.5
+
+
+def test_drift_is_the_mean_change_per_token() -> None:
+    scores = [
+        PairScore(0.0, 0.0, 0.0, (-1.0, -2.0), (-1.5, -4.0)),
+        PairScore(0.0, 0.0, 0.0, (-1.0, -1.0), (-1.1, -1.0)),
+    ]
+    assert drift(scores) == pytest.approx({"chosen": -0.3, "rejected": -1.0})
+    assert drift([]) == {"chosen": None, "rejected": None}
 
 
 def test_wilsons_interval_of_60_in_60_and_of_half() -> None:

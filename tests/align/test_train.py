@@ -97,7 +97,7 @@ def test_a_run_says_how_it_went(dpo_run: Path) -> None:
     assert (status["step"], status["steps"], status["epoch"]) == (6, 6, 2.0)
     assert status["pid"] == os.getpid()
     assert set(report) == {
-        "held_out", "length", "repeating", "unfinished", "dropped", "step0", "seconds",
+        "held_out", "drift", "length", "repeating", "unfinished", "dropped", "step0", "seconds",
     }  # fmt: skip
     assert report["held_out"]["pairs"] == 4
     assert report["held_out"]["low"] <= report["held_out"]["reward_accuracy"]
@@ -178,6 +178,48 @@ def test_a_loss_without_a_reference_scores_held_out_pairs_alone(tiny: Path, tmp_
     run = write_run(tmp_path, tiny, "orpo", epochs=1)
     assert train.main([str(run)]) == 0
     assert len(ReferenceScores.load(run / "reference.safetensors")) == 2 * 4
+
+
+def test_a_later_run_scores_only_what_is_new(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another seed, rank, beta or method reads the scores of the run before; a new pair is scored.
+
+    Held-out pairs are scored for the report also where the method has no reference.
+    """
+    said = []
+    for name, method, settings in (
+        ("r-1", "dpo", {}),
+        ("r-2", "ipo", {"seed": 5, "lora_rank": 2, "beta": 0.5}),
+        ("r-3", "orpo", {}),
+    ):
+        run = write_run(tmp_path, tiny, method, epochs=1, name=name, **settings)
+        assert train.main([str(run)]) == 0
+        said += [row for row in capsys.readouterr().out.splitlines() if "reference:" in row]
+    assert said == [
+        "reference: 32 answers scored, 0 known from before",
+        "reference: 0 answers scored, 32 known from before",
+        "reference: 0 answers scored, 8 known from before",
+    ]
+    more = tmp_path / "more"
+    pairs = pair_lines(13) + pair_lines(4, "held_out")
+    write_snapshot(more / "snapshots" / "s_1", pairs, [])
+    run = write_run(more, tiny, epochs=1)
+    config = read(run / "config.json") | {"cache": str(tmp_path / "cache")}
+    (run / "config.json").write_text(json.dumps(config))
+    assert train.main([str(run)]) == 0
+    assert "reference: 2 answers scored, 32 known" in capsys.readouterr().out
+
+
+def test_a_torn_cache_is_scored_again(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "cache" / "reference" / f"{'f' * 8}-fp32.safetensors"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"torn")
+    assert train.main([str(write_run(tmp_path, tiny, epochs=1))]) == 0
+    assert "reference: 32 answers scored" in capsys.readouterr().out
+    assert len(ReferenceScores.load(place)) == 32
 
 
 def test_sft_learns_from_good_answers_alone(tiny: Path, tmp_path: Path) -> None:

@@ -43,3 +43,11 @@ def test_few_pairs_come_with_a_warning() -> None:
 
 def test_no_report_gives_no_words() -> None:
     assert report_words(None) == ""
+
+
+def test_a_chosen_answer_that_sank_deep_is_told_with_the_remedy() -> None:
+    words = report_words({"drift": {"chosen": -0.62, "rejected": -1.4}})
+    assert "chosen answers −0.62 nats per token, rejected ones −1.40" in words
+    assert "Add an SFT term" in words
+    assert "SFT" not in report_words({"drift": {"chosen": -0.1, "rejected": -0.4}})
+    assert "sank" not in report_words({"drift": {"chosen": 0.2, "rejected": -0.4}})
