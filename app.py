@@ -144,6 +144,10 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; repeatable.")
     ] = None,
+    start_from: Annotated[
+        str | None, typer.Option("--from", metavar="RUN", help="Go on from a run's adapter.")
+    ] = None,
+    reference: Annotated[str, typer.Option(help="base, or start: the adapter of --from.")] = "base",
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
@@ -153,6 +157,8 @@ def train(
         "snapshot": snapshot,
         "model": resolved_model(model),
         "settings": settings or [],
+        "start_from": start_from,
+        "reference": reference,
         "wait": False,
     }
     return run_training("train", data, as_json, params)

@@ -121,13 +121,19 @@ def layout(block: Block) -> tuple[Tensor | None, Tensor | None]:
     return step - shift, seen[:, None]
 
 
-def plan(rows: Sequence[Row], *, epochs: int, batch_size: int, seed: int) -> list[tuple[int, ...]]:
+def plan(
+    rows: Sequence[Row], *, epochs: int, batch_size: int, seed: int, keep_batches: bool = False
+) -> list[tuple[int, ...]]:
     """Return which rows each step takes, for all epochs; every row once per epoch, in shuffled
     order.
 
     An epoch is cut into batches whose sizes differ by one at most, so none is tiny. Labels are
     dealt so that every batch holds good and bad ones, as long as there is one of each for every
     batch.
+
+    Args:
+        keep_batches: later epochs take the first one's batches in another order, so that KTO's
+            mismatched responses stay the same and their reference is scored once.
     """
     groups: dict[bool, list[int]] = {}
     for index, row in enumerate(rows):
@@ -136,6 +142,9 @@ def plan(rows: Sequence[Row], *, epochs: int, batch_size: int, seed: int) -> lis
     steps: list[tuple[int, ...]] = []
     for epoch in range(epochs):
         rng = random.Random(f"{seed}:{epoch}")
+        if keep_batches and epoch:
+            steps += rng.sample(steps[:count], count)
+            continue
         batches: list[list[int]] = [[] for _ in range(count)]
         place = 0
         for members in groups.values():

@@ -144,18 +144,23 @@ def train(
     snapshot: str | None = None,
     model: str | None = None,
     settings: Sequence[str] | Mapping[str, Any] = (),
+    start_from: str | None = None,
+    reference: str = "base",
     wait: bool = True,
 ) -> dict[str, Any]:
     """Start a training; return {"run", "status", "adapter", "seconds", "report"}.
 
     Args:
         settings: words like "beta=0.1", or a mapping.
+        start_from: the run whose adapter this one goes on from.
+        reference: "base", or "start" for that adapter.
         wait: Return when the run has ended; else at once, with the report still null.
     """
     folder = snapshot_folder(workspace, snapshot) if snapshot else None
     run = training.begin(
-        workspace, progress, method=method, snapshot=folder, model=model, settings=settings
-    )
+        workspace, progress, method=method, snapshot=folder, model=model, settings=settings,
+        start_from=start_from, reference=reference,
+    )  # fmt: skip
     return _awaited(workspace, run, progress, wait)
 
 

@@ -20,7 +20,6 @@ FIRST_GUESS = (
     1_800.0  # forward tokens a second, all told. Choice: SmolLM2 in bf16 on 2 cores of 2026
 )
 TRAINED = 3  # forwards' work that training a token takes: forward, and twice that backward
-MISMATCHED = 2  # KTO: one more forward per epoch for z and one for its reference
 REPORT_SECONDS = 60.0  # greedy answers before and after
 START_SECONDS = 10.0
 
@@ -58,7 +57,8 @@ def of_tokens(tokens: float, settings: Settings, speed: float | None) -> Estimat
         speed: forward tokens per second as measured, or None.
     """
     loss, epochs = LOSSES[settings.method], settings.train.epochs
-    forwards = loss.reference + epochs * (TRAINED + MISMATCHED * loss.mismatched)
+    both = 1 + loss.mismatched  # KTO's mismatched responses: a forward under policy and reference
+    forwards = loss.reference * both + epochs * (TRAINED + loss.mismatched)
     seconds = tokens * forwards / (speed or FIRST_GUESS) + REPORT_SECONDS + START_SECONDS
     return Estimate(seconds, round(tokens), speed is not None)
 

@@ -2,8 +2,8 @@
 
 `forward(block)` returns the per-token log-probabilities of the responses, so a Trainer, DDP or FSDP
 can wrap the module and nothing reaches around it. The reference is the same module with the adapter
-off. LoRA weights stay in fp32 (an update of 1e-4 would vanish in bf16); the base is bf16, fp32 or
-NF4.
+off, or with the adapter of an earlier run that this one goes on from. LoRA weights stay in fp32 (an
+update of 1e-4 would vanish in bf16); the base is bf16, fp32 or NF4.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 
 import psutil
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
 
@@ -24,6 +25,7 @@ from align.batches import Block, Fork, layout, pack
 from align.logprobs import token_logprobs
 from storage.errors import Unsupported
 
+TRAINED, REFERENCE = "default", "reference"  # names of the adapters, PEFT's and ours
 ROOM_TO_SPARE = (
     4  # a base in bf16 may take this share of the free memory. Choice: activations follow
 )
@@ -87,9 +89,30 @@ class Policy(nn.Module):
 
     @contextlib.contextmanager
     def reference(self) -> Iterator[None]:
-        """Switch the adapter off, and gradients too, for the time of a `with` block."""
-        with torch.no_grad(), self.model.disable_adapter():
-            yield
+        """Be the reference, without gradients, for the time of a `with` block."""
+        with torch.no_grad():
+            if REFERENCE not in self.model.peft_config:
+                with self.model.disable_adapter():
+                    yield
+                return
+            self.model.set_adapter(REFERENCE)
+            try:
+                yield
+            finally:
+                self.model.set_adapter(TRAINED)
+
+    def go_on_from(self, adapter: Path, *, as_reference: bool) -> None:
+        """Take the weights of an earlier adapter of the same rank.
+
+        Args:
+            as_reference: a frozen copy of it is the reference from now on, instead of the base.
+        """
+        weights = load_file(adapter / "adapter_model.safetensors")
+        set_peft_model_state_dict(self.model, weights)
+        if as_reference:
+            self.model.add_adapter(REFERENCE, self.model.peft_config[TRAINED])
+            set_peft_model_state_dict(self.model, weights, adapter_name=REFERENCE)
+            self.model.set_adapter(TRAINED)
 
     @property
     def device(self) -> torch.device:

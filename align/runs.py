@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from align.children import end_child, is_running, start_child
 from align.json_files import read_json, write_json
 from align.locks import FileLock
-from align.manifest import MANIFEST, verify_manifest
+from align.manifest import MANIFEST, file_digest, verify_manifest
 from align.models import EMBEDDED, Model, find_model
 from storage.errors import BadInput, Busy, Conflict, NotFound
 from storage.records import Run, now
@@ -84,12 +84,16 @@ def create_run(
     method: str,
     model: str | Model,
     settings: Any,
+    start_from: str | None = None,
+    reference: str = "base",
 ) -> Run:
     """Return a new run, written to the store and to its own folder; `start` starts it.
 
     Args:
         model: a model, its name, its folder, or a hub id.
         settings: a dataclass or a mapping of plain values.
+        start_from: the run whose adapter this one goes on from.
+        reference: "base", or "start": that adapter, frozen.
 
     Raises:
         NotFound: no such snapshot or model.
@@ -99,6 +103,7 @@ def create_run(
         raise NotFound(f"there is no snapshot {snapshot_id!r}; freeze one first: app.py snapshot.")
     base = model if isinstance(model, Model) else find_model(model)
     values = _plain(settings)
+    start = _starting_point(data, start_from, base) if start_from else None
     created = now()
     run = Run(_new_id(data), snapshot_id, method, base.name, values, created)
     folder = data / "runs" / run.id
@@ -112,6 +117,8 @@ def create_run(
         "model_fingerprint": base.fingerprint,
         "snapshot": str(snapshot.resolve()),
         "settings": values,
+        "start": start,
+        "reference": reference,
         "device_lock": str((data / "DEVICE.lock").resolve()),
         "cache": str((data / "cache").resolve()),
         "created_at": created.isoformat(),
@@ -119,6 +126,23 @@ def create_run(
     write_json(folder / "config.json", config)
     store.add([run])
     return run
+
+
+def _starting_point(data: Path, run_id: str, base: Model) -> dict[str, str]:
+    """Return the adapter that a run goes on from, with its hash.
+
+    Raises:
+        NotFound: no such run, or it has no adapter.
+        BadInput: the adapter is damaged, or belongs to another base.
+    """
+    adapter = load_adapter(data, run_id)
+    if (its := model_of(data, run_id)).fingerprint != base.fingerprint:
+        raise BadInput(
+            f"{run_id} was trained on {its.name}, not on {base.name}: go on from a run on the same "
+            "base, or choose that base"
+        )
+    digest = file_digest(adapter / "adapter_model.safetensors")
+    return {"run": run_id, "adapter": str(adapter.resolve()), "digest": digest}
 
 
 def _plain(settings: Any) -> dict[str, Any]:
@@ -318,6 +342,8 @@ def command_line(
     snapshot: str | None = None,
     model: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    start_from: str | None = None,
+    reference: str = "base",
 ) -> str:
     """Return the shell command that does what the train button does.
 
@@ -329,6 +355,8 @@ def command_line(
         words += ["--snapshot", snapshot]
     if model and model != EMBEDDED:
         words += ["--model", model]
+    if start_from:
+        words += ["--from", start_from, "--reference", reference]
     for key, value in (settings or {}).items():
         words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return shlex.join([*words, "--data", str(data)])

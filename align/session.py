@@ -33,6 +33,7 @@ from align.evaluate import (
 )
 from align.losses import LOSSES, PairBatch, PairOutcome, balanced_weights, dpo
 from align.policy import (
+    TRAINED,
     Policy,
     choose_precision,
     load_policy,
@@ -117,13 +118,20 @@ class Session:
             alpha=train.lora_alpha,
             seed=train.seed,
         )
+        start, kept = start_of(config)
+        if start is not None:
+            policy.go_on_from(start, as_reference=kept)
         pause()
         cutter = choose_cutter(policy, precision, settings, material, tokenizer.pad_token_id or 0)
         steps = plan(
-            material.train, epochs=train.epochs, batch_size=train.batch_size, seed=train.seed
+            material.train,
+            epochs=train.epochs,
+            batch_size=train.batch_size,
+            seed=train.seed,
+            keep_batches=LOSSES[settings.method].mismatched,
         )
         loss = loss_settings(settings, material.train)
-        job = Job(settings, loss, material.train, steps, cutter, references)
+        job = Job(settings, loss, material.train, steps, cutter, references, start is None or kept)
         judged = list(cutter.batch(material.held_out).micros)
         print(
             f"{config['run']}: {settings.method}, {len(material.train)} rows, {len(steps)} steps, "
@@ -175,7 +183,7 @@ class Session:
         self.pause()
 
         def write(folder: Path) -> None:
-            self.policy.model.save_pretrained(str(folder))
+            self.policy.model.save_pretrained(str(folder), selected_adapters=[TRAINED])
             self.template.tokenizer.save_pretrained(folder)
 
         snapshot = json.loads((Path(self.config["snapshot"]) / "manifest.json").read_text("utf-8"))
@@ -189,6 +197,8 @@ class Session:
             precision=self.precision,
             snapshot=snapshot.get("id"),
             snapshot_digest=snapshot.get("digest"),
+            start=(self.config.get("start") or {}).get("run"),
+            reference=self.config.get("reference", "base"),
             settings={**self.settings.as_json(), **self.job.loss_settings},
             rows=len(self.material.train),
             steps=len(self.job.steps),
@@ -243,12 +253,11 @@ class Session:
         print(f"reference: {new} answers scored, {known} known from before", flush=True)
 
     def _every_micro(self) -> Iterator[Micro]:
-        for step in range(len(self.job.steps)):
-            if not self.job.loss.reference:
-                break
+        """Yield what has to be scored: later epochs take the first one's rows, in KTO's case with
+        the same mismatched responses beside them."""
+        for step in range(self.job.steps_per_epoch if self.job.loss.reference else 0):
             batch = self.job.batch(step)
-            if step < self.job.steps_per_epoch:
-                yield from batch.micros
+            yield from batch.micros
             yield from batch.mismatched
         yield from self.judged
 
@@ -308,19 +317,16 @@ class Session:
     def _plan_work(self, done: int) -> None:
         """Set how much there is to do, in forward tokens, so that time left can be told.
 
-        A trained token costs three forward passes; KTO's mismatched responses one more each under
-        policy and reference. The reference scores all rows once, and held-out pairs as well.
+        A trained token costs three forward passes; KTO's mismatched responses one more in every
+        epoch. The reference scores all of them once, and held-out pairs as well.
         """
-        epochs = self.settings.train.epochs
+        epochs, mismatched = self.settings.train.epochs, self.job.loss.mismatched
         training = sum(self._tokens_of(step) for step in range(done, len(self.job.steps)))
         judging = sum(micro.block.ids.numel() for micro in self.judged)
-        scored = training // epochs if self.job.loss.reference else 0
+        scored = training // epochs * (1 + mismatched) if self.job.loss.reference else 0
         reference = 0 if len(self.references) else scored + judging
         answers = 2 * len(self.material.prompts) * 100 * GENERATED_WORK
-        work = (
-            training * (3 + 2 * self.job.loss.mismatched) + judging * epochs + reference + answers
-        )
-        self.files.work = work
+        self.files.work = training * (3 + mismatched) + judging * epochs + reference + answers
 
 
 def cache_of(config: Mapping[str, Any], precision: str) -> Path | None:
@@ -328,7 +334,18 @@ def cache_of(config: Mapping[str, Any], precision: str) -> Path | None:
     folder, base = config.get("cache"), config.get("model_fingerprint")
     if not folder or not base:
         return None
-    return Path(folder) / "reference" / f"{base[:16]}-{precision}.safetensors"
+    words = [base[:16], precision]
+    if start_of(config)[1]:
+        words.append(config["start"]["digest"][:16])
+    return Path(folder) / "reference" / f"{'-'.join(words)}.safetensors"
+
+
+def start_of(config: Mapping[str, Any]) -> tuple[Path | None, bool]:
+    """Return the adapter that a run goes on from, if any, and whether that is its reference."""
+    start = config.get("start")
+    if not start:
+        return None, False
+    return Path(start["adapter"]), config.get("reference") == "start"
 
 
 def prepare(

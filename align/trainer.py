@@ -47,6 +47,7 @@ class Job:
     steps: Sequence[tuple[int, ...]]  # which rows each step takes
     cutter: Cutter
     references: References
+    from_reference: bool = True  # the policy starts as the reference, not as a later adapter
 
     @property
     def steps_per_epoch(self) -> int:
@@ -282,7 +283,8 @@ def first_row(policy: Policy, job: Job, tolerance: float) -> dict[str, Any]:
 
     With a reference every reward has to be 0 there, and the loss what the method gives for that
     (ln 2 for DPO). It is the one test that reference, masks and rows fit together, so it is made in
-    every run. Without a reference the row only has to be numbers.
+    every run. Without a reference, or on top of an adapter that is not the reference, nothing is
+    asked of the row.
 
     Args:
         tolerance: how far a reward may be from 0.
@@ -291,14 +293,15 @@ def first_row(policy: Policy, job: Job, tolerance: float) -> dict[str, Any]:
         RuntimeError: they do not fit: a bug, or a base that is not deterministic.
     """
     batch, tally, neutral = job.batch(0), Tally(), 0.0
+    known = job.loss.reference and job.from_reference
     with torch.no_grad():
         z = mismatch(policy, batch, job)
         for micro in batch.micros:
             tally.loss += evaluate(policy, micro, job, z, tally).sum().item() / batch.size
-            if job.loss.reference:
+            if known:
                 neutral += untrained_loss(micro, job).sum().item() / batch.size
     row = {"step": 0, "epoch": 0.0, **tally.as_json(beta_z(job, z))}
-    if not job.loss.reference:
+    if not known:
         return {**row, "largest_reward": None, "expected_loss": None, "tolerance": None}
     rewards = tally.margins + tally.rewards[True] + tally.rewards[False]
     largest = max(map(abs, rewards))

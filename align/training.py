@@ -18,9 +18,12 @@ from align.losses import LOSSES
 from align.models import EMBEDDED, find_model
 from align.workspace import Workspace
 from feedback import snapshots
-from storage.errors import Busy
+from storage.errors import BadInput, Busy
 
 Progress = Callable[[str], None]
+
+WHOSE = {"base": "the base model", "start": "that run's adapter"}
+REFERENCES = tuple(WHOSE)
 
 
 def begin(
@@ -31,27 +34,39 @@ def begin(
     snapshot: Path | None,
     model: str | None,
     settings: Sequence[str] | Mapping[str, Any],
+    start_from: str | None = None,
+    reference: str = "base",
 ) -> str:
     """Start a run and return its id; tell before what it uses, what was dropped, and how long.
 
     Args:
         snapshot: a snapshot's folder; None freezes one.
-        model: None is the embedded one.
+        model: None is the embedded one, or that of the run to go on from.
         settings: words like "beta=0.1", or a mapping.
+        start_from: the run whose adapter this one goes on from.
+        reference: "base", or "start" for that adapter.
 
     Raises:
         BadInput: method or settings are not known or not good, or there is nothing to train on.
         NotFound, Unsupported: the model cannot be used.
         Busy: a run is going.
     """
-    base = find_model(model or EMBEDDED)
+    check_start(start_from, reference)
+    if start_from and not model:
+        base = runs.model_of(workspace.data, start_from)
+    else:
+        base = find_model(model or EMBEDDED)
     chosen = chosen_settings(method, settings, base.path)
+    if start_from:
+        chosen = shaped_as(chosen, runs.status(workspace.data, start_from))
     refuse_second(workspace.data)
     if snapshot is None:
         refuse_too_little(method, snapshots.preview(workspace.store))
     folder = snapshot or frozen_now(workspace)
     counts = snapshots.verify(folder)["counts"]
     check_enough(method, counts)
+    if start_from:
+        progress(f"goes on from {start_from}; the reference is {WHOSE[reference]}\n")
     for line in plan(method, folder.name, counts):
         progress(line + "\n")
     if target := LOSSES[method].target(chosen.loss.get("beta", 1.0)):
@@ -59,8 +74,9 @@ def begin(
     guess = estimate(folder, chosen, workspace.data, base.name)
     progress(f"{base.name}, {method.upper()}: {guess.sentence()}\n")
     run = runs.create_run(
-        workspace.store, workspace.data, folder.name, method, base, chosen.as_json()
-    )
+        workspace.store, workspace.data, folder.name, method, base, chosen.as_json(),
+        start_from, reference,
+    )  # fmt: skip
     workspace.client.leave()
     runs.start(workspace.data, run)
     progress(f"run {run.id}\n")
@@ -78,6 +94,20 @@ def begin_again(workspace: Workspace, run: str, progress: Progress) -> None:
     workspace.client.leave()
     runs.resume(workspace.data, run)
     progress(f"run {run} goes on\n")
+
+
+def check_start(start_from: str | None, reference: str) -> None:
+    """Refuse a reference that is not known, or that there is none of."""
+    if reference not in REFERENCES:
+        raise BadInput(f"reference is {reference!r}: use one of {', '.join(REFERENCES)}")
+    if reference == "start" and not start_from:
+        raise BadInput("the reference `start` is the run to go on from: name it with --from")
+
+
+def shaped_as(settings: recipes.Settings, earlier: runs.RunStatus) -> recipes.Settings:
+    """Return settings with the earlier adapter's rank and alpha: its weights have that shape."""
+    shape = {name: earlier.settings[name] for name in ("lora_rank", "lora_alpha")}
+    return recipes.from_json(settings.method, {**settings.as_json(), **shape})
 
 
 def chosen_settings(

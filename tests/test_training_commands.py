@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from align import runs
+from align.json_files import read_json
 from tests.browser.tiny import make_in_a_process
 from tests.commandline import hone, pairs, write_lines
 from tests.serving import serve
@@ -72,6 +73,24 @@ def test_train_prints_the_issues_json_and_compare_and_generate_use_the_adapter(
     assert [(one["run"], one["status"]) for one in listed] == [(result["run"], "done")]
     assert "is done already" in hone("resume", result["run"], data=collected).refusal
     assert "nothing to cancel" in hone("cancel", result["run"], data=collected).refusal
+
+
+def test_a_run_goes_on_from_another(collected: Path, model: Path) -> None:
+    quick = ["--model", model, *QUICK, "--json"]
+    first = hone("train", *quick, "--set", "lora_rank=4", data=collected).result["run"]
+    done = hone("train", "--from", first, "--reference", "start", *QUICK, "--json", data=collected)
+    assert done.result["status"] == "done"
+    assert f"goes on from {first}; the reference is that run's adapter" in done.err
+    config = read_json(collected / "runs" / done.result["run"] / "config.json")
+    assert config["start"]["run"] == first
+    assert config["settings"]["lora_rank"] == 4
+    assert config["model"] == str(model)
+    wrong = ["train", "--model", model, "--from", "r-none"]
+    assert "r-none" in hone(*wrong, data=collected).refusal
+    words = ["train", "--model", model, "--reference", "start"]
+    assert "name it with --from" in hone(*words, data=collected).refusal
+    words = ["train", "--from", first, "--reference", "both"]
+    assert "use one of base, start" in hone(*words, data=collected).refusal
 
 
 def begun(data: Path, model: Path, *words: str) -> subprocess.Popen[str]:

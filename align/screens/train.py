@@ -14,6 +14,7 @@ import gradio as gr
 from align import readiness, recipes, runs
 from align.advisor import advise
 from align.commands import COMMANDS
+from align.comparing import finished_runs
 from align.losses import LOSSES
 from align.models import EMBEDDED
 from align.screens.watch import Watch, build_watch, connect_watch, look
@@ -70,6 +71,8 @@ METHODS = {  # method: (its line in the list, what it is for)
         "Stops pushing a pair once its margin is 1.",
     ),
 }
+BASE = ("The base model", "")
+HELD = [("the base model", "base"), ("that run's adapter", "start")]
 FIRST = "dpo"  # the method that the screen opens with
 LEASH = [
     ("0.01 · a long leash: drifts far, may degenerate", 0.01),
@@ -87,7 +90,7 @@ WORDS = {
     "precision": "Precision of the base",
     "warmup": "Warm-up (share of steps)",
     "max_grad_norm": "Gradient clipping",
-    "save_every": "Steps between checkpoints (0 = auto)",
+    "save_every": "Steps per checkpoint (0 = auto)",
     "seed": "Seed",
     "label_smoothing": "Label smoothing (share of wrong votes)",
     "sft_weight": "SFT term (0 = none)",
@@ -115,6 +118,8 @@ class Form:
     method: gr.Dropdown
     words: gr.Markdown  # what the method is for
     model: gr.Textbox
+    origin: gr.Dropdown  # the run to go on from; "" is the base
+    held: gr.Radio  # to what: a value of training.REFERENCES
     leash: gr.Radio
     beta: gr.Number
     more: Mapping[str, Any]  # setting → its component
@@ -123,7 +128,8 @@ class Form:
 
     def asked(self) -> list[Any]:
         """Return the inputs that say how to train, in the order that `chosen` takes."""
-        return [self.method, self.model, self.beta, *self.more.values()]
+        start = [self.method, self.model, self.origin, self.held]
+        return [*start, self.beta, *self.more.values()]
 
 
 def chosen(form: Form, method: str, beta: float, values: tuple[Any, ...]) -> dict[str, Any]:
@@ -149,11 +155,30 @@ def changed(settings: Mapping[str, Any], method: str, model: str) -> dict[str, A
 
 
 def show_command(
-    workspace: Any, form: Form, method: str, model: str, beta: float, *values: Any
-) -> str:
+    workspace: Any, form: Form, method: str, model: str, origin: str, held: str, beta: float,
+    *values: Any,
+) -> str:  # fmt: skip
     """Return the command that does what the button does."""
     settings = changed(chosen(form, method, beta, values), method, model)
-    return runs.command_line(workspace.data, method=method, model=model or None, settings=settings)
+    return runs.command_line(
+        workspace.data, method=method, model=model or None, settings=settings,
+        start_from=origin or None, reference=held,
+    )  # fmt: skip
+
+
+def show_origins(workspace: Any, form: Form, origin: str) -> dict[Any, Any]:
+    """Offer the finished runs to go on from; nothing where there is none."""
+    done = finished_runs(workspace.data)
+    known = origin if origin in [run for _, run in done] else ""
+    return {
+        form.origin: gr.update(choices=[BASE, *done], value=known, visible=bool(done)),
+        form.held: gr.update(visible=bool(known)),
+    }
+
+
+def show_held(origin: str) -> Any:
+    """Ask what the policy is held to only where there is a choice."""
+    return gr.update(visible=bool(origin))
 
 
 def show_recipe(form: Form, method: str, model: str) -> dict[Any, Any]:
@@ -252,13 +277,15 @@ def bias_words(bias: Any) -> str:
 
 
 def start(
-    workspace: Any, form: Form, view: Watch, method: str, model: str, beta: float, *values: Any
-) -> dict[Any, Any]:
+    workspace: Any, form: Form, view: Watch, method: str, model: str, origin: str, held: str,
+    beta: float, *values: Any,
+) -> dict[Any, Any]:  # fmt: skip
     """Freeze a snapshot, start the run, and show it."""
     settings = chosen(form, method, beta, values)
     begun = COMMANDS["train"](
-        workspace, progress=quiet, method=method, model=model or None, settings=settings, wait=False
-    )
+        workspace, progress=quiet, method=method, model=model or None, settings=settings,
+        start_from=origin or None, reference=held if origin else "base", wait=False,
+    )  # fmt: skip
     return look(workspace, view, begun["run"], None)
 
 
@@ -285,15 +312,29 @@ def build_method() -> dict[str, Any]:
             EMBEDDED, label="Model: name, local folder or hub id", elem_id="train-model",
             min_width=240, scale=3,
         )  # fmt: skip
-    return {"method": method, "words": words, "leash": leash, "beta": beta, "model": model}
+    with gr.Row():
+        origin = gr.Dropdown(
+            [BASE], value="", label="Start from", visible=False, filterable=False,
+            elem_id="train-origin", min_width=240, scale=1,
+        )  # fmt: skip
+        held = gr.Radio(
+            HELD, value="base", label="Held to", visible=False, elem_id="train-held",
+            elem_classes=["hone-lines"], min_width=240, scale=1,
+        )  # fmt: skip
+    return {
+        "method": method, "words": words, "leash": leash, "beta": beta, "model": model,
+        "origin": origin, "held": held,
+    }  # fmt: skip
 
 
 def build_more() -> dict[str, Any]:
     """Lay out every other setting of every method, from the recipes."""
-    known: dict[str, Any] = {}
-    for name in LOSSES:
-        known |= recipes.recipe(name).as_json()
-    known |= recipes.recipe(FIRST).as_json()
+    every = [recipes.recipe(name) for name in LOSSES]
+    known: dict[str, Any] = {}  # what belongs to a loss first, then what belongs to all
+    for settings in every:
+        known |= settings.loss
+    for settings in reversed(every):
+        known |= settings.as_json()
     parts: dict[str, Any] = {}
     with gr.Accordion("Advanced settings", open=False, elem_classes="hone-fold"), gr.Row():
         for name, value in known.items():
@@ -378,7 +419,8 @@ def lay_out(workspace: Any) -> None:
     for change in (form.method.change, form.beta.change):
         wire(change, method_words, inputs=[form.method, form.beta], outputs=[form.words])
     wire(form.leash.input, float, inputs=[form.leash], outputs=[form.beta])
-    for part in (form.beta, *form.more.values()):
+    wire(form.origin.change, show_held, inputs=[form.origin], outputs=[form.held])
+    for part in (form.origin, form.held, form.beta, *form.more.values()):
         wire(part.change, show_command, workspace, form, trigger_mode="always_last", **command)
     wire(
         form.start.click, start, workspace, form, view,
@@ -387,4 +429,6 @@ def lay_out(workspace: Any) -> None:
     on_show(show_ready, workspace, form, **ready)
     on_show(show_command, workspace, form, **command)
     on_show(show_advice, workspace, form, **advised)
+    origins = [form.origin, form.held]
+    on_show(show_origins, workspace, form, inputs=[form.origin], outputs=origins)
     on_show(look, workspace, view, inputs=[view.run, view.drawn], outputs=view.parts())

@@ -204,6 +204,16 @@ def test_every_epoch_takes_every_row_once_in_batches_of_nearly_the_same_size(
             assert all({goods[i] for i in batch} == {True, False} for batch in epoch)
 
 
+def test_batches_that_are_kept_come_again_in_another_order() -> None:
+    """KTO's mismatched responses are then the same in every epoch."""
+    rows = [label(i) for i in range(20)]
+    steps = plan(rows, epochs=3, batch_size=4, seed=1, keep_batches=True)
+    epochs = [steps[start : start + 5] for start in (0, 5, 10)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(epochs[2])
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert sorted(i for step in epochs[0] for i in step) == list(range(20))
+
+
 def test_the_plan_depends_on_the_seed_and_the_epoch_alone() -> None:
     rows: list[Row] = [label(i) for i in range(20)]
     one = plan(rows, epochs=2, batch_size=5, seed=0)

@@ -211,6 +211,53 @@ def test_a_later_run_scores_only_what_is_new(
     assert "reference: 2 answers scored, 32 known" in capsys.readouterr().out
 
 
+def goes_on(data: Path, model: Path, name: str, reference: str, **settings: Any) -> Path:
+    """Write a run that starts from the adapter of r-1."""
+    run = write_run(data, model, name=name, **settings)
+    adapter = data / "runs" / "r-1" / "adapter"
+    start = {"run": "r-1", "adapter": str(adapter), "digest": "a" * 64}
+    config = read(run / "config.json") | {"start": start, "reference": reference}
+    (run / "config.json").write_text(json.dumps(config))
+    return run
+
+
+def test_a_run_goes_on_from_an_earlier_adapter_held_to_the_base_or_to_it(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Held to the base its first margin is what the earlier run learned; held to the earlier
+    adapter it is 0, and other reference scores are kept for it. Both publish one adapter."""
+    first = write_run(tmp_path, tiny, epochs=4, learning_rate=5e-3)
+    assert train.main([str(first)]) == 0
+    learned = [row for row in rows_of(first) if "grad_norm" in row][-1]["margin"]
+    base = goes_on(tmp_path, tiny, "r-base", "base", epochs=1)
+    start = goes_on(tmp_path, tiny, "r-start", "start", epochs=1)
+    capsys.readouterr()
+    assert train.main([str(base)]) == 0
+    assert "0 answers scored, 32 known" in capsys.readouterr().out
+    assert train.main([str(start)]) == 0
+    assert "32 answers scored, 0 known" in capsys.readouterr().out
+    assert learned > 0.1
+    assert rows_of(base)[0]["margin"] > learned / 2
+    assert rows_of(start)[0]["margin"] == 0.0
+    assert rows_of(start)[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
+    for run, reference in ((base, "base"), (start, "start")):
+        manifest = verify_manifest(run / "adapter")
+        assert (manifest["start"], manifest["reference"]) == ("r-1", reference)
+        assert not same_weights(run, first)
+        assert adapter_weights(run).keys() == adapter_weights(first).keys()
+
+
+def test_a_run_that_goes_on_is_resumed_to_the_same_weights(tiny: Path, tmp_path: Path) -> None:
+    assert train.main([str(write_run(tmp_path, tiny, epochs=2))]) == 0
+    whole = goes_on(tmp_path, tiny, "r-whole", "start", epochs=2, save_every=1)
+    assert train.main([str(whole)]) == 0
+    cut = goes_on(tmp_path, tiny, "r-cut", "start", epochs=2, save_every=1)
+    with child_of(cut) as child:
+        wait_until(lambda: steps_done(cut) >= 2 or child.poll() is not None)
+    assert train.main([str(cut)]) == 0
+    assert same_weights(cut, whole)
+
+
 def test_a_torn_cache_is_scored_again(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,6 +62,29 @@ def test_what_a_run_would_use_is_shown_before_it(desk: At, server: Server) -> No
     screen.says("#train-warning", "longer answer won")
 
 
+def test_the_advice_has_its_figure_and_one_click_takes_it(desk: At, server: Server) -> None:
+    """Earlier votes here prefer the longer answer: length shall earn nothing."""
+    vote(server, 40, prefer="longer", noise=0.0, labelers=2)
+    screen = desk(server, "Train")
+    screen.says("#train-advice", "Advice: DPO per token.")
+    screen.says("#train-advice", "of the decided votes")
+    screen.part("#train-take").click()
+    screen.says("#train-command", "--method dpo_norm")
+    screen.says("#train-words", "length alone earns nothing")
+    expect(screen.part("#train-take")).to_be_hidden()
+
+
+def test_a_run_to_go_on_from_is_chosen_with_its_reference(desk: At, trained: Server) -> None:
+    screen = desk(trained, "Train")
+    expect(screen.part("#train-held")).to_be_hidden()
+    screen.part("#train-origin input").click()
+    screen.page.get_by_role("option").nth(1).click()
+    screen.says("#train-command", "--reference base")
+    screen.page.get_by_label("that run's adapter").check()
+    screen.says("#train-command", "--reference start")
+    assert screen.console == []
+
+
 def test_a_bad_setting_gets_one_line(desk: At, server: Server, tiny_model: Path) -> None:
     screen = desk(server, "Train")
     screen.part("#train-model textarea").fill(str(tiny_model))
