@@ -11,6 +11,9 @@ COMMANDS = (
     ("benchmarks/store_votes.py",),
     ("-m", "benchmarks.serve_kill"),
     ("benchmarks/effect.py", "--cache", ".setup/effect", "--write"),
+    ("benchmarks/train_step.py", "--method", "dpo", "--write"),
+    ("benchmarks/train_step.py", "--method", "kto", "--write"),
+    ("benchmarks/train_step.py", "--method", "orpo", "--write"),
 )
 
 

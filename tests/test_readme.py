@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -83,6 +84,16 @@ def test_the_methods_table_is_what_losses_says():
 
     rows = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[2])) for row in table("### Methods")}
     assert rows == {name: set(loss.settings()) for name, loss in LOSSES.items()}
+
+
+def test_the_figures_beside_trl_are_those_of_the_results():
+    for method, best, defaults, whole, memory in table("### Beside TRL 1.16"):
+        name = f"train_step-{method.strip('`')}-256-128-bf16.json"
+        ratios = json.loads((ROOT / "benchmarks" / "results" / name).read_text("utf-8"))["ratios"]
+        assert best == f"{ratios['best']['time_per_row']:.1f} ×"
+        assert defaults == f"{ratios['defaults']['time_per_row']:.1f} ×"
+        assert whole == f"{ratios['best']['whole_run']:.1f} ×"
+        assert memory == f"{ratios['best']['hone_memory']:.2f}"
 
 
 def test_the_checks_table_is_what_checks_says():

@@ -279,9 +279,10 @@ def lay_out(workspace: Any) -> None:
     view = build_browse(workspace)
     listed = [view.table, view.ids, view.page, view.where, view.back, view.on, view.detail]
     asked = [view.words, view.judged]
-    turn = {"limit": 1, "concurrency_id": "browse"}  # one after the other: the last one asked stays
-    first = {"inputs": asked, "outputs": listed, **turn}
-    paged = {"inputs": [*asked, view.page], "outputs": listed, **turn}
+    # one after the other: the last one asked stays
+    turn: dict[str, Any] = {"limit": 1, "concurrency_id": "browse"}
+    first: dict[str, Any] = {"inputs": asked, "outputs": listed, **turn}
+    paged: dict[str, Any] = {"inputs": [*asked, view.page], "outputs": listed, **turn}
     on_show(counts_html, workspace, outputs=[counts])
     on_show(find_first, workspace, view, **first)
     wire(view.words.submit, find_first, workspace, view, **first)

@@ -155,8 +155,9 @@ def on_show(handler: Callable, *fixed: Any, **options: Any) -> None:
     Args:
         options: as for `wire`.
     """
-    tab = tab_around()
-    wire(tab.select if tab is not None else Context.root_block.load, handler, *fixed, **options)
+    tab, page = tab_around(), Context.root_block
+    assert page is not None, "screens are laid out inside a page"
+    wire(tab.select if tab is not None else page.load, handler, *fixed, **options)
 
 
 def ticking(seconds: float) -> gr.Timer:

@@ -217,7 +217,7 @@ def lay_out(workspace: Any) -> None:
         again = gr.Button("Check again", size="sm", scale=0, min_width=140, elem_id="check-again")
     cards = build_cards()
     found = build_findings()
-    drawn = [part for card in cards.values() for part in (card.meter, card.words)]
+    drawn: list[Any] = [part for card in cards.values() for part in (card.meter, card.words)]
     drawn += [found.table, found.results, found.title]
     wire(again.click, refresh, workspace, cards, found, outputs=drawn)
     wire(ticking(REFRESH_SECONDS).tick, refresh, workspace, cards, found, outputs=drawn)
