@@ -47,6 +47,23 @@ class Desk:
         if "/heartbeat" not in request.url:  # open for as long as the page is
             self.flying.add(request)
 
+    def unfold(self, name: str) -> Desk:
+        """Open a fold. Its fields are made then, and are made anew once their code has come: what
+        was typed before that is lost, so wait as long as a person takes to look."""
+        self.page.get_by_role("button", name=name).click()
+        self.page.wait_for_timeout(500)
+        return self.settle()
+
+    def fill(self, label: str, value: str) -> None:
+        """Fill a field, again if it fell back to its first value."""
+        field = self.page.get_by_label(label)
+        for _ in range(5):
+            field.fill(value)
+            self.page.wait_for_timeout(300)
+            if field.input_value() == value:
+                return
+        raise AssertionError(f"{label} does not keep {value}: {field.input_value()}")
+
     def hear(self, kind: str, text: str) -> None:
         if kind == "error" and not any(word in text for word in FORGIVEN):
             self.console.append(text)

@@ -20,8 +20,8 @@ def server(serve: Callable[[int], Server]) -> Server:
 
 
 def ask(screen: Desk, prompt: str, tokens: int) -> None:
-    screen.page.get_by_role("button", name="Settings").click()
-    screen.page.get_by_label("At most, in tokens").fill(str(tokens))
+    screen.unfold("Settings")
+    screen.fill("At most, in tokens", str(tokens))
     screen.part("#compare-prompt textarea").fill(prompt)
     screen.part("#compare-go").click()
 
