@@ -168,7 +168,7 @@ def show_command(
 
 def show_origins(workspace: Any, form: Form, origin: str) -> dict[Any, Any]:
     """Offer the finished runs to go on from; nothing where there is none."""
-    done = finished_runs(workspace.data)
+    done = [(words.rpartition(" · ")[0], run) for words, run in finished_runs(workspace.data)]
     known = origin if origin in [run for _, run in done] else ""
     return {
         form.origin: gr.update(choices=[BASE, *done], value=known, visible=bool(done)),
@@ -283,7 +283,8 @@ def start(
     """Freeze a snapshot, start the run, and show it."""
     settings = chosen(form, method, beta, values)
     begun = COMMANDS["train"](
-        workspace, progress=quiet, method=method, model=model or None, settings=settings,
+        workspace, progress=quiet, method=method, settings=settings,
+        model=None if model == EMBEDDED else model or None,  # as the command says it
         start_from=origin or None, reference=held if origin else "base", wait=False,
     )  # fmt: skip
     return look(workspace, view, begun["run"], None)
