@@ -95,6 +95,8 @@ def last_epochs(data: Path) -> tuple[str, tuple[Epoch, ...]]:
     if not done:
         return "", ()
     rows = [
-        row for row in runs.read_metrics(data, done[0].run) if row.get("eval_accuracy") is not None
+        row
+        for row in runs.read_metrics(data, done[0].run)
+        if row["step"] and row.get("eval_accuracy") is not None  # 0: before anything was learned
     ]
     return done[0].method, tuple(Epoch(r["eval_accuracy"], r["eval_margin"]) for r in rows)

@@ -19,6 +19,7 @@ from storage.errors import BadInput
 
 AUTO = "auto"
 PRECISIONS = (AUTO, "bf16", "fp32", "nf4")
+KEPT = (AUTO, "best", "last")
 TINY = 400_000_000  # parameters. Choice: up to SmolLM2-360M, which a laptop trains in minutes
 
 
@@ -37,6 +38,10 @@ class TrainSettings:
     warmup: float = 0.1  # share of the steps
     max_grad_norm: float = 1.0
     save_every: int = 0  # steps between checkpoints; 0: ten times per run
+    eval_every: int = 0  # steps between judgements; 0: at epochs' ends, at least four times per run
+    early_stop: int = 0  # judgements without a lower held-out loss that end the run; 0: never.
+    # Choice: 0, because held-out loss may rise while accuracy still does, and `keep` undoes harm
+    keep: str = AUTO  # publish the "best" judged step or the "last"; auto: see `keeping.ENOUGH`
     seed: int = 0
 
 
@@ -53,6 +58,9 @@ CHECKS: Mapping[str, Check] = {
     "warmup": (lambda v: 0 <= v < 1, "a share from 0 to below 1"),
     "max_grad_norm": (lambda v: 0 < v < math.inf, "a number above 0"),
     "save_every": (lambda v: 0 <= v <= 1_000_000, "0 (automatic) or steps between checkpoints"),
+    "eval_every": (lambda v: 0 <= v <= 1_000_000, "0 (automatic) or steps between judgements"),
+    "early_stop": (lambda v: 0 <= v <= 1000, "0 (never) or judgements without improvement"),
+    "keep": (lambda v: v in KEPT, "one of " + ", ".join(KEPT)),
     "seed": (lambda v: 0 <= v < 2**32, "a whole number from 0 to 2^32 - 1"),
     "beta": (lambda v: 0 < v <= 100, "a number above 0, at most 100 (0.1 is usual)"),
     "label_smoothing": (lambda v: 0 <= v < 0.5, "a share of wrong votes from 0 to below 0.5"),

@@ -123,7 +123,7 @@ class PreferenceTrainer(Trainer):
     Args:
         write: gets one JSON-able row per step, for metrics.jsonl.
         pause: called between forward passes; raises to stop the run where it stands.
-        after_epoch: called at the end of each epoch with the steps done; returns a row to write.
+        judge: called after each step's row with the steps done; True stops the run here.
     """
 
     loss_is_scaled_for_ga = False
@@ -136,10 +136,10 @@ class PreferenceTrainer(Trainer):
         *,
         write: Callable[[dict[str, Any]], None],
         pause: Callable[[], None] = lambda: None,
-        after_epoch: Callable[[int], dict[str, Any]] | None = None,
+        judge: Callable[[int], bool] = lambda step: False,
     ) -> None:
         self.policy, self.job, self.folder = policy, job, folder
-        self.write, self.pause, self.after_epoch = write, pause, after_epoch
+        self.write, self.pause, self.judge = write, pause, judge
         self.row: dict[str, Any] = {}
         self.started = time.monotonic()
         super().__init__(
@@ -210,8 +210,8 @@ class PreferenceTrainer(Trainer):
                 "seconds": round(time.monotonic() - self.started, 2),
             }
         )
-        if self.after_epoch is not None and step % self.job.steps_per_epoch == 0:
-            self.write({"step": step, **self.after_epoch(step)})
+        if self.judge(step):
+            self.control.should_training_stop = True
 
     def save_now(self) -> None:
         """Write a checkpoint of the last whole step, unless it has one already."""
@@ -226,14 +226,20 @@ class PreferenceTrainer(Trainer):
         seal(place, step=self.state.global_step)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        folder = Path(output_dir or self.folder)
+        self.write_weights(Path(output_dir or self.folder))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        self.read_weights(Path(resume_from_checkpoint))
+
+    def write_weights(self, folder: Path) -> None:
+        """Write what is trained, as it is now, into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         tensors = get_peft_model_state_dict(self.policy.model)
         save_file({name: t.contiguous() for name, t in tensors.items()}, folder / WEIGHTS)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        weights = load_file(Path(resume_from_checkpoint) / WEIGHTS)
-        set_peft_model_state_dict(self.policy.model, weights)
+    def read_weights(self, folder: Path) -> None:
+        """Take back what `write_weights` wrote there."""
+        set_peft_model_state_dict(self.policy.model, load_file(folder / WEIGHTS))
 
     def _sentence(self, what: str) -> str:
         step, rate = self.state.global_step + 1, self.job.settings.train.learning_rate

@@ -18,8 +18,10 @@ from tests.commandline import hone, pairs, write_lines
 from tests.serving import serve
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULT = {"run", "status", "adapter", "seconds", "report"}
+RESULT = {"run", "status", "adapter", "seconds", "report", "warnings"}
 REPORT = {
+    "published": {"step", "done", "steps", "why"},
+    "drift": {"chosen", "rejected"},
     "held_out": {
         "pairs", "reward_accuracy", "low", "high", "logp_accuracy_before", "logp_accuracy_after"
     },
