@@ -105,8 +105,8 @@ def below_chance(course: Course) -> Concern | None:
         return None
     return Concern(
         "below_chance",
-        f"Held-out accuracy is {accuracy:.0%} on {n} pairs (95 % interval up to {high:.0%}): below "
-        "chance.",
+        f"Held-out accuracy is {_percent(accuracy)} on {n} pairs (95 % interval up to "
+        f"{_percent(high)}): below chance.",
         "Look at some pairs on Data: chosen and rejected may be swapped in what was imported, or "
         "the held-out votes follow another taste.",
     )
@@ -239,7 +239,7 @@ def _more_of(course: Course, name: str, column: str, words: str) -> Concern | No
         return None
     return Concern(
         name,
-        f"{after:.0%} of {count} answers {words}, {before:.0%} before training.",
+        f"{_percent(after)} of {count} answers {words}, {_percent(before)} before training.",
         f"Train again with {_or([*_leash(course), 'fewer epochs'])}, or {_slower(course)}.",
     )
 
@@ -284,6 +284,10 @@ def _or(words: Sequence[str]) -> str:
     """
     once = list(dict.fromkeys(words))
     return once[0] if len(once) == 1 else f"{', '.join(once[:-1])} or {once[-1]}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _loss(row: Row) -> float:
