@@ -69,7 +69,7 @@ def curves_html(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def probe_words(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return what the newest probe answers are like, and the first ones; "" without numbers."""
-    names = ("probe_length", "probe_repeating", "probe_unfinished", "probe_prompts")
+    names = ("step", "probe_length", "probe_repeating", "probe_unfinished", "probe_prompts")
     probes = [row for row in rows if all(_finite(row.get(name)) for name in names)]
     if not probes:
         return ""
@@ -79,14 +79,12 @@ def probe_words(rows: Sequence[Mapping[str, Any]]) -> str:
     def told(figure: float, before: float, what: str) -> str:
         return f"{figure:.0f} {what}" + (f" ({before:.0f} before training)" if trained else "")
 
+    circles = (count * row["probe_repeating"] for row in (last, first))
+    ends = (count * (1 - row["probe_unfinished"]) for row in (last, first))
     parts = [
         told(last["probe_length"], first["probe_length"], "tokens on average"),
-        told(count * last["probe_repeating"], count * first["probe_repeating"], "repeat themselves"),
-        told(
-            count * (1 - last["probe_unfinished"]),
-            count * (1 - first["probe_unfinished"]),
-            "stop by themselves",
-        ),
+        told(*circles, "repeat themselves"),
+        told(*ends, "stop by themselves"),
     ]
     return f"{count} short probe answers after step {last['step']:.0f}: {', '.join(parts)}."
 
