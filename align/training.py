@@ -71,6 +71,10 @@ def begin(
         progress(line + "\n")
     if target := LOSSES[method].target(chosen.loss.get("beta", 1.0)):
         progress(f"{method.upper()} aims at a margin of {target}\n")
+    for line in recipes.remarks(
+        chosen, config_of(base.path), counts[LOSSES[method].needs]["train"]
+    ):
+        progress(line + "\n")
     guess = estimate(folder, chosen, workspace.data, base.name)
     progress(f"{base.name}, {method.upper()}: {guess.sentence()}\n")
     run = runs.create_run(
@@ -114,11 +118,17 @@ def chosen_settings(
     method: str, settings: Sequence[str] | Mapping[str, Any], model: Path
 ) -> recipes.Settings:
     """Return the model's recipe with the user's changes, checked."""
-    config = json.loads((model / "config.json").read_text("utf-8"))
+    config = config_of(model)
     if isinstance(settings, Mapping):
-        usual = recipes.recipe(method, config).as_json()
-        return recipes.from_json(method, {**usual, **settings})
+        usual = recipes.recipe(method, config, recipes.tuning(settings)).as_json()
+        return recipes.from_json(method, {**usual, **settings}, config)
     return recipes.from_pairs(settings, method, config)
+
+
+def config_of(model: Path) -> dict[str, Any]:
+    """Return the config.json of a base's folder."""
+    config: dict[str, Any] = json.loads((model / "config.json").read_text("utf-8"))
+    return config
 
 
 def refuse_second(data: Path) -> None:
