@@ -84,19 +84,6 @@ def usual_betas(method: str) -> list[float]:
     return [preset.beta for preset in leash.presets] if leash else []
 
 
-def parsed(text: str) -> list[float]:
-    """Return the numbers of a list like "0.01, 0.1, 0.5"; none for an empty one.
-
-    Raises:
-        BadInput: something in it is no number.
-    """
-    words = [word.strip() for word in text.replace(";", ",").split(",") if word.strip()]
-    try:
-        return [float(word) for word in words]
-    except ValueError as error:
-        raise BadInput(f"--betas {text!r}: give numbers, such as 0.01,0.1,0.5") from error
-
-
 def begin(
     workspace: Workspace,
     progress: Progress,

@@ -16,9 +16,10 @@ from typing import Any
 
 from align import runs
 from align.json_files import read_json, write_json
+from align.locks import FileLock
 from align.runs import RunStatus
 from align.tradeoff import Point, best_of, overlap, point_of, reading
-from storage.errors import Busy, Conflict, NotFound
+from storage.errors import BadInput, Busy, Conflict, NotFound
 from storage.records import now
 
 Progress = Callable[[str], None]
@@ -26,11 +27,25 @@ Progress = Callable[[str], None]
 ENDED = ("done", "failed")
 RESTARTS = 2  # Choice: a run that was killed three times would be killed a fourth time
 POLL_SECONDS = 0.3
+CANCEL_SECONDS = 20.0  # Choice: longer than a model worker takes to leave the device
 
 
 def is_sweep(id: str) -> bool:
     """Say whether an id is a sweep's; runs have others."""
     return id.startswith("w-")
+
+
+def parsed(text: str) -> list[float]:
+    """Return the numbers of a list like "0.01, 0.1, 0.5"; none for an empty one.
+
+    Raises:
+        BadInput: something in it is no number.
+    """
+    words = [word.strip() for word in text.replace(";", ",").split(",") if word.strip()]
+    try:
+        return [float(word) for word in words]
+    except ValueError as error:
+        raise BadInput(f"--betas {text!r}: give numbers, such as 0.01,0.1,0.5") from error
 
 
 def write_sweep(data: Path, runs_of: Mapping[float, str], **facts: Any) -> str:
@@ -90,14 +105,32 @@ def refuse_beside(data: Path) -> None:
         raise Busy(f"the sweep {going} has runs to go; wait, or cancel it: app.py cancel {going}")
 
 
-def advance(data: Path, id: str, make_way: Callable[[], None] = lambda: None) -> bool:
+def advance(
+    data: Path,
+    id: str,
+    make_way: Callable[[], None] = lambda: None,
+    start: Callable[[Path, str], None] = runs.start,
+) -> bool:
     """Start the sweep's next run if it is its turn; return whether there is anything left to do.
 
     Harmless to call at any time, from several processes.
 
     Args:
         make_way: called before a run is started: has to free the device.
+        start: starts a run by its id.
     """
+    lock = FileLock(data / "sweeps" / ".lock")
+    if not lock.acquire():
+        return True  # somebody else looks after it at this moment
+    try:
+        return _advance(data, id, make_way, start)
+    finally:
+        lock.release()
+
+
+def _advance(
+    data: Path, id: str, make_way: Callable[[], None], start: Callable[[Path, str], None]
+) -> bool:
     record = read_sweep(data, id)
     if record["ended"]:
         return False
@@ -105,7 +138,7 @@ def advance(data: Path, id: str, make_way: Callable[[], None] = lambda: None) ->
     if any(state.running for state in states):
         return True
     if any(state.status == "cancelled" for state in states):  # by hand: then so is what follows
-        cancel(data, id)
+        _cancel(data, record)
         return False
     following = next((state for state in states if state.status not in ENDED), None)
     if following is None:
@@ -114,7 +147,7 @@ def advance(data: Path, id: str, make_way: Callable[[], None] = lambda: None) ->
     if runs.going_run(data) is None and not _given_up(data, record, following):
         make_way()
         with contextlib.suppress(Busy, Conflict):  # somebody was faster; it is looked at again
-            runs.start(data, following.run)
+            start(data, following.run)
     return True
 
 
@@ -144,10 +177,24 @@ def cancel(data: Path, id: str) -> dict[str, Any]:
     Raises:
         NotFound: there is no such sweep.
         Conflict: it has ended already.
+        Busy: its next run is being started at this moment.
     """
-    record = read_sweep(data, id)
-    if record["ended"]:
-        raise Conflict(f"the sweep {id} has ended: there is nothing to cancel")
+    lock = FileLock(data / "sweeps" / ".lock")
+    if not lock.acquire(timeout=CANCEL_SECONDS):
+        raise Busy(f"the sweep {id} is about to start its next run: try again in a moment")
+    try:
+        record = read_sweep(data, id)
+        if record["ended"]:
+            raise Conflict(f"the sweep {id} has ended: there is nothing to cancel")
+        _cancel(data, record)
+    finally:
+        lock.release()
+    return {"sweep": id, "status": "cancelled"}
+
+
+def _cancel(data: Path, record: Mapping[str, Any]) -> None:
+    """Write down that a sweep is over, so that nothing follows, and end its runs."""
+    id = record["sweep"]
     write_json(data / "sweeps" / f"{id}.json", {**record, "cancelled": True, "ended": True})
     for state in states_of(data, record):
         if state.running:
@@ -156,7 +203,6 @@ def cancel(data: Path, id: str) -> dict[str, Any]:
         elif state.status == "waiting":
             told = {"status": "cancelled", "message": f"not started: {id} was cancelled"}
             write_json(data / "runs" / state.run / "status.json", told)
-    return {"sweep": id, "status": "cancelled"}
 
 
 def points_of(data: Path, record: Mapping[str, Any]) -> list[Point]:
@@ -202,6 +248,15 @@ def current(data: Path, record: Mapping[str, Any]) -> tuple[int, RunStatus] | No
     """Return the run that goes and its place in the sweep, from 1; None between two."""
     states = states_of(data, record)
     return next(((i, one) for i, one in enumerate(states, 1) if one.running), None)
+
+
+def left_to(data: Path, id: str, find_server: Callable[[Path], Any]) -> bool:
+    """Return whether a sweep that the app looks after is still going: not when it has ended, nor
+    when the app has, between two runs."""
+    record = read_sweep(data, id)
+    if record["ended"]:
+        return False
+    return current(data, record) is not None or find_server(data) is not None
 
 
 def follow(

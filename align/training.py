@@ -16,6 +16,7 @@ from align.enough import check_enough
 from align.estimate import estimate
 from align.losses import LOSSES
 from align.models import EMBEDDED, find_model
+from align.sweep_files import refuse_beside
 from align.workspace import Workspace
 from feedback import snapshots
 from storage.errors import BadInput, Busy
@@ -135,6 +136,7 @@ def refuse_second(data: Path) -> None:
     going = runs.going_run(data)
     if going is not None:
         raise Busy(f"{runs.busy_sentence(going)}; cancel it or wait: one run at a time")
+    refuse_beside(data)
 
 
 def frozen_now(workspace: Workspace) -> Path:
