@@ -154,9 +154,13 @@ def count_parameters(config: Mapping[str, Any] | None) -> int:
     try:
         hidden, layers = int(config["hidden_size"]), int(config["num_hidden_layers"])
         wide, vocabulary = int(config["intermediate_size"]), int(config["vocab_size"])
+        heads = int(config.get("num_attention_heads") or 1)
+        shared = int(config.get("num_key_value_heads") or heads) / heads  # keys and values
     except (KeyError, TypeError, ValueError):
         return TINY + 1
-    return layers * (4 * hidden * hidden + 3 * hidden * wide) + vocabulary * hidden
+    attention = (2 + 2 * shared) * hidden * hidden
+    norms = (2 * layers + 1) * hidden
+    return round(layers * (attention + 3 * hidden * wide)) + vocabulary * hidden + norms
 
 
 def from_json(

@@ -8,7 +8,9 @@ app, or the command line where there is no app.
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 from align import runs
 from align.json_files import read_json, write_json
 from align.locks import FileLock
+from align.models import EMBEDDED
 from align.runs import RunStatus
 from align.tradeoff import Point, best_of, overlap, point_of, reading
 from storage.errors import BadInput, Busy, Conflict, NotFound
@@ -46,6 +49,24 @@ def parsed(text: str) -> list[float]:
         return [float(word) for word in words]
     except ValueError as error:
         raise BadInput(f"--betas {text!r}: give numbers, such as 0.01,0.1,0.5") from error
+
+
+def command_line(
+    data: Path, *, method: str, betas: str, rows: int, model: str | None,
+    settings: Mapping[str, Any],
+) -> str:  # fmt: skip
+    """Return the shell command that begins a sweep.
+
+    >>> command_line(Path("d"), method="dpo", betas="0.1, 1", rows=9, model=None, settings={})
+    'python app.py sweep --method dpo --betas 0.1,1 --rows 9 --data d'
+    """
+    words = ["python", "app.py", "sweep", "--method", method]
+    words += ["--betas", betas.replace(" ", ""), "--rows", str(rows)]
+    if model and model != EMBEDDED:
+        words += ["--model", model]
+    for key, value in settings.items():
+        words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    return shlex.join([*words, "--data", str(data)])
 
 
 def write_sweep(data: Path, runs_of: Mapping[float, str], **facts: Any) -> str:
