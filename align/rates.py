@@ -27,7 +27,7 @@ Sources, most: gibberish and endless repetition after 1e-4 with LoRA at 7B (LLaM
 7734; also 1347, 2984, 6679; TRL issues 2382, 1025); SimPO's README reports incoherent answers at
 1e-5 full. Half of each is the last that is let through. Choice: twice to ten times as much where
 the loss is or holds an imitation (SFT, ORPO), which keeps the model to real answers.
-Choice, tiny: SmolLM2-135M still answers at 5e-4 and loops at 1e-3 (docs/log.md).
+Choice, tiny: after 16 steps SmolLM2-135M still answers at 5e-4 and loops at 1e-3 (docs/log.md).
 """
 
 from __future__ import annotations

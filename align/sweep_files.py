@@ -21,7 +21,7 @@ from align.json_files import read_json, write_json
 from align.locks import FileLock
 from align.models import EMBEDDED
 from align.runs import RunStatus
-from align.tradeoff import Point, best_of, overlap, point_of, reading
+from align.tradeoff import Point, best_of, in_words, point_of
 from storage.errors import BadInput, Busy, Conflict, NotFound
 from storage.records import now
 
@@ -251,7 +251,7 @@ def result_of(data: Path, id: str) -> dict[str, Any]:
         **{name: record.get(name) for name in ("method", "model", "snapshot", "rows")},
         "points": [point.as_json() for point in points],
         "take": None if best is None else best.beta,
-        "reading": " ".join(filter(None, (reading(points), overlap(points)))),
+        "reading": in_words(points),
     }
 
 

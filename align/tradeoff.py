@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 NEAR = 0.02  # Choice: two pairs in a hundred are not worth drifting further for
+ALIKE = 1.3  # Choice: distances within a third are what the order of rows makes of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +91,26 @@ def warnings_of(report: Mapping[str, Any], message: str) -> tuple[str, ...]:
 def best_of(points: Sequence[Point]) -> Point | None:
     """Return the point to take: of those about as accurate as the best, the one that moved least.
 
-    One whose answers became worse is taken only where there is no other.
+    One whose answers became worse is taken only where there is no other; none where β made no
+    difference.
     """
+    if alike(points):
+        return None
     known = [point for point in points if point.known]
     fine = [point for point in known if not point.warnings] or known
     if not fine:
         return None
     mark = max(_accuracy(point) for point in fine) - NEAR
     return min((p for p in fine if _accuracy(p) >= mark), key=lambda p: (_kl(p), -p.beta))
+
+
+def alike(points: Sequence[Point]) -> bool:
+    """Say whether β made no difference: all moved about as far, and the intervals overlap.
+
+    AdamW takes the size of β out of the first gradients; it shows once margins have grown.
+    """
+    far = [_kl(point) for point in points if point.known]
+    return len(far) > 1 and max(far) <= ALIKE * min(far) and bool(overlap(points))
 
 
 def reading(points: Sequence[Point]) -> str:
@@ -108,12 +121,24 @@ def reading(points: Sequence[Point]) -> str:
         ...                Point(0.01, "b", "done", 0.84, 0.7, 0.9, 90, 0.1)]))
         β 0.1 reaches 84 % at 0.05 nats per token; 0.01 gains nothing and moves twice as far.
     """
+    if alike(points):
+        far = sorted(_kl(point) for point in points if point.known)
+        return (
+            f"β made no difference yet: all moved about as far ({far[0]:.2g} to {far[-1]:.2g} nats "
+            "per token) and are right about as often; try more rows, or more epochs."
+        )
     best = best_of(points)
     if best is None:
         return ""
     first = f"β {best.beta:g} reaches {_percent(best)} at {_kl(best):.2g} nats per token"
     others = sorted((p for p in points if p.known and p is not best), key=_kl)
     return "; ".join([first, *(beside(best, other) for other in others)]) + "."
+
+
+def in_words(points: Sequence[Point]) -> str:
+    """Return the reading, with the caution where the intervals overlap."""
+    caution = "" if alike(points) else overlap(points)
+    return " ".join(filter(None, (reading(points), caution)))
 
 
 def overlap(points: Sequence[Point]) -> str:

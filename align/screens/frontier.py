@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from align.tradeoff import Point, best_of
 
-WIDTH, HEIGHT = 560, 260  # units of the SVG's own box; it scales with the page
-LEFT, RIGHT, TOP, BOTTOM = 46, 30, 14, 44
+WIDTH, HEIGHT = 380, 230  # units of the SVG's own box; it scales with the page
+LEFT, RIGHT, TOP, BOTTOM = 44, 18, 12, 44
 CHANCE = 0.5
 DISTANCE = {
-    "answers": "KL to the model it starts from, nats per token of its own answers",
+    "answers": "KL to the model it starts from, nats per token",
     "pairs": "how far held-out answers moved, nats per token",
     "": "distance, nats per token",
 }
@@ -64,8 +64,8 @@ class Box:
 
 def axes(box: Box, distance: str) -> list[str]:
     """Return the grid with its numbers, the level of chance, and the words below."""
-    marks, levels = [], [box.low + i * (1 - box.low) / 4 for i in range(5)]
-    for level in levels:
+    marks, tenths = [], range(round(10 * box.low), 11)
+    for level in [tenth / 10 for tenth in tenths[:: 1 if len(tenths) < 8 else 2]]:
         _, y = box.at(0, level)
         marks.append(
             f"<line class='hone-grid' x1='{LEFT}' x2='{WIDTH - RIGHT}' y1='{y}' y2='{y}'/>"

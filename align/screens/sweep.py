@@ -17,8 +17,8 @@ from align.leash import leash_of
 from align.losses import LOSSES
 from align.screens.frontier import frontier_html
 from align.sweep_files import parsed
-from align.tradeoff import Point, overlap, reading
-from feedback.screens.parts import fold, minutes, plain
+from align.tradeoff import Point, in_words
+from feedback.screens.parts import fold, interval, minutes, plain
 from feedback.snapshots import preview
 
 WHY = (
@@ -142,16 +142,17 @@ def summary(points: Sequence[Point]) -> str:
     known = [point for point in points if point.known or point.warnings]
     if not known:
         return ""
-    first = " ".join(filter(None, (f"**{reading(points)}**", overlap(points))))
-    head = "|β|accuracy (95 %)|nats per token|length|repeating|\n|--:|--:|--:|--:|--:|"
+    said = in_words(points)
+    first = f"**{said}**" if said else ""
+    head = "|β|right (95 %)|nats/token|length|repeat|\n|--:|--:|--:|--:|--:|"
     lines = [table_row(point) for point in known]
     told = [f"β {p.beta:g}: {plain(w)}." for p in known for w in p.warnings]
-    return "\n\n".join([first, "\n".join([head, *lines]), *told])
+    return "\n\n".join(filter(None, [first, "\n".join([head, *lines]), *told]))
 
 
 def table_row(point: Point) -> str:
     """Return one β as a row of the table."""
-    right = f"{_percent(point.accuracy)} ({_percent(point.low)} to {_percent(point.high)})"
+    right = f"{_percent(point.accuracy)} ({interval(point.low, point.high)})"
     length = f"{_whole(point.length_before)} → {_whole(point.length_after)}"
     far = "–" if point.kl is None else f"{point.kl:.2g}"
     return f"|{point.beta:g}|{right}|{far}|{length}|{_percent(point.repeating)}|"

@@ -435,7 +435,7 @@ def field(name: str, value: Any, **look: Any) -> Any:
     if name == "precision":
         return gr.Dropdown(list(recipes.PRECISIONS), value=value, filterable=False, **look)
     if isinstance(value, bool):
-        return gr.Checkbox(value, **look)
+        return gr.Checkbox(value, elem_classes="hone-check", **look)
     if isinstance(value, str):
         return gr.Textbox(value, **look)
     return gr.Number(value, precision=0 if isinstance(value, int) else None, **look)

@@ -85,7 +85,7 @@ TOY = {**TINY, "hidden_size": 32, "intermediate_size": 64, "vocab_size": 300}
 
 
 def test_parameters_are_counted_from_the_config() -> None:
-    """SmolLM2: 30 · (2 · 576² + 2 · 576²/3 + 3 · 576 · 1536) + 49152 · 576 + 61 · 576 for its norms.
+    """SmolLM2: 30 · (2 · 576² + 2 · 576²/3 + 3 · 576 · 1536) + 49152 · 576 + 61 · 576 (norms).
     Llama 2 7B has 6.74 billion with a head of its own (0.13)."""
     assert recipes.count_parameters(TINY) == 134_515_008
     assert recipes.count_parameters(LARGE) == pytest.approx(6.74e9 - 0.13e9, rel=0.01)

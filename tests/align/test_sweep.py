@@ -16,7 +16,7 @@ from align.leash import leash_of
 from align.locks import FileLock
 from align.losses import LOSSES
 from align.subset import part_of
-from align.tradeoff import Point, best_of, distance, overlap, point_of, reading, times
+from align.tradeoff import Point, best_of, distance, in_words, overlap, point_of, reading, times
 from storage.errors import BadInput, Busy, Conflict, NotFound
 from tests.align.small import label_lines, pair_lines, tiny_model
 from tests.commandline import hone, pairs, write_lines
@@ -295,6 +295,17 @@ def test_intervals_that_overlap_are_said_to() -> None:
     assert overlap([*POINTS[:2], far]) == ""
 
 
+def test_a_beta_that_made_no_difference_is_not_taken() -> None:
+    """What a sweep of 64 pairs came to: 12 held-out pairs, distances within a third."""
+    same = [
+        Point(beta, "r", "done", 0.67, 0.39, 0.86, 12, kl, "pairs")
+        for beta, kl in ((0.01, 0.013), (0.1, 0.016), (0.5, 0.014))
+    ]
+    assert best_of(same) is None
+    assert "no difference yet: all moved about as far (0.013 to 0.016 nats" in in_words(same)
+    assert best_of([replace(same[0], kl=0.05), *same[1:]]) == same[2]
+
+
 def test_nothing_is_said_before_a_run_has_ended() -> None:
     waiting = [point_of(beta, "r", "waiting", None) for beta in BETAS]
     assert best_of(waiting) is None
@@ -328,7 +339,7 @@ def test_a_sweep_on_the_command_line(tmp_path: Path) -> None:
     assert result["status"] == "done"
     assert [point["beta"] for point in result["points"]] == [0.05, 1.0]
     assert all(point["accuracy"] is not None for point in result["points"])
-    assert result["take"] in (0.05, 1.0)
+    assert result["take"] in (0.05, 1.0, None)
     assert result["reading"].startswith("β ")
     assert "2 runs, one after the other: about" in done.err
     assert "trains on 12 of the" in done.err

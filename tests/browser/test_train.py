@@ -113,54 +113,6 @@ def test_what_is_daring_is_said_before_the_start(desk: At, server: Server) -> No
     screen.says("#train-command", "--set allow_high_learning_rate=true")
 
 
-def test_a_few_values_of_beta_are_tried_and_one_is_taken(desk: At, trained: Server) -> None:
-    screen = desk(trained, "Train")
-    model = json.loads(next(trained.data.glob("runs/*/config.json")).read_text())["model"]
-    screen.part("#train-model textarea").fill(model)
-    screen.part("#train-model textarea").blur()
-    screen.says("#train-command", model)
-    screen.unfold("Which β?")
-    screen.fill("Values of β", "0.05, 2")
-    screen.fill("Rows per run, at most", "8")
-    screen.says("#sweep-cost", "2 runs of 8 pairs: about")
-    screen.says("#sweep-command", "app.py sweep --method dpo --betas 0.05,2 --rows 8")
-    screen.part("#sweep-go").click()
-    screen.says("#sweep-told", "run 1 of 2", timeout=60_000)
-    expect(screen.part("#sweep-go")).to_be_disabled()
-    trained.stop()  # the app is restarted: it goes on with the next run by itself
-    again = desk(trained, "Train")
-    again.unfold("Which β?")
-    again.says("#sweep-picture", "β 2", timeout=TRAINING_MS)
-    again.says("#sweep-words", "nats per token")
-    expect(again.part("#sweep-go")).to_be_enabled()
-    expect(again.part("#sweep-picture svg circle.hone-ring")).to_have_count(1)
-    again.part("#sweep-take").get_by_label("β 2 ·").check()
-    again.says("#train-command", "--set beta=2")
-    assert again.console == []
-
-
-def test_a_sweep_is_cancelled_as_a_whole(desk: At, trained: Server) -> None:
-    screen = desk(trained, "Train")
-    model = json.loads(next(trained.data.glob("runs/*/config.json")).read_text())["model"]
-    screen.part("#train-model textarea").fill(model)
-    screen.part("#train-model textarea").blur()
-    screen.says("#train-command", model)
-    screen.unfold("Which β?")
-    screen.fill("Values of β", "0.3, 3, 30")
-    screen.part("#sweep-go").click()
-    screen.part("#sweep-cancel").click(timeout=60_000)
-    screen.says("#sweep-told", "cancelled", timeout=60_000)
-    expect(screen.part("#train-go")).to_be_enabled(timeout=30_000)
-    words = [json.loads(file.read_text())["status"] for file in newest(trained, 3)]
-    assert words == ["cancelled"] * 3
-
-
-def newest(server: Server, count: int) -> list[Path]:
-    """Return the states of the runs that were made last."""
-    found = sorted(server.data.glob("runs/*/config.json"), key=lambda file: file.stat().st_mtime)
-    return [file.with_name("status.json") for file in found[-count:]]
-
-
 def choose(screen: Desk, method: str) -> None:
     screen.part("#train-method input").click()
     screen.page.get_by_role("option").filter(has_text=method).first.click()
@@ -262,3 +214,54 @@ def test_a_phone_needs_no_scrolling_sideways(desk: At, trained: Server) -> None:
     screen = desk(trained, "Train", viewport=PHONE)
     screen.says("#train-history", "DPO")
     assert screen.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+# Sweeps; last, for they leave newer runs behind
+
+
+def test_a_few_values_of_beta_are_tried_and_one_is_taken(desk: At, trained: Server) -> None:
+    screen = desk(trained, "Train")
+    model = json.loads(next(trained.data.glob("runs/*/config.json")).read_text())["model"]
+    screen.part("#train-model textarea").fill(model)
+    screen.part("#train-model textarea").blur()
+    screen.says("#train-command", model)
+    screen.unfold("Which β?")
+    screen.fill("Values of β", "0.05, 2")
+    screen.fill("Rows per run, at most", "8")
+    screen.says("#sweep-cost", "2 runs of 8 pairs: about")
+    screen.says("#sweep-command", "app.py sweep --method dpo --betas 0.05,2 --rows 8")
+    screen.part("#sweep-go").click()
+    screen.says("#sweep-told", "run 1 of 2", timeout=60_000)
+    expect(screen.part("#sweep-go")).to_be_disabled()
+    trained.stop()  # the app is restarted: it goes on with the next run by itself
+    again = desk(trained, "Train")
+    again.unfold("Which β?")
+    again.says("#sweep-picture", "β 2", timeout=TRAINING_MS)
+    again.says("#sweep-words", "nats per token")
+    expect(again.part("#sweep-go")).to_be_enabled()
+    expect(again.part("#sweep-picture svg circle.hone-first")).to_have_count(2)
+    again.part("#sweep-take").get_by_label("β 2 ·").check()
+    again.says("#train-command", "--set beta=2")
+    assert again.console == []
+
+
+def test_a_sweep_is_cancelled_as_a_whole(desk: At, trained: Server) -> None:
+    screen = desk(trained, "Train")
+    model = json.loads(next(trained.data.glob("runs/*/config.json")).read_text())["model"]
+    screen.part("#train-model textarea").fill(model)
+    screen.part("#train-model textarea").blur()
+    screen.says("#train-command", model)
+    screen.unfold("Which β?")
+    screen.fill("Values of β", "0.3, 3, 30")
+    screen.part("#sweep-go").click()
+    screen.part("#sweep-cancel").click(timeout=60_000)
+    screen.says("#sweep-told", "cancelled", timeout=60_000)
+    expect(screen.part("#train-go")).to_be_enabled(timeout=30_000)
+    words = [json.loads(file.read_text())["status"] for file in newest(trained, 3)]
+    assert words == ["cancelled"] * 3
+
+
+def newest(server: Server, count: int) -> list[Path]:
+    """Return the states of the runs that were made last."""
+    found = sorted(server.data.glob("runs/*/config.json"), key=lambda file: file.stat().st_mtime)
+    return [file.with_name("status.json") for file in found[-count:]]
