@@ -9,7 +9,7 @@ import json
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ from align.policy import (
 from align.reference import ReferenceScores, batching_noise, score
 from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, pair_rows
 from align.run_files import RunFiles
+from align.subset import part_of
 from align.trainer import Job, PreferenceTrainer, first_row
 from storage.errors import BadInput, NotFound, Unsupported
 
@@ -356,10 +357,13 @@ def prepare(
 ) -> Material:
     """Return train rows, held-out pairs and held-out prompts; duel rows stay untouched."""
     loss = LOSSES[settings.method]
+    training: Sequence[Mapping[str, Any]]
     training = [row for row in rows[loss.needs] if row["split"] == "train"]
     if loss.only_good:
         training = [row for row in training if row["label"]]
-    judged = [row for row in rows["pairs"] if row["split"] == "held_out"]
+    training = part_of(training, settings.train.max_rows)
+    held_out_pairs = [row for row in rows["pairs"] if row["split"] == "held_out"]
+    judged = part_of(held_out_pairs, settings.train.max_rows)  # a short run is judged briefly
     counts: Counter[str]
     found: list[Row]
     if loss.needs == "pairs":

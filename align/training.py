@@ -16,6 +16,7 @@ from align.enough import check_enough
 from align.estimate import estimate
 from align.losses import LOSSES
 from align.models import EMBEDDED, find_model
+from align.sweep_files import refuse_beside
 from align.workspace import Workspace
 from feedback import snapshots
 from storage.errors import BadInput, Busy
@@ -71,6 +72,10 @@ def begin(
         progress(line + "\n")
     if target := LOSSES[method].target(chosen.loss.get("beta", 1.0)):
         progress(f"{method.upper()} aims at a margin of {target}\n")
+    for line in recipes.remarks(
+        chosen, config_of(base.path), counts[LOSSES[method].needs]["train"]
+    ):
+        progress(line + "\n")
     guess = estimate(folder, chosen, workspace.data, base.name)
     progress(f"{base.name}, {method.upper()}: {guess.sentence()}\n")
     run = runs.create_run(
@@ -114,17 +119,24 @@ def chosen_settings(
     method: str, settings: Sequence[str] | Mapping[str, Any], model: Path
 ) -> recipes.Settings:
     """Return the model's recipe with the user's changes, checked."""
-    config = json.loads((model / "config.json").read_text("utf-8"))
+    config = config_of(model)
     if isinstance(settings, Mapping):
-        usual = recipes.recipe(method, config).as_json()
-        return recipes.from_json(method, {**usual, **settings})
+        usual = recipes.recipe(method, config, recipes.tuning(settings)).as_json()
+        return recipes.from_json(method, {**usual, **settings}, config)
     return recipes.from_pairs(settings, method, config)
+
+
+def config_of(model: Path) -> dict[str, Any]:
+    """Return the config.json of a base's folder."""
+    config: dict[str, Any] = json.loads((model / "config.json").read_text("utf-8"))
+    return config
 
 
 def refuse_second(data: Path) -> None:
     going = runs.going_run(data)
     if going is not None:
         raise Busy(f"{runs.busy_sentence(going)}; cancel it or wait: one run at a time")
+    refuse_beside(data)
 
 
 def frozen_now(workspace: Workspace) -> Path:
