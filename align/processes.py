@@ -112,6 +112,13 @@ class Processes:
         """Tell the others that this process ends; return how the run ends, whoever was first."""
         return ending
 
+    def speaks(self) -> bool:
+        """Say whether this process tells a person why the run ends: the first of those left."""
+        return True
+
+    def close(self) -> None:
+        """Take leave of the others after all is done."""
+
 
 ALONE = Processes()
 
@@ -167,10 +174,12 @@ class Together(Processes):
                 parameter.grad = total.view_as(parameter)
 
     def leave(self, ending: Ending) -> Ending:
-        with contextlib.suppress(RuntimeError):  # the store went with the process that held it
+        if self._orphaned():
+            return LOST  # with our starter went the store that the others would read
+        with contextlib.suppress(RuntimeError):
             if self._lost():
                 ending = LOST
-            elif isinstance(earlier := self._left(), Ending):
+            elif (earlier := self._left()) is not None:
                 ending = earlier
             else:
                 told = self.store.compare_set(LEFT, "", json.dumps(asdict(ending)))
@@ -178,6 +187,14 @@ class Together(Processes):
             self.store.set(f"{GOODBYE}{self.rank}", "")
             self._wait_for_the_others()
         return ending
+
+    def speaks(self) -> bool:
+        return not any(peer.rank < self.rank and peer.lives() for peer in self.peers)
+
+    def close(self) -> None:
+        from torch import distributed
+
+        distributed.destroy_process_group()
 
     def _finish(self, work: Any) -> None:
         """Wait until all processes have done their part, looking whether one has left."""
@@ -193,14 +210,18 @@ class Together(Processes):
 
     def _left(self) -> Ending | None:
         """Return why another process has left, if one has."""
-        if os.getppid() != self.parent:
-            return LOST  # who started us is gone, and nobody could tell us to stop
+        if self._orphaned():
+            return LOST
         try:
             if self.store.check([LEFT]):
                 return Ending(**json.loads(self.store.get(LEFT)))
         except RuntimeError:
             return LOST
         return None
+
+    def _orphaned(self) -> bool:
+        """Say whether who started this process is gone, and could not tell it to stop."""
+        return os.getppid() != self.parent
 
     def _lost(self) -> list[Peer]:
         """Return the processes of this machine that ended without a word."""

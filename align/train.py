@@ -74,7 +74,10 @@ def main(arguments: Sequence[str]) -> int:
         with contextlib.ExitStack() as stack:
             if not together.first:  # what it would say, the first one says
                 stack.enter_context(contextlib.redirect_stdout(None))
-            return guarded(RunFiles(Path(given.folder), quiet=not together.first), together)
+            code = guarded(RunFiles(Path(given.folder), quiet=not together.first), together)
+        if code == 0:
+            together.close()
+        return code
 
 
 def parser() -> argparse.ArgumentParser:
@@ -98,10 +101,11 @@ def guarded(files: RunFiles, together: Processes) -> int:
         together.gather(None)
         run(files, config, together)
     except Exception as error:  # noqa: BLE001  (the edge: a bug is shown, and the status says so)
+        spoken = together.speaks()  # asked before the others go
         ending = together.leave(own := ending_of(error))
         if own.code == 1 and ending == own and not isinstance(error, PeerLeft):
             traceback.print_exception(error)
-        elif ending.code == 2 and together.first:
+        elif ending.code == 2 and spoken:
             print(ending.message, file=sys.stderr)
         if lock.held:
             with contextlib.suppress(OSError):
