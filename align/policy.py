@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GenerationCon
 from align import attention
 from align.batches import Block, Fork, layout, pack
 from align.logprobs import token_logprobs
+from align.lora import use_in
 from storage.errors import Unsupported
 
 TRAINED, REFERENCE = "default", "reference"  # names of the adapters, PEFT's and ours
@@ -186,6 +187,8 @@ def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) 
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
+    if precision != "nf4":
+        lora = use_in(lora)
     policy = Policy(get_peft_model(base, lora), mixed=precision != "fp32")
     check_head(policy, PARITY[precision])
     return policy

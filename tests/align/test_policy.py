@@ -120,7 +120,7 @@ def test_plain_attention_equals_the_fused_kernel(kind: str) -> None:
         mask = {"none": None, "bool": seen.expand(2, 1, -1, -1)}.get(kind)
         if kind == "added":
             mask = attention.additive(seen.expand(2, 1, -1, -1), torch.float32)
-        found = attention.weighted_values(query * 0.3, key, value, mask)
+        found = attention.weighted_values(query * 0.3, key, value, mask, 3 if length == keys else 1)
         expected = functional.scaled_dot_product_attention(
             query, key, value, attn_mask=seen, scale=0.3, enable_gqa=True
         )
