@@ -71,10 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         except UserError as error:
             print(error, file=sys.stderr)
             return 2
-        with contextlib.ExitStack() as stack:
-            if not together.first:  # what it would say, the first one says
-                stack.enter_context(contextlib.redirect_stdout(None))
-            code = guarded(RunFiles(Path(given.folder), quiet=not together.first), together)
+        code = guarded(RunFiles(Path(given.folder), quiet=not together.first), together)
         if code == 0:
             together.close()
         return code
@@ -99,7 +96,8 @@ def guarded(files: RunFiles, together: Processes) -> int:
         if together.first and not lock.acquire():
             raise Busy(f"{files.folder.name} is being trained already; wait for it or cancel it")
         together.gather(None)
-        run(files, config, together)
+        with contextlib.redirect_stdout(sys.stdout if together.first else None):
+            run(files, config, together)
     except Exception as error:  # noqa: BLE001  (the edge: a bug is shown, and the status says so)
         spoken = together.speaks()  # asked before the others go
         ending = together.leave(own := ending_of(error))
