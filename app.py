@@ -148,6 +148,7 @@ def train(
         str | None, typer.Option("--from", metavar="RUN", help="Go on from a run's adapter.")
     ] = None,
     reference: Annotated[str, typer.Option(help="base, or start: the adapter of --from.")] = "base",
+    processes: Annotated[int, typer.Option(help="Share the work; on GPUs one each.")] = 1,
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
@@ -159,6 +160,7 @@ def train(
         "settings": settings or [],
         "start_from": start_from,
         "reference": reference,
+        "processes": processes,
         "wait": False,
     }
     return run_training("train", data, as_json, params)

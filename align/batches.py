@@ -225,7 +225,7 @@ class Batch:
 
     micros: tuple[Micro, ...]
     mismatched: tuple[Micro, ...]
-    size: int  # rows
+    size: int  # rows, those of other processes counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,16 +238,26 @@ class Cutter:
     max_tokens: int = 1024  # of a prompt with one response
     pad: int = 0
 
-    def batch(self, rows: Sequence[Row], *, mismatched: bool = False) -> Batch:
-        """Return the rows as one step, if so wanted with mismatched forks, made in this order."""
+    def batch(
+        self, rows: Sequence[Row], *, mismatched: bool = False, mine: Sequence[int] | None = None
+    ) -> Batch:
+        """Return the rows as one step, if so wanted with mismatched forks, made in this order.
+
+        Args:
+            mine: which of the rows this process computes; None: all. The others still count in
+                `size`, and their responses serve as mismatched ones.
+        """
+        own = range(len(rows)) if mine is None else mine
         others: list[Fork] = []
         if mismatched:
-            for row, other in zip(rows, partners([row.prompt_id for row in rows]), strict=True):
+            found = partners([row.prompt_id for row in rows])
+            for row, other in ((rows[i], found[i]) for i in own):
                 if other is not None:
                     answer = rows[other].responses[0][: self.max_tokens - 1]
                     others.append(Fork(row.prompt[-(self.max_tokens - len(answer)) :], (answer,)))
-        forks = [Fork(row.prompt, row.responses) for row in rows]
-        micros = [replace(m, rows=tuple(rows[i] for i in part)) for m, part in self._cut(forks)]
+        forks = [Fork(rows[i].prompt, rows[i].responses) for i in own]
+        cut = self._cut(forks)
+        micros = [replace(m, rows=tuple(rows[own[i]] for i in part)) for m, part in cut]
         return Batch(tuple(micros), tuple(self.micros(others)), len(rows))
 
     def micros(self, forks: Sequence[Fork]) -> list[Micro]:

@@ -148,6 +148,7 @@ def train(
     settings: Sequence[str] | Mapping[str, Any] = (),
     start_from: str | None = None,
     reference: str = "base",
+    processes: int = 1,
     wait: bool = True,
 ) -> dict[str, Any]:
     """Start a training; return {"run", "status", "adapter", "seconds", "report"}.
@@ -156,12 +157,13 @@ def train(
         settings: words like "beta=0.1", or a mapping.
         start_from: the run whose adapter this one goes on from.
         reference: "base", or "start" for that adapter.
+        processes: how many share the work on this machine; on GPUs one each.
         wait: Return when the run has ended; else at once, with the report still null.
     """
     folder = snapshot_folder(workspace, snapshot) if snapshot else None
     run = training.begin(
         workspace, progress, method=method, snapshot=folder, model=model, settings=settings,
-        start_from=start_from, reference=reference,
+        start_from=start_from, reference=reference, processes=processes,
     )  # fmt: skip
     return _awaited(workspace, run, progress, wait)
 

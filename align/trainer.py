@@ -9,9 +9,10 @@ passes.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,14 @@ from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.utils import logging
 
 from align.batches import Batch, Cutter, Micro, References, label_batch, pair_batch
 from align.checkpoints import seal
 from align.losses import LOSSES, LabelOutcome, Loss, PairOutcome, kl_estimate
 from align.policy import Policy
-from align.recipes import Settings
+from align.processes import ALONE, Processes
+from align.recipes import Settings, TrainSettings
 from align.rendering import Row
 from storage.errors import UserError
 
@@ -48,6 +51,7 @@ class Job:
     cutter: Cutter
     references: References
     from_reference: bool = True  # the policy starts as the reference, not as a later adapter
+    processes: Processes = ALONE  # that share each step's rows
 
     @property
     def steps_per_epoch(self) -> int:
@@ -58,8 +62,10 @@ class Job:
         return LOSSES[self.settings.method]
 
     def batch(self, step: int) -> Batch:
+        """Return this process's share of a step, cut so that all have about as many tokens."""
         rows = [self.rows[i] for i in self.steps[step]]
-        return self.cutter.batch(rows, mismatched=self.loss.mismatched)
+        mine = self.processes.mine([len(r.prompt) + sum(map(len, r.responses)) for r in rows])
+        return self.cutter.batch(rows, mismatched=self.loss.mismatched, mine=mine)
 
     def reference(self, micro: Micro, policy: Tensor) -> Tensor:
         """Return the reference's log-probabilities, or zeros for a loss that has no reference."""
@@ -93,6 +99,15 @@ class Tally:
         for is_good in (True, False):
             self.logps[is_good] += sums[good == is_good].sum().item()
             self.tokens[is_good] += lengths[good == is_good].sum().item()
+
+    def add(self, other: Tally) -> None:
+        """Count what another process has counted of the same step."""
+        self.loss += other.loss
+        self.margins += other.margins
+        for good in (True, False):
+            self.rewards[good] += other.rewards[good]
+            self.logps[good] += other.logps[good]
+            self.tokens[good] += other.tokens[good]
 
     def as_json(self, start: float | None) -> dict[str, float | None]:
         """Return the step's means; log-probabilities per token, in nats.
@@ -175,10 +190,12 @@ class PreferenceTrainer(Trainer):
             self.pause()
             losses = evaluate(model, micro, self.job, z, tally)
             share = losses.sum() / inputs.size
-            if not math.isfinite(share.item()):
-                raise Diverged(self._sentence("the loss is not a number any more"))
             self.accelerator.backward(share)
             tally.loss += share.item()
+        tally = whole(tally, self.job)
+        if not math.isfinite(tally.loss):
+            raise Diverged(self._sentence("the loss is not a number any more"))
+        self.job.processes.sum_gradients(self.policy.trainable())
         self.row = tally.as_json(beta_z(self.job, z))
         return torch.tensor(tally.loss, device=self.args.device)
 
@@ -211,7 +228,7 @@ class PreferenceTrainer(Trainer):
             }
         )
         if self.after_epoch is not None and step % self.job.steps_per_epoch == 0:
-            self.write({"step": step, **self.after_epoch(step)})
+            self.write({"step": step, **self.job.processes.from_first(self.after_epoch(step))})
 
     def save_now(self) -> None:
         """Write a checkpoint of the last whole step, unless it has one already."""
@@ -221,6 +238,8 @@ class PreferenceTrainer(Trainer):
             self._save_checkpoint(self.policy, trial=None)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        if not self.job.processes.first:
+            return
         super()._save_checkpoint(model, trial)
         place = self.folder / f"checkpoint-{self.state.global_step}"
         seal(place, step=self.state.global_step)
@@ -246,7 +265,7 @@ class PreferenceTrainer(Trainer):
 def mismatch(
     model: nn.Module, batch: Batch, job: Job, pause: Callable[[], None] = lambda: None
 ) -> Tensor | None:
-    """Return KTO's z from the batch's mismatched responses; None for a loss that has none."""
+    """Return KTO's z from the mismatched responses of all processes; None for a loss without."""
     if not job.loss.mismatched:
         return None
     ratios = [torch.zeros(0, device=_device(model))]
@@ -255,7 +274,8 @@ def mismatch(
             pause()
             policy = model(micro.block.to(_device(model)))
             ratios.append((policy - job.reference(micro, policy)).sum(-1))
-    return kl_estimate(torch.cat(ratios))
+    everyones = job.processes.gather(torch.cat(ratios).cpu())
+    return kl_estimate(torch.cat(everyones).to(_device(model)))
 
 
 def evaluate(model: nn.Module, micro: Micro, job: Job, z: Tensor | None, tally: Tally) -> Tensor:
@@ -271,6 +291,14 @@ def evaluate(model: nn.Module, micro: Micro, job: Job, z: Tensor | None, tally: 
     labels = job.loss(batch, **job.loss_settings)
     tally.add_labels(labels, batch.good.cpu(), sums.cpu(), lengths.cpu())
     return labels.losses
+
+
+def whole(tally: Tally, job: Job) -> Tally:
+    """Return the tally of all processes' rows."""
+    total = Tally()
+    for part in job.processes.gather(tally):
+        total.add(part)
+    return total
 
 
 def beta_z(job: Job, z: Tensor | None) -> float | None:
@@ -300,6 +328,7 @@ def first_row(policy: Policy, job: Job, tolerance: float) -> dict[str, Any]:
             tally.loss += evaluate(policy, micro, job, z, tally).sum().item() / batch.size
             if known:
                 neutral += untrained_loss(micro, job).sum().item() / batch.size
+    tally, neutral = whole(tally, job), sum(job.processes.gather(neutral))
     row = {"step": 0, "epoch": 0.0, **tally.as_json(beta_z(job, z))}
     if not known:
         return {**row, "largest_reward": None, "expected_loss": None, "tolerance": None}
@@ -365,6 +394,11 @@ class _Guard(TrainerCallback):
 
 def _arguments(job: Job, folder: Path) -> TrainingArguments:
     train, steps = job.settings.train, len(job.steps)
+    with _unwrapped():
+        return _plain_arguments(train, steps, folder)
+
+
+def _plain_arguments(train: TrainSettings, steps: int, folder: Path) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=1,  # one planned batch
@@ -385,6 +419,17 @@ def _arguments(job: Job, folder: Path) -> TrainingArguments:
         seed=train.seed,
         use_cpu=not torch.cuda.is_available(),
     )
+
+
+@contextlib.contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Spare the log the advice to let the Trainer wrap the model for several processes."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _printer(trainer: Trainer) -> type[TrainerCallback]:

@@ -25,6 +25,7 @@ Progress = Callable[[str], None]
 
 WHOSE = {"base": "the base model", "start": "that run's adapter"}
 REFERENCES = tuple(WHOSE)
+MAX_PROCESSES = 64  # Choice: machines with more GPUs than 16 are rare, CPUs gain nothing by more
 
 
 def begin(
@@ -37,6 +38,7 @@ def begin(
     settings: Sequence[str] | Mapping[str, Any],
     start_from: str | None = None,
     reference: str = "base",
+    processes: int = 1,
 ) -> str:
     """Start a run and return its id; tell before what it uses, what was dropped, and how long.
 
@@ -46,6 +48,7 @@ def begin(
         settings: words like "beta=0.1", or a mapping.
         start_from: the run whose adapter this one goes on from.
         reference: "base", or "start" for that adapter.
+        processes: how many share the work; on GPUs one each.
 
     Raises:
         BadInput: method or settings are not known or not good, or there is nothing to train on.
@@ -53,6 +56,7 @@ def begin(
         Busy: a run is going.
     """
     check_start(start_from, reference)
+    check_processes(processes)
     if start_from and not model:
         base = runs.model_of(workspace.data, start_from)
     else:
@@ -80,7 +84,7 @@ def begin(
     progress(f"{base.name}, {method.upper()}: {guess.sentence()}\n")
     run = runs.create_run(
         workspace.store, workspace.data, folder.name, method, base, chosen.as_json(),
-        start_from, reference,
+        start_from, reference, processes,
     )  # fmt: skip
     workspace.client.leave()
     runs.start(workspace.data, run)
@@ -107,6 +111,15 @@ def check_start(start_from: str | None, reference: str) -> None:
         raise BadInput(f"reference is {reference!r}: use one of {', '.join(REFERENCES)}")
     if reference == "start" and not start_from:
         raise BadInput("the reference `start` is the run to go on from: name it with --from")
+
+
+def check_processes(processes: int) -> None:
+    """Refuse a number of processes that no machine has work for."""
+    if not 1 <= processes <= MAX_PROCESSES:
+        raise BadInput(
+            f"--processes {processes}: give 1 to {MAX_PROCESSES} for this machine "
+            "(for several machines see docs/processes.md)"
+        )
 
 
 def shaped_as(settings: recipes.Settings, earlier: runs.RunStatus) -> recipes.Settings:
