@@ -125,6 +125,7 @@ class Form:
     leash: gr.Radio
     beta: gr.Number
     more: Mapping[str, Any]  # setting → its component
+    filled: gr.State  # the base whose recipe is filled in
     rows: gr.State  # how many rows the method has to train on
     note: gr.Markdown  # what to know of these settings, or why they are refused
     command: gr.Code
@@ -208,6 +209,13 @@ def show_recipe(form: Form, method: str, model: str) -> dict[Any, Any]:
         for name, part in form.more.items()
     }
     return filled | show_leash(form, method, usual.get("beta"))
+
+
+def show_recipe_of(form: Form, method: str, model: str, filled: str) -> dict[Any, Any]:
+    """Fill in the recipe for another base; what was set stays when the base is the same."""
+    if model == filled:
+        return {form.filled: model}
+    return show_recipe(form, method, model) | {form.filled: model}
 
 
 def show_leash(form: Form, method: str, beta: float | None) -> dict[Any, Any]:
@@ -471,7 +479,8 @@ def build_form() -> Form:
             )  # fmt: skip
             button = gr.Button("Train", variant="primary", elem_id="train-go")
     return Form(
-        advice=advice, take=take, ready=ready, warning=warning, more=more, rows=gr.State(0),
+        advice=advice, take=take, ready=ready, warning=warning, more=more,
+        filled=gr.State(EMBEDDED), rows=gr.State(0),
         note=note, command=command, start=button, tryout=tryout, **how,
     )  # fmt: skip
 
@@ -493,10 +502,14 @@ def lay_out(workspace: Any) -> None:
     recipe = [form.beta, form.leash, *form.more.values()]
     ready = {"inputs": base, "outputs": [form.ready, form.warning, form.rows]}
     command = {"inputs": [form.rows, *form.asked()], "outputs": [form.command, form.note]}
-    for event in (form.method.input, form.model.blur):
-        filled = wire(event, show_recipe, form, inputs=base, outputs=recipe)
+    anew = wire(form.method.input, show_recipe, form, inputs=base, outputs=recipe)
+    other = wire(
+        form.model.blur, show_recipe_of, form, inputs=[*base, form.filled],
+        outputs=[*recipe, form.filled],
+    )  # fmt: skip
+    for filled in (anew, other):
         wire(filled.then, show_command, workspace, form, **command)
-        known = wire(event, show_ready, workspace, form, **ready)
+        known = wire(filled.then, show_ready, workspace, form, **ready)
         wire(known.then, show_command, workspace, form, **command)
     advised = {"inputs": base, "outputs": [form.advice, form.take]}
     wire(form.method.change, show_advice, workspace, form, **advised)
