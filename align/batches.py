@@ -69,35 +69,42 @@ class Block:
         return empty.index_put((self.into,), values).view(rows, width)
 
 
-def pack(forks: Sequence[Fork], *, shared: bool, pad: int = 0) -> Block:
-    """Return the block of these forks: one row per fork if `shared`, else one per response."""
+def pack(forks: Sequence[Fork], *, shared: bool, pad: int = 0, prompts: bool = False) -> Block:
+    """Return the block of these forks: one row per fork if `shared`, else one per response.
+
+    Args:
+        prompts: score the prompts' own tokens too, all but each first one; they come after all
+            responses in the (M, R) result, in the forks' order.
+    """
     rows = forks if shared else [Fork(f.prompt, (r,)) for f in forks for r in f.responses]
     lines = [row.prompt + sum(row.responses, ()) for row in rows]
-    width, longest = max(map(len, lines)), max(len(r) for f in forks for r in f.responses)
-    most = max(len(row.responses) for row in rows)
-    sources: list[int] = []
-    targets: list[int] = []
-    into: list[int] = []
-    m = 0
+    width, most = max(map(len, lines)), max(len(row.responses) for row in rows)
+    scored: list[tuple[Sequence[int], Ids]] = []  # the places that predict, and the tokens
     for n, row in enumerate(rows):
-        start = len(row.prompt)
-        for response in row.responses:
-            first = n * width + len(row.prompt) - 1  # the prompt's last token predicts the first
-            rest = range(n * width + start, n * width + start + len(response) - 1)
-            sources += [first, *rest]
-            targets += response
-            into += range(m * longest, m * longest + len(response))
-            start, m = start + len(response), m + 1
+        end = n * width + len(row.prompt)
+        start = end
+        for response in row.responses:  # the prompt's last token predicts each one's first
+            scored.append(((end - 1, *range(start, start + len(response) - 1)), response))
+            start += len(response)
+    if prompts:
+        first = 0  # row of the fork
+        for fork in forks:
+            before = range(first * width, first * width + len(fork.prompt) - 1)
+            scored.append((before, fork.prompt[1:]))
+            first += 1 if shared else len(fork.responses)
+    longest = max(len(tokens) for _, tokens in scored)
     return Block(
         ids=torch.tensor([line + (pad,) * (width - len(line)) for line in lines]),
         prompt_lengths=torch.tensor([len(row.prompt) for row in rows]),
         response_lengths=torch.tensor(
             [[*map(len, row.responses), *[0] * (most - len(row.responses))] for row in rows]
         ),
-        source=torch.tensor(sources),
-        target=torch.tensor(targets),
-        into=torch.tensor(into),
-        shape=(m, longest),
+        source=torch.tensor([place for places, _ in scored for place in places]),
+        target=torch.tensor([token for _, tokens in scored for token in tokens]),
+        into=torch.tensor(
+            [m * longest + t for m, (_, tokens) in enumerate(scored) for t in range(len(tokens))]
+        ),
+        shape=(len(scored), longest),
     )
 
 
@@ -292,8 +299,9 @@ class Micro:
     riders: Micro | None = None  # mismatched responses to the same prompts, in the same order
 
     def reference(self, references: References) -> Tensor:
-        """Return the reference log-probabilities of this forward pass; (M, R)."""
+        """Return the reference log-probabilities of this pass, 0 for prompts; (M, R)."""
         found = [references[fork.prompt, r] for fork in self.forks for r in fork.responses]
+        found.append(torch.zeros(len(self.block.into) - sum(map(len, found))))  # prompts have none
         return self.block.place(torch.cat(found).to(self.block.into.device))
 
     def of_rows(self, values: Tensor) -> tuple[Tensor, ...]:
@@ -325,6 +333,7 @@ class Cutter:
 
     shared: bool = True  # one row per prompt with all its responses
     riding: bool = False  # mismatched responses take the prompt's keys and values from the pass
+    prompts: bool = False  # the prompts' own tokens are scored as well
     budget: int = 2048  # padded tokens per forward pass
     limit: int = 0  # rows per forward pass; 0: as many as the budget takes
     max_tokens: int = 1024  # of a prompt with one response
@@ -398,30 +407,34 @@ class Cutter:
 
     def _micro(self, units: Sequence[_Unit], rows: Sequence[Row] = ()) -> Micro:
         """Return one forward pass; with `rows`, those that the units name."""
-        micro = self._whole([unit.fork for unit in units])
+        micro = self._whole([unit.fork for unit in units], self.prompts)
         if not rows:
             return micro
+        prompt = sum(len(unit.fork.responses) for unit in units)  # place of the first
         found: list[Row] = []
         places: list[tuple[int, ...]] = []
         start = 0
         for unit in units:
             where = {response: start + k for k, response in enumerate(unit.fork.responses)}
             found += [rows[i] for i in unit.rows]
-            places += [tuple(where[r] for r in rows[i].responses) for i in unit.rows]
-            start += len(unit.fork.responses)
+            own = (prompt,) if self.prompts else ()
+            places += [(*(where[r] for r in rows[i].responses), *own) for i in unit.rows]
+            start, prompt = start + len(unit.fork.responses), prompt + 1
         return replace(micro, rows=tuple(found), places=tuple(places))
 
-    def _whole(self, forks: Sequence[Fork]) -> Micro:
-        return Micro(pack(forks, shared=self.shared, pad=self.pad), tuple(forks))
+    def _whole(self, forks: Sequence[Fork], prompts: bool = False) -> Micro:
+        block = pack(forks, shared=self.shared, pad=self.pad, prompts=prompts)
+        return Micro(block, tuple(forks))
 
 
 def pair_batch(micro: Micro, policy: Tensor, reference: Tensor) -> PairBatch:
     """Return what a pair loss takes, of a pass's log-probabilities (M, R); B rows."""
     sides = (micro.of_rows(t) for t in (policy, reference, micro.block.mask().to(policy.device)))
-    chosen, rejected = (Scores(*parts) for parts in zip(*sides, strict=True))
+    chosen, rejected, *prompt = (Scores(*parts) for parts in zip(*sides, strict=True))
     rows = micro.rows
     p = policy.new_tensor([row.p_chosen for row in rows if isinstance(row, PairRow)])
-    return PairBatch(chosen, rejected, p, policy.new_tensor([row.weight for row in rows]))
+    weight = policy.new_tensor([row.weight for row in rows])
+    return PairBatch(chosen, rejected, p, weight, *prompt)
 
 
 def label_batch(micro: Micro, policy: Tensor, reference: Tensor, z: Tensor) -> LabelBatch:

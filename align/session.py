@@ -432,6 +432,7 @@ def choose_cutter(
         limit=train.micro_batch,
         max_tokens=train.max_tokens,
         pad=pad,
+        prompts=bool(settings.loss.get("prompt_weight")),
     )
     sample = [Fork(row.prompt, row.responses) for row in rows[:SAMPLE]]
     if len(sample[0].responses) == 1:  # labels: each with another one's response beside it

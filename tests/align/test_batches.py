@@ -319,3 +319,19 @@ def test_a_pass_never_takes_more_of_a_prompts_responses_than_fit() -> None:
         for row, places in zip(micro.rows, micro.places, strict=True):
             responses = [r for fork in micro.forks for r in fork.responses]
             assert tuple(responses[place] for place in places) == row.responses
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_prompts_are_scored_behind_all_responses_where_a_loss_asks(shared: bool) -> None:
+    """By hand: prompts 1 2 3 and 7 8, so 2 3 and 8 are predicted, from the places before them."""
+    rows: list[Row] = [
+        PairRow("a", "p", (1, 2, 3), ((4,), (5, 6)), 1.0, 1.0),
+        PairRow("b", "q", (7, 8), ((9,), (4,)), 1.0, 1.0),
+    ]
+    (micro,) = Cutter(shared=shared, prompts=True, budget=100).batch(rows).micros
+    assert micro.places == ((0, 1, 4), (2, 3, 5))
+    block = micro.block
+    tokens = block.place(block.target.float()).int().tolist()
+    assert tokens == [[4, 0], [5, 6], [9, 0], [4, 0], [2, 3], [8, 0]]
+    before = block.place(block.ids.flatten()[block.source].float()).int().tolist()
+    assert before == [[3, 0], [3, 5], [8, 0], [8, 0], [1, 2], [7, 0]]
