@@ -140,7 +140,8 @@ def test_orpo_imitates_the_prompt_too_where_asked_worked_by_hand() -> None:
     batch = pairs(scores([-0.5], [0.0]), scores([-1.0], [0.0]))
     with pytest.raises(ValueError, match="prompt"):
         LOSSES["orpo"](batch, odds_weight=0.1, prompt_weight=1.0)
-    batch = replace(batch, prompt=scores([-1.0, -2.0], [0.0, 0.0]))
+    prompt = torch.tensor([[-1.0, -2.0]])
+    batch = replace(batch, prompt=Scores(prompt, prompt, torch.ones_like(prompt)))
     outcome = LOSSES["orpo"](batch, odds_weight=0.1, prompt_weight=1.0)
     assert outcome.losses.item() == pytest.approx(1.198697, abs=1e-6)
     assert LOSSES["orpo"](batch, odds_weight=0.1).losses.item() == pytest.approx(0.532030, abs=1e-6)
