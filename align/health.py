@@ -24,6 +24,7 @@ WORSE = 0.1  # share of answers. Choice: of 32 answers four more; of the 8 of a 
 MORE = 2  # Choice: a single answer more that repeats or does not end is chance
 LENGTHS = (0.5, 1.5)  # Choice: half as long, or half as long again, is seen by every reader
 STUCK = 0.01  # Choice: after the warm-up a loss that learns has moved by more than a hundredth
+OF_ANSWERS = ("displaced", "repeating", "endless")  # the concerns that say answers became worse
 STUCK_STEPS = 10  # Choice: with fewer, most of the steps are warm-up
 
 
@@ -56,8 +57,8 @@ class Course:
         """Return the course that rows of metrics.jsonl tell, and the report if there is one."""
         probes = [row for row in rows if row.get("probe_length") is not None]
         if report and (report.get("length") or {}).get("after") is not None:
-            kl = probes[-1].get("kl_per_token") if probes else None
-            probes = [_answers(report, "before"), {**_answers(report, "after"), "kl_per_token": kl}]
+            kl = (report.get("kl") or {}).get("per_token")
+            probes = [_answers(report, "before"), {**_answers(report, "after"), "eval_kl": kl}]
         start = next((row for row in rows if row.get("step") == 0 and "expected_loss" in row), {})
         return Course(
             steps=[row for row in rows if "grad_norm" in row],
@@ -84,7 +85,7 @@ def concerns_of(course: Course) -> list[Concern]:
 def not_a_number(course: Course) -> Concern | None:
     """A figure that is no number: the weights are spoiled, or nearly."""
     for row in (*course.judged[-1:], *course.probes[-1:], *course.steps[-1:]):
-        for name in ("eval_loss", "eval_margin", "kl_per_token", "loss", "grad_norm"):
+        for name in ("eval_loss", "eval_margin", "eval_kl", "loss", "grad_norm"):
             value = row.get(name)
             if value is not None and not math.isfinite(value):
                 return Concern(
@@ -170,7 +171,7 @@ def displaced(course: Course) -> Concern | None:
 
 def far_away(course: Course) -> Concern | None:
     """The answers are far from the reference."""
-    kl = course.probes[-1].get("kl_per_token") if course.probes else None
+    kl = course.probes[-1].get("eval_kl") if course.probes else None
     if kl is None or not KL_FAR <= kl < math.inf:
         return None
     return Concern(

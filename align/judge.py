@@ -1,13 +1,14 @@
 """Judges a run while it goes: held-out pairs and probe answers, a row of metrics.jsonl each time.
 
 It keeps the weights of the best step so far in a sealed folder of the run (`kept/step-N`), and says
-when to stop early. What is decided is in `align/keeping.py`, from the rows alone.
+when to stop early. What is decided is in `align/keeping.py`, from the rows alone. Of several
+processes each scores a share of the pairs, and the first one answers the probes and writes.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,12 +31,11 @@ PROBED_SHARE = 0.05  # of a run's work. Choice: with the held-out pairs about a 
 
 @dataclass(slots=True)
 class Judge:
-    """What judges one run.
+    """What judges one run; all of its processes have to call it alike.
 
     Args:
         held_out: the held-out pairs as forward passes.
         when: the steps after which it judges; `probed` those where it asks for answers too.
-        pause: raises when the run is to stop.
     """
 
     files: RunFiles
@@ -44,7 +44,6 @@ class Judge:
     held_out: Sequence[Micro]
     prober: Prober
     when: Sequence[int]
-    pause: Callable[[], None]
     probed: Collection[int] = ()
     write_weights: Callable[[Path], None] | None = None  # the trainer's, once there is one
     scores: tuple[int, list[PairScore]] | None = None  # of the held-out pairs, after a step
@@ -53,7 +52,7 @@ class Judge:
         """Judge the run if it is time after this step; say whether it shall stop here."""
         if step not in self.when:
             return False
-        rows = self.files.metrics()
+        rows = self._rows()
         if not any(row["step"] == step and _judged(row) for row in rows):
             rows.append(self._judge(step, rows))
         return keeping.gives_up(keeping.losses_of(rows), self.job.settings.train.early_stop)
@@ -61,11 +60,11 @@ class Judge:
     def published(self, done: int) -> Published:
         """Return whose weights the run publishes, after so many steps."""
         return keeping.published(
-            self.files.metrics(),
+            self._rows(),
             done=done,
             steps=len(self.job.steps),
             patience=self.job.settings.train.early_stop,
-            kept=list(self._whole()) if self._keeps_best() else (),
+            kept=self.job.processes.from_first(list(self._whole())) if self._keeps_best() else (),
         )
 
     def kept(self, step: int) -> Path:
@@ -75,12 +74,28 @@ class Judge:
     def score(self, step: int) -> list[PairScore]:
         """Return the scores of the held-out pairs under the policy, which stands after a step."""
         if self.scores is None or self.scores[0] != step:
-            untrained = step == 0 and self.job.from_reference
-            policy = None if untrained else self.policy
-            references, held_out = self.job.references, self.held_out
-            found = score_pairs(policy, held_out, references, self._loss, self._tick)
-            self.scores = (step, found)
+            policy = None if step == 0 and self._starts_as_reference() else self.policy
+            mine = {
+                i: score_pairs(
+                    policy, self.held_out[i : i + 1], self.job.references, self._loss, self._tick
+                )
+                for i in self.mine()
+            }
+            found = {i: part for share in self.job.processes.gather(mine) for i, part in share.items()}
+            self.scores = (step, [score for i in sorted(found) for score in found[i]])
         return self.scores[1]
+
+    def mine(self) -> list[int]:
+        """Return which of the held-out passes are this process's share."""
+        return self.job.processes.mine([micro.block.ids.numel() for micro in self.held_out])
+
+    def kl(self, step: int) -> dict[str, float | int]:
+        """Return the KL to the reference of the policy, which stands after a step; {} without
+        prompts."""
+        for row in self._rows():
+            if row["step"] == step and row.get("eval_kl") is not None:
+                return _kl(row)
+        return _kl(self._probe())
 
     def work(self, done: int, generated: float) -> float:
         """Return what judging costs from a step on, in forward tokens.
@@ -90,7 +105,7 @@ class Judge:
         """
         ahead = [step for step in self.when if step > done or step == done == 0]
         scored = sum(micro.block.ids.numel() for micro in self.held_out)
-        passes = sum(1 for step in ahead if step or not self.job.from_reference)
+        passes = sum(1 for step in ahead if step or not self._starts_as_reference())
         probes = sum(1 for step in ahead if step in self.probed)
         return passes * scored + probes * self.probe_work(generated)
 
@@ -112,7 +127,7 @@ class Judge:
         if self.held_out:
             row |= judgement(self.score(step))
         if step in self.probed:
-            row |= self.prober.probe(self.policy, self._tick, self._between_tokens)
+            row |= self._probe()
         now = [*rows, row]
         if self._keeps_best() and keeping.best_step(keeping.losses_of(now)) == step:
             self._keep(step, now)
@@ -122,9 +137,21 @@ class Judge:
         self.files.progress(0, warnings=[one.as_json() for one in concerns_of(course)])
         return row
 
+    def _rows(self) -> list[dict[str, object]]:
+        """Return the rows of metrics.jsonl, which the first process writes."""
+        together = self.job.processes
+        return together.from_first(self.files.metrics() if together.first else [])
+
+    def _probe(self) -> dict[str, float | int]:
+        """Return the figures of a probe, which the first process makes."""
+        together, found = self.job.processes, {}
+        if together.first:
+            found = self.prober.probe(self.policy, self.files.progress, self._between_tokens)
+        return together.from_first(found)
+
     def _keep(self, step: int, rows: Sequence[keeping.Row]) -> None:
         """Keep these weights, and let those go that neither this run nor a resumed one may want."""
-        if self.write_weights is None:
+        if self.write_weights is None or not self.job.processes.first:
             return
         publish(self.kept(step), self.write_weights, step=step)
         wanted = {step}
@@ -148,6 +175,10 @@ class Judge:
         pairs = sum(len(micro.rows) for micro in self.held_out)
         return keeping.keeps_best(self.job.settings.train.keep, pairs)
 
+    def _starts_as_reference(self) -> bool:
+        """Say whether step 0 needs no pass; prompts have no reference score, so they do."""
+        return self.job.from_reference and not self.job.cutter.prompts
+
     def _loss(self, batch: PairBatch) -> PairOutcome:
         """Return the method's loss on held-out pairs; for KTO DPO's, for SFT the chosen's NLL."""
         if self.job.loss.needs != "labels":
@@ -159,13 +190,18 @@ class Judge:
         return outcome
 
     def _tick(self, tokens: int) -> None:
-        self.pause()
-        self.files.progress(tokens)
+        self.job.processes.pause()
+        self.files.progress(tokens * self.job.processes.count)
 
     def _between_tokens(self) -> None:
-        self.pause()
+        self.job.processes.pause()
         self.files.progress(0)
 
 
 def _judged(row: keeping.Row) -> bool:
     return row.get("eval_loss") is not None or row.get("probe_length") is not None
+
+
+def _kl(row: Mapping[str, object]) -> dict[str, object]:
+    names = {"eval_kl": "per_token", "eval_kl_tokens": "tokens"}
+    return {name: row[column] for column, name in names.items() if column in row}

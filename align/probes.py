@@ -111,4 +111,4 @@ def kl_per_token(
             then = policy(block)
         total += (now - then).double().sum().item()
         tick(2 * block.ids.numel())
-    return {"kl_per_token": total / tokens, "kl_tokens": tokens}
+    return {"eval_kl": total / tokens, "eval_kl_tokens": tokens}

@@ -53,7 +53,7 @@ CURVES = (
         {"chosen": "eval_chosen_drift", "rejected": "eval_rejected_drift"},
         even=0.0,
     ),
-    Curve("KL to the reference per token", {"on its own answers": "kl_per_token"}, even=0.0),
+    Curve("KL to the reference per token", {"on its own answers": "eval_kl"}, even=0.0),
 )
 
 

@@ -24,7 +24,7 @@ def judged(step: int, loss: float = 0.5, **figures: Any) -> dict[str, Any]:
         "step": step, "eval_loss": loss, "eval_pairs": 40, "eval_accuracy": 0.7 if step else 0.5,
         "eval_margin": 0.1 * step, "eval_chosen_drift": -0.01 * step, "probe_prompts": 8,
         "probe_length": 50.0 - step, "probe_repeating": 0.0, "probe_unfinished": 0.25,
-        "kl_per_token": 0.01 * step,
+        "eval_kl": 0.01 * step,
     }  # fmt: skip
     return {**usual, **figures}
 
@@ -59,7 +59,7 @@ def test_a_run_that_has_hardly_begun_raises_nothing(rows: list[dict[str, Any]]) 
     assert found(rows) == {}
 
 
-@pytest.mark.parametrize("name", ["eval_loss", "kl_per_token"])
+@pytest.mark.parametrize("name", ["eval_loss", "eval_kl"])
 def test_a_figure_that_is_no_number(name: str) -> None:
     concern = found(last(**{name: math.nan}))["not_a_number"]
     assert concern.what == f"{name} is nan at step 10: the weights are spoiled."
@@ -140,9 +140,9 @@ def test_answers_of_the_report_count_instead_of_the_probes() -> None:
 
 
 def test_kl_far_from_the_reference() -> None:
-    assert "KL to the reference is 0.80 nats" in found(last(kl_per_token=0.8))["far_away"].what
-    assert "far_away" not in found(last(kl_per_token=0.3))
-    assert "far_away" not in found(last(kl_per_token=-0.1))
+    assert "KL to the reference is 0.80 nats" in found(last(eval_kl=0.8))["far_away"].what
+    assert "far_away" not in found(last(eval_kl=0.3))
+    assert "far_away" not in found(last(eval_kl=-0.1))
 
 
 def test_answers_half_as_long_or_half_as_long_again() -> None:
@@ -181,7 +181,7 @@ def test_a_run_without_held_out_pairs_is_judged_by_its_answers() -> None:
 
 def test_every_concern_is_a_name_a_figure_and_a_remedy() -> None:
     """One bad run in every respect that go together; the worst comes first."""
-    rows = last(eval_chosen_drift=-2.0, probe_repeating=1.0, kl_per_token=3.0, eval_loss=2.0)
+    rows = last(eval_chosen_drift=-2.0, probe_repeating=1.0, eval_kl=3.0, eval_loss=2.0)
     concerns = concerns_of(Course.of(rows, SETTINGS))
     order = [rule.__name__ for rule in CONCERNS]
     names = [c.name for c in concerns]

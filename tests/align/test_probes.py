@@ -73,13 +73,13 @@ def test_kl_is_the_mean_log_ratio_of_drawn_tokens(adapted: Policy) -> None:
             expected += (now - adapted(block).sum()).item() / 5
     for budget in (4, 2048):  # one pass each, and both in one
         found = kl_per_token(adapted, forks, Cutter(budget=budget))
-        assert found["kl_per_token"] == pytest.approx(expected, abs=1e-5)
-        assert found["kl_tokens"] == 5
+        assert found["eval_kl"] == pytest.approx(expected, abs=1e-5)
+        assert found["eval_kl_tokens"] == 5
 
 
 def test_kl_of_a_model_that_is_its_reference_is_0(tiny: Path) -> None:
     row = prober("Hello", "And you?").probe(tiny_policy(tiny))
-    assert row["kl_per_token"] == 0.0
+    assert row["eval_kl"] == 0.0
     assert row["probe_prompts"] == 2
 
 
@@ -100,7 +100,7 @@ def test_kl_estimates_the_divergence_of_drawn_answers(adapted: Policy) -> None:
     assert now.exp().sum().item() == pytest.approx(1.0, abs=1e-3)
     answers = generated(adapted, [prompt] * 600, list(range(600)), stops=END, max_tokens=1)
     ratios = torch.tensor([(now - then)[answer[0]].item() for answer in answers])
-    found = kl_per_token(adapted, [Fork(prompt, (a,)) for a in answers], cutter)["kl_per_token"]
+    found = kl_per_token(adapted, [Fork(prompt, (a,)) for a in answers], cutter)["eval_kl"]
     assert found == pytest.approx(ratios.mean().item(), abs=1e-4)
     assert abs(found - exact) <= 3 * ratios.std().item() / math.sqrt(600)
 

@@ -123,7 +123,7 @@ def test_metrics_hold_a_row_per_step_and_one_per_judgement(dpo_run: Path) -> Non
     assert (judged[0]["eval_margin"], judged[0]["eval_chosen_drift"]) == (0.0, 0.0)
     probed = [row for row in judged if "probe_length" in row]
     assert [probed[0]["step"], probed[-1]["step"]] == [0, 6]
-    assert probed[0]["kl_per_token"] == 0.0
+    assert probed[0]["eval_kl"] == 0.0
     report = read(dpo_run / "report.json")["held_out"]
     assert judged[-1]["eval_accuracy"] == report["reward_accuracy"]
     losses = [row["loss"] for row in rows if "grad_norm" in row]

@@ -63,7 +63,7 @@ def test_the_level_of_nothing_learned_is_always_in_the_picture() -> None:
 def probe(step: int, length: float, repeating: float, unfinished: float) -> dict:
     return {
         "step": step, "probe_prompts": 8, "probe_length": length, "probe_repeating": repeating,
-        "probe_unfinished": unfinished, "kl_per_token": 0.1,
+        "probe_unfinished": unfinished, "eval_kl": 0.1,
     }  # fmt: skip
 
 
