@@ -81,7 +81,9 @@ class Judge:
                 )
                 for i in self.mine()
             }
-            found = {i: part for share in self.job.processes.gather(mine) for i, part in share.items()}
+            found = {
+                i: part for share in self.job.processes.gather(mine) for i, part in share.items()
+            }
             self.scores = (step, [score for i in sorted(found) for score in found[i]])
         return self.scores[1]
 

@@ -8,7 +8,7 @@ leaves here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -91,24 +91,25 @@ def kl_per_token(
 ) -> dict[str, float | int]:
     """Return KL(π ‖ π_ref) in nats per token, estimated on answers that were drawn from π.
 
-        Σ_i Σ_t [log π(y_it) - log π_ref(y_it)] / Σ_i |y_i|,    y_i ~ π
+        Σ_i Σ_t [r_it - 1 - log r_it] / Σ_i |y_i|,    r_it = π_ref(y_it) / π(y_it),    y_i ~ π
 
-    The sum is unbiased for the divergence of answers cut at so many tokens; the quotient by their
-    mean length is biased by order 1/answers. With few answers it varies widely and may come out
-    below 0, which is reported as it is. The seed is the same at every step, so the curve moves less
-    than that. What happens behind the cut is not seen.
+    No term is below 0, and since r has mean 1 under π, the sum is unbiased for the divergence of
+    answers cut at so many tokens; the quotient by their mean length is biased by order 1/answers.
+    The seed is the same at every step and in every run alike, so that differences vary less than
+    the figure itself. What happens behind the cut is not seen.
 
     Args:
         forks: prompts, each with its answer and the end-of-turn that was drawn.
 
-    Source: the first of the estimators in Schulman 2020, "Approximating KL divergence" (k1).
+    Source: the third of the estimators in Schulman 2020, "Approximating KL divergence" (k3).
     """
     total, tokens = 0.0, sum(len(r) for fork in forks for r in fork.responses)
-    for micro in cutter.micros(forks):
+    for micro in replace(cutter, prompts=False).micros(forks):
         block = micro.block.to(policy.device)
         now = policy(block)
         with policy.reference():
             then = policy(block)
-        total += (now - then).double().sum().item()
+        gap = (then - now).double()  # log r; 0 where there is no token
+        total += (gap.expm1() - gap).sum().item()
         tick(2 * block.ids.numel())
     return {"eval_kl": total / tokens, "eval_kl_tokens": tokens}

@@ -142,13 +142,12 @@ class Session:
             settings, loss, material.train, steps, cutter, references,
             from_reference=start is None or kept, processes=together,
         )  # fmt: skip
-        answers = dataclasses.replace(cutter, prompts=False)
         judge = Judge(
             files,
             policy,
             job,
             cutter.batch(material.held_out).micros,
-            Prober(tokenizer, probe_prompts(material), stops, answers, train.seed),
+            Prober(tokenizer, probe_prompts(material), stops, cutter, train.seed),
             judged_steps(len(steps), job.steps_per_epoch, train.eval_every),
         )
         print(

@@ -61,20 +61,29 @@ def test_a_drawn_answer_depends_on_its_seed_and_not_on_its_neighbours(adapted: P
     assert generated(adapted, three, [None] * 3, **settings) != together
 
 
-def test_kl_is_the_mean_log_ratio_of_drawn_tokens(adapted: Policy) -> None:
-    """Two answers of 2 and 3 tokens: the sum of both log-ratios over 5."""
+def test_kl_is_a_mean_over_drawn_tokens(adapted: Policy) -> None:
+    """Two answers of 2 and 3 tokens: r - 1 - log r of each token, summed, over 5."""
     forks = [Fork((1, 2, 3), ((4, 5),)), Fork((6, 7), ((8, 9, 10),))]
     expected = 0.0
     for fork in forks:
         block = pack([fork], shared=True)
         with torch.no_grad():
-            now = adapted(block).sum()
-        with adapted.reference():
-            expected += (now - adapted(block).sum()).item() / 5
+            now = adapted(block)
+        with adapted.reference(), torch.no_grad():
+            ratio = (adapted(block) - now).exp()
+        expected += (ratio - 1 - ratio.log()).sum().item() / 5
+    assert expected > 0
     for budget in (4, 2048):  # one pass each, and both in one
         found = kl_per_token(adapted, forks, Cutter(budget=budget))
         assert found["eval_kl"] == pytest.approx(expected, abs=1e-5)
         assert found["eval_kl_tokens"] == 5
+
+
+def test_kl_leaves_the_prompts_out_where_a_loss_scores_them(adapted: Policy) -> None:
+    """ORPO that imitates prompts too: their log-probabilities have moved as well."""
+    forks = [Fork((1, 2, 3), ((4, 5),))]
+    found = kl_per_token(adapted, forks, Cutter(prompts=False))
+    assert kl_per_token(adapted, forks, Cutter(prompts=True)) == found
 
 
 def test_kl_of_a_model_that_is_its_reference_is_0(tiny: Path) -> None:
@@ -97,12 +106,13 @@ def test_kl_estimates_the_divergence_of_drawn_answers(adapted: Policy) -> None:
     with adapted.reference():
         then = torch.cat([adapted(m.block)[:, 0] for m in cutter.micros(every)])
     exact = (now.exp() * (now - then)).sum().item()
+    terms = (then - now).exp() - 1 - (then - now)
     assert now.exp().sum().item() == pytest.approx(1.0, abs=1e-3)
     answers = generated(adapted, [prompt] * 600, list(range(600)), stops=END, max_tokens=1)
-    ratios = torch.tensor([(now - then)[answer[0]].item() for answer in answers])
+    drawn = torch.stack([terms[answer[0]] for answer in answers])
     found = kl_per_token(adapted, [Fork(prompt, (a,)) for a in answers], cutter)["eval_kl"]
-    assert found == pytest.approx(ratios.mean().item(), abs=1e-4)
-    assert abs(found - exact) <= 3 * ratios.std().item() / math.sqrt(600)
+    assert found == pytest.approx(drawn.mean().item(), abs=1e-4)
+    assert abs(found - exact) <= 3 * drawn.std().item() / math.sqrt(600)
 
 
 def test_a_probe_is_the_same_again_and_in_smaller_batches(adapted: Policy) -> None:
