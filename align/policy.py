@@ -1,4 +1,4 @@
-"""The policy: a frozen base with LoRA on all its linear layers, as one module.
+"""The policy: a frozen base and what is trained on top of it, as one module.
 
 `forward(block)` returns the per-token log-probabilities of the responses, so a Trainer, DDP or FSDP
 can wrap the module and nothing reaches around it. The reference is the same module with the adapter
@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft import PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import (
@@ -28,10 +28,10 @@ from transformers import (
 from align import attention
 from align.batches import Block, Fork, layout, pack, ride
 from align.logprobs import token_logprobs
-from align.lora import use_in
+from align.tuning import TRAINED, head_of, unwarned, with_copies, with_lora
 from storage.errors import Unsupported
 
-TRAINED, REFERENCE = "default", "reference"  # names of the adapters, PEFT's and ours
+REFERENCE = "reference"  # the name of the adapter that a run is held to, if it is one
 ROOM_TO_SPARE = (
     4  # a base in bf16 may take this share of the free memory. Choice: activations follow
 )
@@ -117,8 +117,9 @@ class Policy(nn.Module):
 
     def _logprobs(self, hidden: Tensor, block: Block) -> Tensor:
         """Return the log-probabilities (S,) of a block's tokens from what predicts them (S, H)."""
-        head = self._base().get_output_embeddings()
-        return token_logprobs(hidden, head.weight, block.target, getattr(head, "bias", None))
+        weight, bias = head_of(self._base())
+        weight = weight.to(torch.bfloat16) if self.mixed else weight
+        return token_logprobs(hidden, weight, block.target, bias)
 
     @torch.no_grad()
     def generate(self, **arguments: Any) -> Tensor:
@@ -150,7 +151,8 @@ class Policy(nn.Module):
         weights = load_file(adapter / "adapter_model.safetensors")
         set_peft_model_state_dict(self.model, weights)
         if as_reference:
-            self.model.add_adapter(REFERENCE, self.model.peft_config[TRAINED])
+            with unwarned():
+                self.model.add_adapter(REFERENCE, self.model.peft_config[TRAINED])
             set_peft_model_state_dict(self.model, weights, adapter_name=REFERENCE)
             self.model.set_adapter(TRAINED)
 
@@ -162,20 +164,23 @@ class Policy(nn.Module):
         return [p for p in self.model.parameters() if p.requires_grad]
 
 
-def choose_precision(wanted: str, parameters: int) -> str:
+def choose_precision(wanted: str, parameters: int, *, quantise: bool = True) -> str:
     """Return "bf16", "fp32" or "nf4" for "auto" on this machine, else what is wanted.
 
     On a GPU NF4 saves memory at little cost. A CPU gains nothing from it (about the same speed), so
     there the base stays as it is when it fits with room to spare, in bf16 where the CPU computes in
     it.
+
+    Args:
+        quantise: whether NF4 may be chosen: not where every weight is trained.
     """
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available():
-        return "nf4"
+        return "nf4" if quantise else "bf16"
     fast = cpu_has_bf16()
     free = psutil.virtual_memory().available
-    if parameters * (2 if fast else 4) > free / ROOM_TO_SPARE:
+    if quantise and parameters * (2 if fast else 4) > free / ROOM_TO_SPARE:
         return "nf4"
     return "bf16" if fast else "fp32"
 
@@ -189,7 +194,9 @@ def cpu_has_bf16() -> bool:
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
-def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) -> Policy:
+def load_policy(
+    path: str, *, precision: str, rank: int, alpha: int, seed: int, tune: str = "lora"
+) -> Policy:
     """Return the policy on this machine's device: base from `path`, a fresh adapter that does
     nothing.
 
@@ -197,6 +204,8 @@ def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) 
         precision: "bf16", "fp32" or "nf4" (with double quantisation, computing in bf16).
         rank, alpha: of LoRA; the adapter is scaled by alpha / rank.
         seed: for the adapter's first weights.
+        tune: "lora", or "full" for a trainable copy of every weight; the weights are fp32 then,
+            for an update of 5e-7 is lost in bf16.
 
     Raises:
         Unsupported: the model's log-probabilities cannot be computed from its head alone.
@@ -210,7 +219,7 @@ def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) 
     )
     base = AutoModelForCausalLM.from_pretrained(
         path,
-        dtype=torch.float32 if precision == "fp32" else torch.bfloat16,
+        dtype=torch.float32 if precision == "fp32" or tune == "full" else torch.bfloat16,
         quantization_config=quantised if precision == "nf4" else None,
         device_map={"": device},
         attn_implementation=attention.register(),
@@ -219,16 +228,11 @@ def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) 
     )
     base.config.use_cache = False
     torch.manual_seed(seed)
-    lora = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=0.0,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    if precision != "nf4":
-        lora = use_in(lora)
-    policy = Policy(get_peft_model(base, lora), mixed=precision != "fp32")
+    if tune == "full":
+        model = with_copies(base)
+    else:
+        model = with_lora(base, rank=rank, alpha=alpha, quantised=precision == "nf4")
+    policy = Policy(model, mixed=precision != "fp32")
     check_head(policy, PARITY[precision])
     return policy
 

@@ -34,7 +34,6 @@ from align.evaluate import (
 )
 from align.losses import LOSSES, PairBatch, PairOutcome, balanced_weights, dpo
 from align.policy import (
-    TRAINED,
     Policy,
     choose_precision,
     load_policy,
@@ -48,6 +47,7 @@ from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, p
 from align.run_files import RunFiles
 from align.subset import part_of
 from align.trainer import Job, PreferenceTrainer, first_row
+from align.tuning import TRAINED, copies_weights
 from storage.errors import BadInput, NotFound, Unsupported
 
 WORSE = 0.1  # Choice: of 32 answers, three more
@@ -108,7 +108,9 @@ class Session:
         limit = min(train.max_tokens, base.get("max_position_embeddings") or train.max_tokens)
         references = ReferenceScores.load(files.folder / "reference.safetensors")
         parameters = recipes.count_parameters(base)
-        precision = references.precision or choose_precision(train.precision, parameters)
+        precision = references.precision or choose_precision(
+            train.precision, parameters, quantise=train.tune == recipes.LORA
+        )
         precision = together.from_first(precision)
         references.precision = precision  # a resumed run goes on as it began, whatever is free now
         stops = stop_ids(path)
@@ -123,6 +125,7 @@ class Session:
             rank=train.lora_rank,
             alpha=train.lora_alpha,
             seed=train.seed,
+            tune=train.tune,
         )
         start, kept = start_of(config)
         if start is not None:
@@ -196,7 +199,12 @@ class Session:
             return
 
         def write(folder: Path) -> None:
-            self.policy.model.save_pretrained(str(folder), selected_adapters=[TRAINED])
+            model = self.policy.model
+            model.save_pretrained(
+                str(folder),
+                selected_adapters=[TRAINED],
+                save_embedding_layers=copies_weights(model),
+            )
             self.template.tokenizer.save_pretrained(folder)
 
         snapshot = json.loads((Path(self.config["snapshot"]) / "manifest.json").read_text("utf-8"))
@@ -371,6 +379,8 @@ def cache_of(config: Mapping[str, Any], precision: str) -> Path | None:
     if not folder or not base:
         return None
     words = [base[:16], precision]
+    if config["settings"].get("tune") == recipes.FULL:  # its base is held in fp32
+        words.append(recipes.FULL)
     if start_of(config)[1]:
         words.append(config["start"]["digest"][:16])
     return Path(folder) / "reference" / f"{'-'.join(words)}.safetensors"
