@@ -9,6 +9,8 @@ update of 1e-4 would vanish in bf16); the base is bf16, fp32 or NF4.
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from transformers import (
 )
 
 from align import attention
-from align.batches import Block, Fork, layout, pack, ride
+from align.batches import Block, Fork, layout, pack, ride, segments
 from align.logprobs import token_logprobs
 from align.tuning import TRAINED, head_of, unwarned, with_copies, with_lora
 from storage.errors import Unsupported
@@ -35,6 +37,7 @@ REFERENCE = "reference"  # the name of the adapter that a run is held to, if it 
 ROOM_TO_SPARE = (
     4  # a base in bf16 may take this share of the free memory. Choice: activations follow
 )
+FLEX_TRIES = 3  # the first compiles
 PARITY = {"fp32": 2e-3, "bf16": 0.1, "nf4": 0.1}
 """Root mean square difference per token (nats) that two orders of the same sums may make.
 
@@ -55,6 +58,7 @@ class Policy(nn.Module):
         super().__init__()
         self.model = model
         self.mixed = mixed
+        self.flex = False  # masks as blocks; see `flex_is_faster`
         module: Any
         for module in model.modules():
             if mixed and hasattr(module, "lora_A"):
@@ -72,7 +76,7 @@ class Policy(nn.Module):
 
     def forward(self, block: Block) -> Tensor:
         """Return log-probabilities of the responses' tokens, zeros in the padding; (M, R) fp32."""
-        positions, seen = layout(block)
+        positions, seen = self._layout(block)
         hidden = self._hidden(block.ids, positions, seen)
         return block.place(self._logprobs(_flat(hidden)[block.source], block))
 
@@ -84,7 +88,7 @@ class Policy(nn.Module):
         Args:
             riders: its rows' prompts are those of `block`, in the same order.
         """
-        positions, seen = layout(block)
+        positions, seen = self._layout(block)
         past = DynamicCache(config=self._base().config)
         hidden = self._hidden(block.ids, positions, seen, past)
         values = block.place(self._logprobs(_flat(hidden)[block.source], block))
@@ -92,7 +96,8 @@ class Policy(nn.Module):
             plan = ride(riders, block.ids.shape[1])
             for layer in past.layers:
                 layer.keys, layer.values = layer.keys.detach(), layer.values.detach()
-            ridden = self._hidden(plan.ids, plan.positions, plan.seen, past)
+            mask = attention.additive(plan.seen, self._base().dtype)
+            ridden = self._hidden(plan.ids, plan.positions, mask, past)
             own, ends = _flat(ridden)[plan.source], _flat(hidden)[plan.prompt_ends]
             scored = ends.where(plan.first[:, None], own)
             return values, riders.place(self._logprobs(scored, riders))
@@ -100,16 +105,23 @@ class Policy(nn.Module):
     def _base(self) -> Any:
         return self.model.get_base_model()
 
-    def _hidden(
-        self, ids: Tensor, positions: Tensor | None, seen: Tensor | None, past: Any = None
-    ) -> Tensor:
+    def _layout(self, block: Block) -> tuple[Tensor | None, Any]:
+        """Return positions and mask of a block's rows, the mask in the form that is faster here."""
+        positions, seen = layout(block)
+        if seen is None:
+            return positions, None
+        if self.flex:
+            return positions, attention.block_mask(segments(block))
+        return positions, attention.additive(seen, self._base().dtype)
+
+    def _hidden(self, ids: Tensor, positions: Tensor | None, mask: Any, past: Any = None) -> Tensor:
         """Return the last hidden states (N, T, H); keys and values are kept in `past`, if given."""
         base = self._base()
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.mixed):
             hidden: Tensor = getattr(base, base.base_model_prefix)(
                 input_ids=ids,
                 position_ids=positions,
-                attention_mask=None if seen is None else attention.additive(seen, base.dtype),
+                attention_mask=mask,
                 past_key_values=past,
                 use_cache=past is not None,
             ).last_hidden_state
@@ -280,6 +292,37 @@ def shared_prompts_agree(policy: Policy, forks: list[Fork], precision: str) -> t
     tokens = sum(len(r) for fork in forks for r in fork.responses)
     difference = ((one - other).square().sum() / tokens).sqrt().item()
     return difference <= PARITY[precision], difference
+
+
+def flex_is_faster(policy: Policy, forks: list[Fork]) -> bool:
+    """Say whether flex attention trains these forks faster than a dense mask does; on a GPU alone.
+
+    It is compiled, so where compiling fails the answer is no.
+    """
+    if policy.device.type != "cuda":
+        return False
+    from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
+
+    block, seconds = pack(forks, shared=True).to(policy.device), {}
+    for flex in (True, False):
+        policy.flex = flex
+        try:
+            seconds[flex] = min(_step_seconds(policy, block) for _ in range(FLEX_TRIES))
+        except (RuntimeError, TorchDynamoException) as error:
+            print(f"flex attention cannot be used: {str(error).splitlines()[0]}", flush=True)
+            seconds[flex] = math.inf
+    policy.flex = False
+    return seconds[True] < seconds[False]
+
+
+def _step_seconds(policy: Policy, block: Block) -> float:
+    """Return how long a forward and a backward pass take."""
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    policy(block).sum().backward()
+    torch.cuda.synchronize()
+    policy.zero_grad()
+    return time.perf_counter() - started
 
 
 @torch.no_grad()

@@ -36,6 +36,7 @@ from align.losses import LOSSES, PairBatch, PairOutcome, balanced_weights, dpo
 from align.policy import (
     Policy,
     choose_precision,
+    flex_is_faster,
     load_policy,
     riders_agree,
     shared_prompts_agree,
@@ -448,7 +449,11 @@ def choose_cutter(
     if len(sample[0].responses) == 1:  # labels: each with another one's response beside it
         sample = [Fork(f.prompt, (*f.responses, *sample[i - 1].responses))
                   for i, f in enumerate(sample)]  # fmt: skip
+    policy.flex = flex_is_faster(policy, sample)
     shared, difference = shared_prompts_agree(policy, sample, precision)
+    if policy.flex and not shared:
+        policy.flex = False
+        shared, difference = shared_prompts_agree(policy, sample, precision)
     print(f"one row per prompt: {shared} (differs by {difference:.2g} nats per token)", flush=True)
     mismatched = LOSSES[settings.method].mismatched
     riding = shared and mismatched and riders_agree(policy, sample, precision)
