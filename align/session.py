@@ -35,9 +35,9 @@ from align.judge import Judge
 from align.keeping import Published, judged_steps
 from align.losses import LOSSES, balanced_weights
 from align.policy import (
-    TRAINED,
     Policy,
     choose_precision,
+    flex_is_faster,
     load_policy,
     riders_agree,
     shared_prompts_agree,
@@ -50,6 +50,7 @@ from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, p
 from align.run_files import RunFiles
 from align.subset import part_of
 from align.trainer import Job, PreferenceTrainer, first_row
+from align.tuning import TRAINED, copies_weights
 from storage.errors import BadInput, NotFound, Unsupported
 
 SAMPLE = 2  # rows whose scores are compared before a run
@@ -109,7 +110,9 @@ class Session:
         limit = min(train.max_tokens, base.get("max_position_embeddings") or train.max_tokens)
         references = ReferenceScores.load(files.folder / "reference.safetensors")
         parameters = recipes.count_parameters(base)
-        precision = references.precision or choose_precision(train.precision, parameters)
+        precision = references.precision or choose_precision(
+            train.precision, parameters, quantise=train.tune == recipes.LORA
+        )
         precision = together.from_first(precision)
         references.precision = precision  # a resumed run goes on as it began, whatever is free now
         stops = stop_ids(path)
@@ -124,6 +127,7 @@ class Session:
             rank=train.lora_rank,
             alpha=train.lora_alpha,
             seed=train.seed,
+            tune=train.tune,
         )
         start, kept = start_of(config)
         if start is not None:
@@ -213,7 +217,12 @@ class Session:
             return
 
         def write(folder: Path) -> None:
-            self.policy.model.save_pretrained(str(folder), selected_adapters=[TRAINED])
+            model = self.policy.model
+            model.save_pretrained(
+                str(folder),
+                selected_adapters=[TRAINED],
+                save_embedding_layers=copies_weights(model),
+            )
             self.template.tokenizer.save_pretrained(folder)
 
         snapshot = json.loads((Path(self.config["snapshot"]) / "manifest.json").read_text("utf-8"))
@@ -391,6 +400,8 @@ def cache_of(config: Mapping[str, Any], precision: str) -> Path | None:
     if not folder or not base:
         return None
     words = [base[:16], precision]
+    if config["settings"].get("tune") == recipes.FULL:  # its base is held in fp32
+        words.append(recipes.FULL)
     if start_of(config)[1]:
         words.append(config["start"]["digest"][:16])
     return Path(folder) / "reference" / f"{'-'.join(words)}.safetensors"
@@ -465,7 +476,11 @@ def choose_cutter(
     if len(sample[0].responses) == 1:  # labels: each with another one's response beside it
         sample = [Fork(f.prompt, (*f.responses, *sample[i - 1].responses))
                   for i, f in enumerate(sample)]  # fmt: skip
+    policy.flex = flex_is_faster(policy, sample)
     shared, difference = shared_prompts_agree(policy, sample, precision)
+    if policy.flex and not shared:
+        policy.flex = False
+        shared, difference = shared_prompts_agree(policy, sample, precision)
     print(f"one row per prompt: {shared} (differs by {difference:.2g} nats per token)", flush=True)
     mismatched = LOSSES[settings.method].mismatched
     riding = shared and mismatched and riders_agree(policy, sample, precision)

@@ -123,8 +123,10 @@ def check_processes(processes: int) -> None:
 
 
 def shaped_as(settings: recipes.Settings, earlier: runs.RunStatus) -> recipes.Settings:
-    """Return settings with the earlier adapter's rank and alpha: its weights have that shape."""
+    """Return settings with the earlier adapter's kind, rank and alpha: its weights have that
+    shape."""
     shape = {name: earlier.settings[name] for name in ("lora_rank", "lora_alpha")}
+    shape["tune"] = recipes.tuning(earlier.settings)
     return recipes.from_json(settings.method, {**settings.as_json(), **shape})
 
 
