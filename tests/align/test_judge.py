@@ -113,6 +113,34 @@ def test_the_report_is_made_with_the_published_weights(tiny: Path, tmp_path: Pat
     assert report["held_out"]["reward_accuracy"] == rows[best]["eval_accuracy"]
 
 
+def test_the_report_tells_the_kl_of_the_published_step(
+    tiny: Path, tmp_path: Path, scored: Callable[[list[float]], None]
+) -> None:
+    """Step 1 was not asked for answers on the way, so it is asked at the end; the last step was,
+    and its figure is the row's. Run to the other's step alone, both are the same."""
+    scored([0.69, 0.1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])
+    best = write_run(tmp_path, tiny, name="best", keep="best", eval_every=1, learning_rate=1e-2)
+    last = write_run(tmp_path, tiny, name="last", keep="last", eval_every=1, learning_rate=1e-2)
+    assert train.main([str(best)]) == train.main([str(last)]) == 0
+    rows = {row["step"]: row["eval_kl"] for row in rows_of(last) if "eval_kl" in row}
+    assert read(last / "report.json")["kl"]["per_token"] == rows[6]
+    own = read(best / "report.json")["kl"]
+    assert own["tokens"] > 0
+    assert 0 < own["per_token"] < rows[6]
+
+
+def test_a_loss_of_prompts_too_is_judged_as_it_is_trained(tiny: Path, tmp_path: Path) -> None:
+    """The held-out pairs are the batch of step 0: prompts count in their loss before training."""
+    pairs = pair_lines(4)
+    held_out = [{**pair, "split": "held_out"} for pair in pairs]
+    write_snapshot(tmp_path / "snapshots" / "s_1", pairs + held_out, [])
+    run = write_run(tmp_path, tiny, "orpo", prompt_weight=1.0, epochs=1)
+    assert train.main([str(run)]) == 0
+    judgement = next(row for row in rows_of(run) if "eval_loss" in row)
+    assert judgement["step"] == 0
+    assert judgement["eval_loss"] == pytest.approx(rows_of(run)[0]["loss"], rel=1e-5)
+
+
 def test_imitation_is_judged_by_the_chosen_answers_nll(tiny: Path, tmp_path: Path) -> None:
     """A mean over the pairs, per token: the loss falls by what the chosen answers gain."""
     run = write_run(tmp_path, tiny, "sft", eval_every=3)
@@ -316,6 +344,7 @@ def test_what_looks_wrong_is_in_the_status_while_the_run_goes(
     assert "displaced" in dict(told[2:])[3]
     warnings = read(run / "status.json")["warnings"]
     assert "displaced" in [one["name"] for one in warnings]
+    assert read(run / "report.json")["warnings"] == warnings
     assert "lost 2.00 nats per token" in warnings[0]["what"]
 
 

@@ -40,7 +40,8 @@ QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM"
 METHODS = ("dpo", "ipo", "orpo", "kto")
 RESUMED = ("dpo", "kto")
 FIGURES = ("loss", "margin", "accuracy", "logp_chosen", "logp_rejected", "grad_norm", "beta_z",
-           "eval_loss", "eval_accuracy", "eval_margin", "eval_chosen_drift")  # fmt: skip
+           "eval_loss", "eval_accuracy", "eval_margin", "eval_chosen_drift",
+           "eval_kl")  # fmt: skip
 
 
 def torchrun(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
@@ -103,7 +104,7 @@ def runs_in(data: Path, tiny: Path) -> dict[str, Path]:
     run is judged on held-out pairs."""
     runs = {
         name: write_run(data / name, tiny, name, train=13, held_out=2 * (name == "dpo"),
-                        batch_size=5, save_every=1 if name in RESUMED else 100)
+                        batch_size=5, save_every=1 if name in RESUMED else 100, keep="best")
         for name in METHODS
     }  # fmt: skip
     runs["one row"] = write_run(data / "one", tiny, train=5, held_out=0, batch_size=1, epochs=1,
@@ -160,6 +161,10 @@ def test_a_run_of_several_processes_leaves_the_same_files(
 
     assert names(alone["dpo"]) == names(both["dpo"])
     assert read(both["dpo"] / "status.json")["status"] == "done"
+    assert (both["dpo"] / "kept").exists(), "the first one keeps the best weights"
+    one, two = (read(run / "report.json") for run in (alone["dpo"], both["dpo"]))
+    assert one["published"]["step"] == two["published"]["step"]
+    assert one["kl"] == pytest.approx(two["kl"], abs=1e-5)
 
 
 def test_a_refusal_is_one_sentence_and_exit_code_2(tiny: Path, tmp_path: Path) -> None:

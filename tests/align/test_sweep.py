@@ -203,6 +203,8 @@ def test_the_runs_are_alike_in_all_but_beta(tmp_path: Path) -> None:
     assert len({json.dumps({**one.as_json(), "beta": 0}) for one in made.values()}) == 1
     train = made[0.1].train
     assert (train.epochs, train.max_rows, train.seed) == (1, 150, 3)
+    stopping = sweep.Sweep("dpo", BETAS, 150, {"early_stop": 2, "keep": "best"}).runs(model)
+    assert {(one.train.early_stop, one.train.keep) for one in stopping.values()} == {(0, "last")}
     longer = sweep.Sweep("dpo", BETAS, 150, {"epochs": 2}).runs(model)
     assert longer[0.1].train.epochs == 2
     with pytest.raises(BadInput, match="sets beta itself"):
