@@ -150,7 +150,20 @@ def cpu_has_bf16() -> bool:
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
-def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) -> Policy:
+def device_here() -> torch.device:
+    """Return where this process computes: on its GPU if it has one."""
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def load_policy(
+    path: str,
+    *,
+    precision: str,
+    rank: int,
+    alpha: int,
+    seed: int,
+    device: torch.device | None = None,
+) -> Policy:
     """Return the policy on this machine's device: base from `path`, a fresh adapter that does
     nothing.
 
@@ -158,11 +171,12 @@ def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) 
         precision: "bf16", "fp32" or "nf4" (with double quantisation, computing in bf16).
         rank, alpha: of LoRA; the adapter is scaled by alpha / rank.
         seed: for the adapter's first weights.
+        device: where to put it, if not where this process computes.
 
     Raises:
         Unsupported: the model's log-probabilities cannot be computed from its head alone.
     """
-    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    device = device or device_here()
     quantised = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

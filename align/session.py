@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoTokenizer
 
-from align import recipes
+from align import recipes, sharding
 from align.batches import Cutter, Fork, Micro, plan
 from align.checkpoints import newest_complete, publish
 from align.evaluate import (
@@ -36,6 +37,7 @@ from align.policy import (
     TRAINED,
     Policy,
     choose_precision,
+    device_here,
     load_policy,
     shared_prompts_agree,
     stop_ids,
@@ -45,7 +47,7 @@ from align.reference import ReferenceScores, batching_noise, score
 from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, pair_rows
 from align.run_files import RunFiles
 from align.subset import part_of
-from align.trainer import Job, PreferenceTrainer, first_row
+from align.trainer import Job, PreferenceTrainer, first_row, idle_pass
 from storage.errors import BadInput, NotFound, Unsupported
 
 WORSE = 0.1  # Choice: of 32 answers, three more
@@ -106,6 +108,7 @@ class Session:
         references = ReferenceScores.load(files.folder / "reference.safetensors")
         parameters = recipes.count_parameters(base)
         precision = references.precision or choose_precision(train.precision, parameters)
+        precision = sharding.precision(precision, train.precision) if sharded(config) else precision
         precision = together.from_first(precision)
         references.precision = precision  # a resumed run goes on as it began, whatever is free now
         stops = stop_ids(path)
@@ -114,16 +117,8 @@ class Session:
         stops |= {template.end[-1]}
         together.pause()
         material = prepare(settings, template, rows, limit)
-        policy = load_policy(
-            path,
-            precision=precision,
-            rank=train.lora_rank,
-            alpha=train.lora_alpha,
-            seed=train.seed,
-        )
         start, kept = start_of(config)
-        if start is not None:
-            policy.go_on_from(start, as_reference=kept)
+        policy = load(config, settings, precision, together)
         together.pause()
         cutter = choose_cutter(policy, precision, settings, material, tokenizer.pad_token_id or 0)
         steps = plan(
@@ -137,6 +132,7 @@ class Session:
         job = Job(
             settings, loss, material.train, steps, cutter, references,
             from_reference=start is None or kept, processes=together,
+            idle=sharding.idle_micro(material.train[0]) if together.lockstep else None,
         )  # fmt: skip
         judged = list(cutter.batch(material.held_out).micros)
         print(
@@ -256,7 +252,7 @@ class Session:
         """
         known = len(self.references)
         try:
-            score(self.policy, self._every_micro(), self.references, self._tick_for_all)
+            score(self.policy, self._unscored(), self.references, self._tick_for_all)
             self._share_references()
         finally:
             if self.together.first:
@@ -286,18 +282,26 @@ class Session:
         mine = self.together.mine([micro.block.ids.numel() for micro in self.judged])
         yield from (self.judged[i] for i in mine)
 
+    def _unscored(self) -> Iterator[Micro]:
+        """Yield what has no score; in lockstep compute along while other processes still have."""
+        if not self.together.lockstep:
+            yield from self._every_micro()
+            return
+        for micro in self.together.in_step(sharding.unknown(self._every_micro(), self.references)):
+            if micro is not None:
+                yield micro
+                continue
+            with self.policy.reference():
+                idle_pass(self.policy, self.job)
+            self._tick(0)
+
     def _first_row(self) -> dict[str, Any]:
         tolerance = TOLERANCE
         if self.precision != "fp32":
-            noise = max(self.together.gather(self._noise()))
+            micro = self.together.from_first(self.job.batch(0).micros[:1])[0]
+            noise = batching_noise(self.policy, micro, shared=self.cutter.shared)
             tolerance = max(TOLERANCE, 2 * self.job.loss_settings.get("beta", 1.0) * noise)
         return first_row(self.policy, self.job, tolerance)
-
-    def _noise(self) -> float:
-        """Return what the company of other rows may change here, in nats; 0 without a row."""
-        micros = self.job.batch(0).micros[:1]
-        return max((batching_noise(self.policy, m, shared=self.cutter.shared) for m in micros),
-                   default=0.0)  # fmt: skip
 
     def _write(self, row: dict[str, Any]) -> None:
         self.files.add_metrics(row)
@@ -415,6 +419,39 @@ def prepare(
         if len(prompts) < REPORT_PROMPTS:
             prompts.setdefault(one.prompt_id, one.prompt)
     return Material(found, held, list(prompts.values()), dict(+counts))
+
+
+def load(
+    config: Mapping[str, Any], settings: recipes.Settings, precision: str, together: Processes
+) -> Policy:
+    """Return the policy; where the base is to be sharded, with this process's share of it."""
+    if not sharded(config) or together.count == 1:
+        return read_policy(config, settings, precision, device_here())
+    read = partial(read_policy, config, settings, precision, torch.device("cpu"))
+    return sharding.load_in_turn(read, together, device_here())
+
+
+def read_policy(
+    config: Mapping[str, Any], settings: recipes.Settings, precision: str, device: torch.device
+) -> Policy:
+    """Return the base with an adapter, a new one or that of the run that this one goes on from."""
+    train, (start, kept) = settings.train, start_of(config)
+    policy = load_policy(
+        config["model"],
+        precision=precision,
+        rank=train.lora_rank,
+        alpha=train.lora_alpha,
+        seed=train.seed,
+        device=device,
+    )
+    if start is not None:
+        policy.go_on_from(start, as_reference=kept)
+    return policy
+
+
+def sharded(config: Mapping[str, Any]) -> bool:
+    """Say whether the base is to lie in shares on the processes."""
+    return bool(config.get("shard"))
 
 
 def choose_cutter(

@@ -52,6 +52,7 @@ class Job:
     references: References
     from_reference: bool = True  # the policy starts as the reference, not as a later adapter
     processes: Processes = ALONE  # that share each step's rows
+    idle: Micro | None = None  # the pass of a process without rows, where all have to go in step
 
     @property
     def steps_per_epoch(self) -> int:
@@ -186,8 +187,11 @@ class PreferenceTrainer(Trainer):
         model.train()
         tally = Tally()
         z = mismatch(model, inputs, self.job, self.pause)
-        for micro in inputs.micros:
+        for micro in self.job.processes.in_step(inputs.micros):
             self.pause()
+            if micro is None:
+                self.accelerator.backward(idle_pass(model, self.job).sum() * 0.0)
+                continue
             losses = evaluate(model, micro, self.job, z, tally)
             share = losses.sum() / inputs.size
             self.accelerator.backward(share)
@@ -270,8 +274,11 @@ def mismatch(
         return None
     ratios = [torch.zeros(0, device=_device(model))]
     with torch.no_grad():
-        for micro in batch.mismatched:
+        for micro in job.processes.in_step(batch.mismatched):
             pause()
+            if micro is None:
+                idle_pass(model, job)
+                continue
             policy = model(micro.block.to(_device(model)))
             ratios.append((policy - job.reference(micro, policy)).sum(-1))
     everyones = job.processes.gather(torch.cat(ratios).cpu())
@@ -301,6 +308,14 @@ def whole(tally: Tally, job: Job) -> Tally:
     return total
 
 
+def idle_pass(model: nn.Module, job: Job) -> Tensor:
+    """Return the log-probabilities of a pass that counts for nothing; other processes need it."""
+    if job.idle is None:
+        raise RuntimeError("a job in lockstep has no idle pass")
+    found: Tensor = model(job.idle.block.to(_device(model)))
+    return found
+
+
 def beta_z(job: Job, z: Tensor | None) -> float | None:
     """Return where KTO's gains start, in units of reward; None for a loss without a z."""
     return None if z is None else job.loss_settings["beta"] * z.item()
@@ -324,7 +339,10 @@ def first_row(policy: Policy, job: Job, tolerance: float) -> dict[str, Any]:
     known = job.loss.reference and job.from_reference
     with torch.no_grad():
         z = mismatch(policy, batch, job)
-        for micro in batch.micros:
+        for micro in job.processes.in_step(batch.micros):
+            if micro is None:
+                idle_pass(policy, job)
+                continue
             tally.loss += evaluate(policy, micro, job, z, tally).sum().item() / batch.size
             if known:
                 neutral += untrained_loss(micro, job).sum().item() / batch.size
