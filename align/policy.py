@@ -194,18 +194,23 @@ def load_policy(
     )
     base.config.use_cache = False
     torch.manual_seed(seed)
-    lora = LoraConfig(
+    lora = lora_config(rank, alpha)
+    if precision != "nf4":
+        lora = use_in(lora)
+    policy = Policy(get_peft_model(base, lora), mixed=precision != "fp32")
+    check_head(policy, PARITY[precision])
+    return policy
+
+
+def lora_config(rank: int, alpha: int) -> LoraConfig:
+    """Return LoRA on all linear layers but the head."""
+    return LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=0.0,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    if precision != "nf4":
-        lora = use_in(lora)
-    policy = Policy(get_peft_model(base, lora), mixed=precision != "fp32")
-    check_head(policy, PARITY[precision])
-    return policy
 
 
 def stop_ids(path: str) -> set[int]:

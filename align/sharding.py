@@ -49,20 +49,25 @@ def load_in_turn(read: Callable[[], Policy], together: Processes, device: torch.
     for mine in together.turns():
         if mine:
             policy = read()
-            shard(policy, device)
+            held, total = shard(policy, device)
+            print(f"sharded: {held:,} of the layers' {total:,} parameters here", flush=True)
     return policy
 
 
-def shard(policy: Policy, device: torch.device) -> None:
+def shard(policy: Policy, device: torch.device) -> tuple[int, int]:
     """Share out the decoder layers' frozen weights; put the rest whole onto the device.
 
     Every layer is a group of its own, gathered for its forward and again for its backward pass.
     The decoder around them has a group without weights: it orders the layers' traffic.
+
+    Returns:
+        How many of the layers' frozen parameters this process holds, and how many there are.
     """
     base: Any = policy.model.get_base_model()
     decoder = getattr(base, base.base_model_prefix)
     layers = decoder_layers(decoder)
-    from torch.distributed.fsdp import fully_shard  # here: loading it takes a second
+    from torch.distributed.fsdp import fully_shard  # here: loading them takes a second
+    from torch.distributed.tensor import DTensor
 
     for layer in layers:
         whole = {p for name, p in layer.named_parameters() if not is_sharded(name)}
@@ -72,6 +77,8 @@ def shard(policy: Policy, device: torch.device) -> None:
     adapter = {p for name, p in decoder.named_parameters() if not is_sharded(name)}
     fully_shard(decoder, ignored_params=rest | adapter)
     policy.to(device)
+    parts: list[Any] = [p for p in decoder.parameters() if isinstance(p, DTensor)]
+    return sum(p.to_local().numel() for p in parts), sum(p.numel() for p in parts)
 
 
 def precision(chosen: str, wanted: str) -> str:

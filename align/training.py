@@ -39,6 +39,8 @@ def begin(
     start_from: str | None = None,
     reference: str = "base",
     processes: int = 1,
+    shard: bool = False,
+    prepare: bool = False,
 ) -> str:
     """Start a run and return its id; tell before what it uses, what was dropped, and how long.
 
@@ -49,6 +51,8 @@ def begin(
         start_from: the run whose adapter this one goes on from.
         reference: "base", or "start" for that adapter.
         processes: how many share the work; on GPUs one each.
+        shard: the base lies in shares on them, because no device holds it whole.
+        prepare: write the run's folder, but leave the start to somebody else.
 
     Raises:
         BadInput: method or settings are not known or not good, or there is nothing to train on.
@@ -84,8 +88,11 @@ def begin(
     progress(f"{base.name}, {method.upper()}: {guess.sentence()}\n")
     run = runs.create_run(
         workspace.store, workspace.data, folder.name, method, base, chosen.as_json(),
-        start_from, reference, processes,
+        start_from, reference, processes, shard,
     )  # fmt: skip
+    if prepare:
+        progress(f"run {run.id} is prepared in {workspace.data / 'runs' / run.id}\n")
+        return run.id
     workspace.client.leave()
     runs.start(workspace.data, run)
     progress(f"run {run.id}\n")

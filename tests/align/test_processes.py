@@ -59,13 +59,13 @@ def torchrun(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
 @contextlib.contextmanager
 def two(run: Path) -> Iterator[subprocess.Popen]:
     """`python -m align.train RUN --processes 2`, ended at the latest when the block ends."""
-    with (run / "log.txt").open("w") as log:
+    with (run / "log.txt").open("w") as log, (run / "out.txt").open("w") as out:
         child = subprocess.Popen(
             [sys.executable, "-m", "align.train", str(run), "--processes", "2"],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **QUIET},
-            stdout=subprocess.DEVNULL,
+            stdout=out,
             stderr=log,
         )
         try:
