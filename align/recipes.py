@@ -65,6 +65,7 @@ CHECKS: Mapping[str, Check] = {
     "ld_alpha": (lambda v: 0 <= v <= 1, "a share from 0 to 1 (1 is DPO)"),
     "gamma": (lambda v: 0 <= v <= 100, "a number from 0 to 100"),
     "odds_weight": (lambda v: 0 < v <= 100, "a number above 0, at most 100 (0.1 is usual)"),
+    "prompt_weight": (lambda v: 0 <= v <= 1, "0 (the answer alone) to 1 (the prompt as well)"),
     "sft_weight": (lambda v: 0 <= v <= 100, "0 (none) or a number up to 100 (1 is usual)"),
     "desirable_weight": (lambda v: v == AUTO or v > 0, "auto or a number above 0"),
     "undesirable_weight": (lambda v: v == AUTO or v > 0, "auto or a number above 0"),

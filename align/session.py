@@ -5,6 +5,7 @@ Writes into the run's folder through `RunFiles`; how it ends for a person, `alig
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import platform
 import time
@@ -39,6 +40,7 @@ from align.policy import (
     choose_precision,
     device_here,
     load_policy,
+    riders_agree,
     shared_prompts_agree,
     stop_ids,
 )
@@ -51,6 +53,7 @@ from align.trainer import Job, PreferenceTrainer, first_row, idle_pass
 from storage.errors import BadInput, NotFound, Unsupported
 
 WORSE = 0.1  # Choice: of 32 answers, three more
+SAMPLE = 2  # rows whose scores are compared before a run
 TOLERANCE = 1e-4  # of a reward before the first step, in fp32
 GENERATED_WORK = (
     12  # forward tokens that one generated token costs in time. Choice: 2 cores, 16 rows
@@ -120,7 +123,10 @@ class Session:
         start, kept = start_of(config)
         policy = load(config, settings, precision, together)
         together.pause()
-        cutter = choose_cutter(policy, precision, settings, material, tokenizer.pad_token_id or 0)
+        cutter = choose_cutter(
+            policy, precision, settings, material, tokenizer.pad_token_id or 0,
+            may_ride=not together.lockstep,
+        )  # fmt: skip
         steps = plan(
             material.train,
             epochs=train.epochs,
@@ -241,7 +247,13 @@ class Session:
         """Take over what earlier runs scored of this run's rows."""
         cache = cache_of(self.config, self.precision)
         if cache is not None:
-            forks = (fork for micro in self._every_micro() for fork in micro.forks)
+            forks = (
+                fork
+                for micro in self._every_micro()
+                for part in (micro, micro.riders)
+                if part is not None
+                for fork in part.forks
+            )
             self.references.take(ReferenceScores.load(cache), forks)
             self._share_references()
 
@@ -455,24 +467,41 @@ def sharded(config: Mapping[str, Any]) -> bool:
 
 
 def choose_cutter(
-    policy: Policy, precision: str, settings: recipes.Settings, material: Material, pad: int
+    policy: Policy,
+    precision: str,
+    settings: recipes.Settings,
+    material: Material,
+    pad: int,
+    *,
+    may_ride: bool = True,
 ) -> Cutter:
-    """Return how to cut batches; pairs share a row if that scores the same here."""
-    train = settings.train
-    forks = [Fork(row.prompt, row.responses) for row in material.train[:2]]
-    shared = len(forks[0].responses) > 1
-    if shared:
-        shared, difference = shared_prompts_agree(policy, forks, precision)
-        print(
-            f"one row per pair: {shared} (differs by {difference:.2g} nats per token)", flush=True
-        )
-    return Cutter(
-        shared=shared,
+    """Return how to cut batches; responses to one prompt share a row if that scores the same here,
+    and KTO's mismatched responses ride on the rows' prompts.
+
+    Args:
+        may_ride: False in lockstep, where a pass with riders in one process would meet two without
+            in another.
+    """
+    train, rows = settings.train, material.train
+    alone = Cutter(
+        shared=False,
         budget=BUDGET[policy.device.type],
         limit=train.micro_batch,
         max_tokens=train.max_tokens,
         pad=pad,
+        prompts=bool(settings.loss.get("prompt_weight")),
     )
+    sample = [Fork(row.prompt, row.responses) for row in rows[:SAMPLE]]
+    if len(sample[0].responses) == 1:  # labels: each with another one's response beside it
+        sample = [Fork(f.prompt, (*f.responses, *sample[i - 1].responses))
+                  for i, f in enumerate(sample)]  # fmt: skip
+    shared, difference = shared_prompts_agree(policy, sample, precision)
+    print(f"one row per prompt: {shared} (differs by {difference:.2g} nats per token)", flush=True)
+    mismatched = LOSSES[settings.method].mismatched
+    riding = may_ride and shared and mismatched and riders_agree(policy, sample, precision)
+    if mismatched:
+        print(f"mismatched responses ride on the prompts: {riding}", flush=True)
+    return dataclasses.replace(alone, shared=shared, riding=riding)
 
 
 def loss_settings(settings: recipes.Settings, rows: list[Row]) -> dict[str, float]:

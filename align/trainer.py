@@ -26,10 +26,19 @@ from transformers.utils import logging
 
 from align.batches import Batch, Cutter, Micro, References, label_batch, pair_batch
 from align.checkpoints import seal
-from align.losses import LOSSES, LabelOutcome, Loss, PairOutcome, kl_estimate
+from align.losses import (
+    LOSSES,
+    LabelBatch,
+    LabelOutcome,
+    Loss,
+    PairBatch,
+    PairOutcome,
+    kl_estimate,
+)
 from align.policy import Policy
 from align.processes import ALONE, Processes
 from align.recipes import Settings, TrainSettings
+from align.reference import log_probabilities
 from align.rendering import Row
 from storage.errors import UserError
 
@@ -85,21 +94,20 @@ class Tally:
     logps: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
     tokens: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
 
-    def add_pairs(self, outcome: PairOutcome, sums: Tensor, lengths: Tensor) -> None:
+    def add_pairs(self, outcome: PairOutcome, batch: PairBatch) -> None:
         good, bad = outcome.chosen_rewards.tolist(), outcome.rejected_rewards.tolist()
         self.margins += [a - b for a, b in zip(good, bad, strict=True)]
-        for side in (0, 1):
-            self.logps[side == 0] += sums[side::2].sum().item()
-            self.tokens[side == 0] += lengths[side::2].sum().item()
+        for is_good, side in ((True, batch.chosen), (False, batch.rejected)):
+            self.logps[is_good] += side.policy.detach().sum().item()
+            self.tokens[is_good] += side.mask.sum().item()
 
-    def add_labels(
-        self, outcome: LabelOutcome, good: Tensor, sums: Tensor, lengths: Tensor
-    ) -> None:
+    def add_labels(self, outcome: LabelOutcome, batch: LabelBatch) -> None:
+        good, side = batch.good, batch.completion
         for is_good, reward in zip(good.tolist(), outcome.rewards.tolist(), strict=True):
             self.rewards[is_good].append(reward)
         for is_good in (True, False):
-            self.logps[is_good] += sums[good == is_good].sum().item()
-            self.tokens[is_good] += lengths[good == is_good].sum().item()
+            self.logps[is_good] += side.policy.detach()[good == is_good].sum().item()
+            self.tokens[is_good] += side.mask[good == is_good].sum().item()
 
     def add(self, other: Tally) -> None:
         """Count what another process has counted of the same step."""
@@ -186,13 +194,12 @@ class PreferenceTrainer(Trainer):
         """Add the gradient of the batch's mean loss, pass by pass; return the loss."""
         model.train()
         tally = Tally()
-        z = mismatch(model, inputs, self.job, self.pause)
-        for micro in self.job.processes.in_step(inputs.micros):
-            self.pause()
+        z, scored = passes(model, inputs, self.job, self.pause)
+        for micro, policy in scored:
             if micro is None:
-                self.accelerator.backward(idle_pass(model, self.job).sum() * 0.0)
+                self.accelerator.backward(policy.sum() * 0.0)
                 continue
-            losses = evaluate(model, micro, self.job, z, tally)
+            losses = evaluate(policy, micro, self.job, z, tally)
             share = losses.sum() / inputs.size
             self.accelerator.backward(share)
             tally.loss += share.item()
@@ -266,10 +273,37 @@ class PreferenceTrainer(Trainer):
         )
 
 
+def passes(
+    model: nn.Module, batch: Batch, job: Job, pause: Callable[[], None] = lambda: None
+) -> tuple[Tensor | None, Iterator[tuple[Micro | None, Tensor]]]:
+    """Return the step's z and, one after the other, its forward passes' log-probabilities (M, R).
+
+    KTO's z is needed before the first loss. Where the mismatched responses ride on the only pass it
+    comes with it, else from passes of their own before. Either way z is gathered once, so processes
+    agree on it of which one rides and another does not. A pass without a micro is an idle one.
+    """
+    if len(batch.micros) == 1 and batch.micros[0].riders is not None:
+        (micro,) = batch.micros
+        pause()
+        policy, ridden = log_probabilities(model, micro)
+        reference = job.reference(micro.riders, ridden)
+        return estimate_z(job, [(ridden - reference).sum(-1)]), iter([(micro, policy)])
+
+    def one_by_one() -> Iterator[tuple[Micro | None, Tensor]]:
+        for micro in job.processes.in_step(batch.micros):
+            pause()
+            if micro is None:
+                yield None, idle_pass(model, job)
+            else:
+                yield micro, log_probabilities(model, micro)[0]
+
+    return mismatch(model, batch, job, pause), one_by_one()
+
+
 def mismatch(
     model: nn.Module, batch: Batch, job: Job, pause: Callable[[], None] = lambda: None
 ) -> Tensor | None:
-    """Return KTO's z from the mismatched responses of all processes; None for a loss without."""
+    """Return KTO's z from the mismatched responses' own passes; None for a loss without."""
     if not job.loss.mismatched:
         return None
     ratios = [torch.zeros(0, device=_device(model))]
@@ -279,25 +313,31 @@ def mismatch(
             if micro is None:
                 idle_pass(model, job)
                 continue
-            policy = model(micro.block.to(_device(model)))
+            policy, _ = log_probabilities(model, micro)
             ratios.append((policy - job.reference(micro, policy)).sum(-1))
-    everyones = job.processes.gather(torch.cat(ratios).cpu())
-    return kl_estimate(torch.cat(everyones).to(_device(model)))
+    return estimate_z(job, ratios)
 
 
-def evaluate(model: nn.Module, micro: Micro, job: Job, z: Tensor | None, tally: Tally) -> Tensor:
-    """Return the losses (B,) of one forward pass and count it in the tally."""
-    policy = model(micro.block.to(_device(model)))
+def estimate_z(job: Job, ratios: Sequence[Tensor]) -> Tensor:
+    """Return z from this process's log-ratios of mismatched responses and those of all others."""
+    own = torch.cat(list(ratios))
+    return kl_estimate(torch.cat(job.processes.gather(own.cpu())).to(own.device))
+
+
+def evaluate(policy: Tensor, micro: Micro, job: Job, z: Tensor | None, tally: Tally) -> Tensor:
+    """Return the losses (B,) of one pass's log-probabilities (M, R) and count it in the tally."""
     reference = job.reference(micro, policy)
-    sums, lengths = policy.detach().sum(-1), micro.block.mask().sum(-1)
     if job.loss.needs == "pairs":
-        pairs = job.loss(pair_batch(micro, policy, reference), **job.loss_settings)
-        tally.add_pairs(pairs, sums, lengths)
-        return pairs.losses
-    batch = label_batch(micro, policy, reference, policy.new_zeros(()) if z is None else z)
-    labels = job.loss(batch, **job.loss_settings)
-    tally.add_labels(labels, batch.good.cpu(), sums.cpu(), lengths.cpu())
-    return labels.losses
+        pairs = pair_batch(micro, policy, reference)
+        outcome = job.loss(pairs, **job.loss_settings)
+        tally.add_pairs(outcome, pairs)
+    else:
+        start = policy.new_zeros(()) if z is None else z
+        labels = label_batch(micro, policy, reference, start)
+        outcome = job.loss(labels, **job.loss_settings)
+        tally.add_labels(outcome, labels)
+    losses: Tensor = outcome.losses
+    return losses
 
 
 def whole(tally: Tally, job: Job) -> Tally:
@@ -338,12 +378,11 @@ def first_row(policy: Policy, job: Job, tolerance: float) -> dict[str, Any]:
     batch, tally, neutral = job.batch(0), Tally(), 0.0
     known = job.loss.reference and job.from_reference
     with torch.no_grad():
-        z = mismatch(policy, batch, job)
-        for micro in job.processes.in_step(batch.micros):
+        z, scored = passes(policy, batch, job)
+        for micro, values in scored:
             if micro is None:
-                idle_pass(policy, job)
                 continue
-            tally.loss += evaluate(policy, micro, job, z, tally).sum().item() / batch.size
+            tally.loss += evaluate(values, micro, job, z, tally).sum().item() / batch.size
             if known:
                 neutral += untrained_loss(micro, job).sum().item() / batch.size
     tally, neutral = whole(tally, job), sum(job.processes.gather(neutral))

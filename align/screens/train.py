@@ -99,6 +99,7 @@ WORDS = {
     "ld_alpha": "Weight of what is longer (α)",
     "gamma": "Lead to reach (γ)",
     "odds_weight": "Weight of the odds (λ)",
+    "prompt_weight": "Weight of the prompt's tokens (0 to 1)",
     "desirable_weight": "Weight of good answers",
     "undesirable_weight": "Weight of bad answers",
 }

@@ -14,7 +14,14 @@ from transformers import AutoModelForCausalLM
 from align import attention
 from align import policy as policies
 from align.batches import Cutter, Fork, pack
-from align.policy import Policy, check_head, choose_precision, load_policy, shared_prompts_agree
+from align.policy import (
+    Policy,
+    check_head,
+    choose_precision,
+    load_policy,
+    riders_agree,
+    shared_prompts_agree,
+)
 from align.reference import ReferenceScores, batching_noise, score
 from storage.errors import Unsupported
 from tests.align.small import plain_llama, tiny_policy
@@ -107,6 +114,19 @@ def test_with_the_adapter_off_the_policy_is_exactly_the_base(llama: Path) -> Non
         assert torch.equal(adapted(block), start)
     base = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
     assert torch.allclose(start.sum(-1), naive(base, forks(4)), atol=1e-4)
+
+
+def test_responses_that_ride_on_other_rows_prompts_score_as_alone(adapted: Policy) -> None:
+    """Two riders on one prompt, one on the next; the first pass is not disturbed."""
+    some = forks(4)
+    own = [Fork(f.prompt, f.responses[:1]) for f in some[:2]]
+    others = [Fork(own[0].prompt, some[2].responses), Fork(own[1].prompt, some[3].responses[:1])]
+    first, second = adapted.with_riders(pack(own, shared=True), pack(others, shared=True))
+    assert torch.allclose(first, adapted(pack(own, shared=True)), atol=1e-6)
+    assert torch.allclose(second, adapted(pack(others, shared=False)), atol=1e-4)
+    assert first.requires_grad
+    assert not second.requires_grad
+    assert riders_agree(adapted, others, "fp32")
 
 
 @pytest.mark.parametrize("kind", ["none", "bool", "added"])

@@ -330,9 +330,11 @@ def test_a_run_that_made_answers_worse_warns() -> None:
 # The whole way
 
 
-def test_a_sweep_on_the_command_line(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)  # two whole runs: 25 s on two free cores, minutes on busy ones
+def test_a_sweep_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # a tiny model gains nothing from threads
     data, model = tmp_path / "data", tiny_model(tmp_path / "tiny")
-    hone("import", write_lines(tmp_path / "pairs.jsonl", pairs(60)), data=data)
+    hone("import", write_lines(tmp_path / "pairs.jsonl", pairs(40)), data=data)
     words = ["sweep", "--model", model, "--betas", "0.05,1", "--rows", "12", "--json"]
     done = hone(*words, "--set", "batch_size=6", "--set", "lora_rank=4", data=data)
     result = done.result
