@@ -40,6 +40,7 @@ from tests.align.test_train import ROOT, adapter_weights, steps_done, wait_until
 QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 METHODS = ("dpo", "ipo", "orpo", "kto")
 RESUMED = ("dpo", "kto")
+RISING = {"desirable_weight": 4.0, "undesirable_weight": 0.5}  # all answers gain, so that z > 0
 FIGURES = ("loss", "margin", "accuracy", "logp_chosen", "logp_rejected", "grad_norm", "beta_z",
            "eval_loss", "eval_accuracy", "eval_margin", "eval_chosen_drift")  # fmt: skip
 
@@ -104,13 +105,15 @@ def runs_in(data: Path, tiny: Path) -> dict[str, Path]:
     once in passes of two rows. One run is judged on held-out pairs."""
     runs = {
         name: write_run(data / name, tiny, name, train=13, held_out=2 * (name == "dpo"),
-                        batch_size=5, save_every=1 if name in RESUMED else 100)
+                        batch_size=5, save_every=1 if name in RESUMED else 100,
+                        **RISING if name == "kto" else {})
         for name in METHODS
     }  # fmt: skip
     runs["one row"] = write_run(data / "one", tiny, train=5, held_out=0, batch_size=1, epochs=1,
                                 save_every=100)  # fmt: skip
     runs["two a pass"] = write_run(data / "two", tiny, "kto", train=11, max_rows=13, held_out=0,
-                                   batch_size=5, micro_batch=2, save_every=100)  # fmt: skip
+                                   batch_size=5, micro_batch=2, save_every=100,
+                                   **RISING)  # fmt: skip
     return runs
 
 
@@ -142,6 +145,8 @@ def test_two_processes_train_as_one(
         assert a.keys() == b.keys()
         assert a == pytest.approx(b, abs=1e-5, rel=1e-5)
     assert far_apart(alone[name], both[name]) < 2e-5
+    if "beta_z" in one[0]:
+        assert max(row.get("beta_z", 0.0) for row in one) > 0.01, "z of 0 would equal anything"
 
 
 def test_in_one_process_mismatched_answers_ride_and_in_the_other_they_do_not(
@@ -151,7 +156,7 @@ def test_in_one_process_mismatched_answers_ride_and_in_the_other_they_do_not(
     other has two. z comes from both, and "two a pass" trains as one process does."""
     said = (both["kto"].parents[2] / "err.txt").read_text()
     shares: dict[str, list[str]] = {"0": [], "1": []}
-    for rank, rides in re.findall(r"process (\d) rides: (.*)", said):
+    for rank, rides in re.findall(r"process (\d) rides: (\[.*?\])", said):
         shares[rank].append(rides)
     together = list(zip(shares["0"], shares["1"], strict=True))
     assert ("[True]", "[True]") in together

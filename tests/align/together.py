@@ -17,7 +17,7 @@ def told_passes(model: Any, batch: Any, job: Any, *pause: Any) -> Any:
     """Say whether this process's mismatched responses ride, and go on as ever."""
     if job.loss.mismatched:
         rides = [micro.riders is not None for micro in batch.micros]
-        print(f"process {job.processes.rank} rides: {rides}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"process {job.processes.rank} rides: {rides}\n")
     return plain_passes(model, batch, job, *pause)
 
 
