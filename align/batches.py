@@ -122,14 +122,23 @@ def layout(block: Block) -> tuple[Tensor | None, Tensor | None]:
     return positions, seen[:, None]
 
 
+def segments(block: Block) -> Tensor:
+    """Return where each token belongs: 0 the prompt, 1..K the responses, K+1 padding; (N, T)."""
+    step = torch.arange(block.ids.shape[1], device=block.ids.device)
+    return (step >= _ends(block)[:, :, None]).sum(1)
+
+
+def _ends(block: Block) -> Tensor:
+    """Return where each segment ends: the prompt, then the responses; (N, K+1)."""
+    return torch.cat([block.prompt_lengths[:, None], block.response_lengths], 1).cumsum(1)
+
+
 def _places(block: Block) -> tuple[Tensor, Tensor]:
     """Return position ids (N, T) and who may see whom (N, T, T)."""
     width = block.ids.shape[1]
     step = torch.arange(width, device=block.ids.device)
     prompts = block.prompt_lengths[:, None]
-    # where each segment ends, (N, K+1): the prompt, then the responses; behind the last: padding
-    starts = torch.cat([prompts, block.response_lengths], 1).cumsum(1)
-    segment = (step >= starts[:, :, None]).sum(1)  # (N, T) 0 prompt, 1..K responses, K+1 padding
+    starts, segment = _ends(block), segments(block)
     shift = torch.cat([torch.zeros_like(prompts), starts - prompts], 1).gather(1, segment)
     same = segment[:, :, None] == segment[:, None, :]
     seen = (same | (segment[:, None, :] == 0)) & (step[:, None] >= step)

@@ -170,7 +170,7 @@ def train(
         start_from=start_from, reference=reference, processes=processes,
         shard=shard, prepare=prepare,
     )  # fmt: skip
-    return _awaited(workspace, run, progress, wait)
+    return _awaited(workspace, run, progress, wait and not prepare)
 
 
 def sweep(

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import get_peft_model
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from align import recipes
-from align.policy import lora_config
 from align.sharding import decoder_layers, is_sharded, largest_share
+from align.tuning import with_lora
 from storage.errors import BadInput
 
 BYTES = {"fp32": 4.0, "bf16": 2.0, "nf4": 0.516}
@@ -37,7 +36,8 @@ class Sizes:
     share: int  # of them, what the first process holds
     largest_layer: int
     whole: int  # frozen, outside of them: embeddings, norms, head
-    trained: int  # the adapter
+    trained: int  # the adapter, or a copy of every weight
+    copied: bool = False  # it is that copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,13 @@ def report(config: Mapping[str, Any], folder: str, machines: Machines) -> str:
     if min(machines.nodes, machines.per_node) < 1:
         raise BadInput("--nodes and --processes (of one node) start at 1")
     settings = recipes.from_json(config["method"], config["settings"])
-    precision = "bf16" if settings.train.precision == recipes.AUTO else settings.train.precision
     found = sizes(config["model"], settings, machines.processes)
-    total = found.layers + found.whole
-    name, rank = config.get("model_name", config["model"]), settings.train.lora_rank
+    precision = "bf16" if settings.train.precision == recipes.AUTO else settings.train.precision
+    precision = "fp32" if found.copied else precision
+    name, total = config.get("model_name", config["model"]), found.layers + found.whole
+    what = "all trained" if found.copied else f"an adapter of {found.trained:,}"
     lines = [
-        f"{name}: {total:,} parameters, an adapter of {found.trained:,} (rank {rank})",
+        f"{name}: {total:,} parameters, {what}",
         f"{machines.nodes} × {machines.per_node} processes, one device each",
         "",
         *table(memory(found, precision), precision),
@@ -79,10 +80,13 @@ def report(config: Mapping[str, Any], folder: str, machines: Machines) -> str:
 def sizes(path: str, settings: recipes.Settings, processes: int) -> Sizes:
     """Return how many numbers each part of the base and its adapter has."""
     train = settings.train
+    copied = train.tune == recipes.FULL
     with torch.device("meta"):
-        base = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path))
-        model: Any = get_peft_model(base, lora_config(train.lora_rank, train.lora_alpha))
-    base = model.get_base_model()
+        base: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path))
+        if copied:
+            base.requires_grad_(False)
+        else:  # what nf4 takes are PEFT's own layers, which are as large
+            with_lora(base, rank=train.lora_rank, alpha=train.lora_alpha, quantised=True)
     layers = list(decoder_layers(getattr(base, base.base_model_prefix)))
     shapes = [tuple(p.shape) for layer in layers for p in frozen(layer)]
     inside = {p for layer in layers for p in layer.parameters()}
@@ -91,7 +95,8 @@ def sizes(path: str, settings: recipes.Settings, processes: int) -> Sizes:
         share=largest_share(shapes, processes),
         largest_layer=max(sum(p.numel() for p in frozen(layer)) for layer in layers),
         whole=sum(p.numel() for p in base.parameters() if p not in inside and not p.requires_grad),
-        trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        trained=sum(p.numel() for p in base.parameters() if p.requires_grad != copied),
+        copied=copied,
     )
 
 
@@ -103,7 +108,8 @@ def frozen(layer: nn.Module) -> list[nn.Parameter]:
 def memory(found: Sizes, precision: str) -> list[tuple[str, float, float]]:
     """Return what lies on a device, in bytes: with the base whole on each, and sharded over all.
 
-    While one layer computes, the next one is brought together already.
+    While one layer computes, the next one is brought together already. A base with a trained copy
+    is not sharded: all zeros.
     """
     trained = found.trained * TRAINED_BYTES
     dense = BYTES["bf16"] if precision == "nf4" else BYTES[precision]  # outside the layers
@@ -112,6 +118,8 @@ def memory(found: Sizes, precision: str) -> list[tuple[str, float, float]]:
     shared = [found.share * dense, 2 * found.largest_layer * dense, outside, trained]
     names = ("decoder layers", "two layers brought together", "embeddings, norms, head",
              "adapter, gradients, Adam")  # fmt: skip
+    if found.copied:
+        shared = [0.0] * len(names)
     return [*zip(names, whole, shared, strict=True), ("together", sum(whole), sum(shared))]
 
 

@@ -1,4 +1,4 @@
-"""The policy: a frozen base with LoRA on all its linear layers, as one module.
+"""The policy: a frozen base and what is trained on top of it, as one module.
 
 `forward(block)` returns the per-token log-probabilities of the responses, so a Trainer, DDP or FSDP
 can wrap the module and nothing reaches around it. The reference is the same module with the adapter
@@ -9,13 +9,15 @@ update of 1e-4 would vanish in bf16); the base is bf16, fp32 or NF4.
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft import PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import (
@@ -26,15 +28,16 @@ from transformers import (
 )
 
 from align import attention
-from align.batches import Block, Fork, layout, pack, ride
+from align.batches import Block, Fork, layout, pack, ride, segments
 from align.logprobs import token_logprobs
-from align.lora import use_in
+from align.tuning import TRAINED, head_of, unwarned, with_copies, with_lora
 from storage.errors import Unsupported
 
-TRAINED, REFERENCE = "default", "reference"  # names of the adapters, PEFT's and ours
+REFERENCE = "reference"  # the name of the adapter that a run is held to, if it is one
 ROOM_TO_SPARE = (
     4  # a base in bf16 may take this share of the free memory. Choice: activations follow
 )
+FLEX_TRIES = 3  # the first compiles
 PARITY = {"fp32": 2e-3, "bf16": 0.1, "nf4": 0.1}
 """Root mean square difference per token (nats) that two orders of the same sums may make.
 
@@ -55,6 +58,7 @@ class Policy(nn.Module):
         super().__init__()
         self.model = model
         self.mixed = mixed
+        self.flex = False  # masks as blocks; see `flex_is_faster`
         module: Any
         for module in model.modules():
             if mixed and hasattr(module, "lora_A"):
@@ -72,7 +76,7 @@ class Policy(nn.Module):
 
     def forward(self, block: Block) -> Tensor:
         """Return log-probabilities of the responses' tokens, zeros in the padding; (M, R) fp32."""
-        positions, seen = layout(block)
+        positions, seen = self._layout(block)
         hidden = self._hidden(block.ids, positions, seen)
         return block.place(self._logprobs(_flat(hidden)[block.source], block))
 
@@ -84,7 +88,7 @@ class Policy(nn.Module):
         Args:
             riders: its rows' prompts are those of `block`, in the same order.
         """
-        positions, seen = layout(block)
+        positions, seen = self._layout(block)
         past = DynamicCache(config=self._base().config)
         hidden = self._hidden(block.ids, positions, seen, past)
         values = block.place(self._logprobs(_flat(hidden)[block.source], block))
@@ -92,7 +96,8 @@ class Policy(nn.Module):
             plan = ride(riders, block.ids.shape[1])
             for layer in past.layers:
                 layer.keys, layer.values = layer.keys.detach(), layer.values.detach()
-            ridden = self._hidden(plan.ids, plan.positions, plan.seen, past)
+            mask = attention.additive(plan.seen, self._base().dtype)
+            ridden = self._hidden(plan.ids, plan.positions, mask, past)
             own, ends = _flat(ridden)[plan.source], _flat(hidden)[plan.prompt_ends]
             scored = ends.where(plan.first[:, None], own)
             return values, riders.place(self._logprobs(scored, riders))
@@ -100,16 +105,23 @@ class Policy(nn.Module):
     def _base(self) -> Any:
         return self.model.get_base_model()
 
-    def _hidden(
-        self, ids: Tensor, positions: Tensor | None, seen: Tensor | None, past: Any = None
-    ) -> Tensor:
+    def _layout(self, block: Block) -> tuple[Tensor | None, Any]:
+        """Return positions and mask of a block's rows, the mask in the form that is faster here."""
+        positions, seen = layout(block)
+        if seen is None:
+            return positions, None
+        if self.flex:
+            return positions, attention.block_mask(segments(block))
+        return positions, attention.additive(seen, self._base().dtype)
+
+    def _hidden(self, ids: Tensor, positions: Tensor | None, mask: Any, past: Any = None) -> Tensor:
         """Return the last hidden states (N, T, H); keys and values are kept in `past`, if given."""
         base = self._base()
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.mixed):
             hidden: Tensor = getattr(base, base.base_model_prefix)(
                 input_ids=ids,
                 position_ids=positions,
-                attention_mask=None if seen is None else attention.additive(seen, base.dtype),
+                attention_mask=mask,
                 past_key_values=past,
                 use_cache=past is not None,
             ).last_hidden_state
@@ -117,8 +129,9 @@ class Policy(nn.Module):
 
     def _logprobs(self, hidden: Tensor, block: Block) -> Tensor:
         """Return the log-probabilities (S,) of a block's tokens from what predicts them (S, H)."""
-        head = self._base().get_output_embeddings()
-        return token_logprobs(hidden, head.weight, block.target, getattr(head, "bias", None))
+        weight, bias = head_of(self._base())
+        weight = weight.to(torch.bfloat16) if self.mixed else weight
+        return token_logprobs(hidden, weight, block.target, bias)
 
     @torch.no_grad()
     def generate(self, **arguments: Any) -> Tensor:
@@ -150,7 +163,8 @@ class Policy(nn.Module):
         weights = load_file(adapter / "adapter_model.safetensors")
         set_peft_model_state_dict(self.model, weights)
         if as_reference:
-            self.model.add_adapter(REFERENCE, self.model.peft_config[TRAINED])
+            with unwarned():
+                self.model.add_adapter(REFERENCE, self.model.peft_config[TRAINED])
             set_peft_model_state_dict(self.model, weights, adapter_name=REFERENCE)
             self.model.set_adapter(TRAINED)
 
@@ -162,20 +176,23 @@ class Policy(nn.Module):
         return [p for p in self.model.parameters() if p.requires_grad]
 
 
-def choose_precision(wanted: str, parameters: int) -> str:
+def choose_precision(wanted: str, parameters: int, *, quantise: bool = True) -> str:
     """Return "bf16", "fp32" or "nf4" for "auto" on this machine, else what is wanted.
 
     On a GPU NF4 saves memory at little cost. A CPU gains nothing from it (about the same speed), so
     there the base stays as it is when it fits with room to spare, in bf16 where the CPU computes in
     it.
+
+    Args:
+        quantise: whether NF4 may be chosen: not where every weight is trained.
     """
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available():
-        return "nf4"
+        return "nf4" if quantise else "bf16"
     fast = cpu_has_bf16()
     free = psutil.virtual_memory().available
-    if parameters * (2 if fast else 4) > free / ROOM_TO_SPARE:
+    if quantise and parameters * (2 if fast else 4) > free / ROOM_TO_SPARE:
         return "nf4"
     return "bf16" if fast else "fp32"
 
@@ -201,6 +218,7 @@ def load_policy(
     rank: int,
     alpha: int,
     seed: int,
+    tune: str = "lora",
     device: torch.device | None = None,
 ) -> Policy:
     """Return the policy on this machine's device: base from `path`, a fresh adapter that does
@@ -210,6 +228,8 @@ def load_policy(
         precision: "bf16", "fp32" or "nf4" (with double quantisation, computing in bf16).
         rank, alpha: of LoRA; the adapter is scaled by alpha / rank.
         seed: for the adapter's first weights.
+        tune: "lora", or "full" for a trainable copy of every weight; the weights are fp32 then,
+            for an update of 5e-7 is lost in bf16.
         device: where to put it, if not where this process computes.
 
     Raises:
@@ -224,7 +244,7 @@ def load_policy(
     )
     base = AutoModelForCausalLM.from_pretrained(
         path,
-        dtype=torch.float32 if precision == "fp32" else torch.bfloat16,
+        dtype=torch.float32 if precision == "fp32" or tune == "full" else torch.bfloat16,
         quantization_config=quantised if precision == "nf4" else None,
         device_map={"": device},
         attn_implementation=attention.register(),
@@ -233,23 +253,13 @@ def load_policy(
     )
     base.config.use_cache = False
     torch.manual_seed(seed)
-    lora = lora_config(rank, alpha)
-    if precision != "nf4":
-        lora = use_in(lora)
-    policy = Policy(get_peft_model(base, lora), mixed=precision != "fp32")
+    if tune == "full":
+        model = with_copies(base)
+    else:
+        model = with_lora(base, rank=rank, alpha=alpha, quantised=precision == "nf4")
+    policy = Policy(model, mixed=precision != "fp32")
     check_head(policy, PARITY[precision])
     return policy
-
-
-def lora_config(rank: int, alpha: int) -> LoraConfig:
-    """Return LoRA on all linear layers but the head."""
-    return LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=0.0,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
 
 
 def stop_ids(path: str) -> set[int]:
@@ -295,6 +305,37 @@ def shared_prompts_agree(policy: Policy, forks: list[Fork], precision: str) -> t
     tokens = sum(len(r) for fork in forks for r in fork.responses)
     difference = ((one - other).square().sum() / tokens).sqrt().item()
     return difference <= PARITY[precision], difference
+
+
+def flex_is_faster(policy: Policy, forks: list[Fork]) -> bool:
+    """Say whether flex attention trains these forks faster than a dense mask does; on a GPU alone.
+
+    It is compiled, so where compiling fails the answer is no.
+    """
+    if policy.device.type != "cuda":
+        return False
+    from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
+
+    block, seconds = pack(forks, shared=True).to(policy.device), {}
+    for flex in (True, False):
+        policy.flex = flex
+        try:
+            seconds[flex] = min(_step_seconds(policy, block) for _ in range(FLEX_TRIES))
+        except (RuntimeError, TorchDynamoException) as error:
+            print(f"flex attention cannot be used: {str(error).splitlines()[0]}", flush=True)
+            seconds[flex] = math.inf
+    policy.flex = False
+    return seconds[True] < seconds[False]
+
+
+def _step_seconds(policy: Policy, block: Block) -> float:
+    """Return how long a forward and a backward pass take."""
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    policy(block).sum().backward()
+    torch.cuda.synchronize()
+    policy.zero_grad()
+    return time.perf_counter() - started
 
 
 @torch.no_grad()

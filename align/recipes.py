@@ -17,7 +17,7 @@ from typing import Any
 from align.leash import reach, unreachable
 from align.losses import LOSSES
 from align.rates import FULL, LORA, PREFERENCE, TINY, rate_of, rounded, too_high
-from storage.errors import BadInput
+from storage.errors import BadInput, Unsupported
 
 AUTO = "auto"
 PRECISIONS = (AUTO, "bf16", "fp32", "nf4")
@@ -32,6 +32,7 @@ class TrainSettings:
     learning_rate: float = 5e-6  # peak, reached after the warm-up, then down to 0 along a cosine
     batch_size: int = 16  # rows per optimiser step
     micro_batch: int = 0  # rows per forward pass; 0: as many as fit. Changes speed, not the result
+    tune: str = LORA  # low-rank adapters, or "full": every weight, with a frozen copy beside it
     lora_rank: int = 16
     lora_alpha: int = 32
     max_tokens: int = 1024  # of a prompt with its response
@@ -50,6 +51,7 @@ CHECKS: Mapping[str, Check] = {
     "learning_rate": (lambda v: 0 < v <= 0.1, "a number above 0, at most 0.1"),
     "batch_size": (lambda v: 1 <= v <= 4096, "a whole number from 1 to 4096"),
     "micro_batch": (lambda v: 0 <= v <= 4096, "0 (automatic) or rows per forward pass"),
+    "tune": (lambda v: v in (LORA, FULL), f"{LORA} or {FULL} (every weight)"),
     "lora_rank": (lambda v: 1 <= v <= 1024, "a whole number from 1 to 1024"),
     "lora_alpha": (lambda v: 1 <= v <= 4096, "a whole number from 1 to 4096"),
     "max_tokens": (lambda v: 16 <= v <= 131_072, "a whole number from 16 to 131072"),
@@ -130,8 +132,7 @@ def recipe(
     if parameters <= TINY and tune == LORA:
         values.update(DEMO[LOSSES[method].needs])
     values["learning_rate"] = rate_of(method, parameters, tune).usual
-    if "tune" in values:
-        values["tune"] = tune
+    values["tune"] = tune
     return from_json(method, values)
 
 
@@ -187,10 +188,13 @@ def from_json(
         except ValueError as error:
             errors.append(str(error))
     if model_config is not None and not errors and not good["allow_high_learning_rate"]:
-        why = too_high(
-            method, good["learning_rate"], count_parameters(model_config), good.get("tune", LORA)
-        )
+        why = too_high(method, good["learning_rate"], count_parameters(model_config), good["tune"])
         errors += [why] if why else []
+    if good["tune"] == FULL and good["precision"] == "nf4":
+        errors.append(
+            "tune=full trains every weight, which nf4 has only four bits of: use precision=bf16 or "
+            "fp32, or tune=lora"
+        )
     if errors:
         raise BadInput("; ".join(errors))
     own = {name: good[name] for name in LOSSES[method].settings()}
@@ -230,6 +234,18 @@ def from_pairs(
 def tuning(values: Mapping[str, Any]) -> str:
     """Return how the weights are tuned: "full" where that is asked for, else "lora"."""
     return FULL if values.get("tune") == FULL else LORA
+
+
+def refuse_sharded(train: TrainSettings) -> None:
+    """Refuse settings of a base that is to lie in shares on several processes.
+
+    Raises:
+        Unsupported: such a base is bf16 or fp32, and frozen.
+    """
+    if train.precision == "nf4":
+        raise Unsupported("a base in nf4 is not sharded: set precision=bf16, or leave out --shard")
+    if train.tune == FULL:
+        raise Unsupported("--shard is for a frozen base: use tune=lora, or leave out --shard")
 
 
 def remarks(

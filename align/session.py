@@ -35,21 +35,22 @@ from align.evaluate import (
 )
 from align.losses import LOSSES, PairBatch, PairOutcome, balanced_weights, dpo
 from align.policy import (
-    TRAINED,
     Policy,
     choose_precision,
     device_here,
+    flex_is_faster,
     load_policy,
     riders_agree,
     shared_prompts_agree,
     stop_ids,
 )
-from align.processes import Processes
+from align.processes import ALONE, Processes
 from align.reference import ReferenceScores, batching_noise, score
 from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, pair_rows
 from align.run_files import RunFiles
 from align.subset import part_of
 from align.trainer import Job, PreferenceTrainer, first_row, idle_pass
+from align.tuning import TRAINED, copies_weights
 from storage.errors import BadInput, NotFound, Unsupported
 
 WORSE = 0.1  # Choice: of 32 answers, three more
@@ -110,8 +111,10 @@ class Session:
         limit = min(train.max_tokens, base.get("max_position_embeddings") or train.max_tokens)
         references = ReferenceScores.load(files.folder / "reference.safetensors")
         parameters = recipes.count_parameters(base)
-        precision = references.precision or choose_precision(train.precision, parameters)
-        precision = sharding.precision(precision, train.precision) if sharded(config) else precision
+        precision = references.precision or choose_precision(
+            train.precision, parameters, quantise=train.tune == recipes.LORA
+        )
+        precision = sharding.precision(precision, train) if sharded(config) else precision
         precision = together.from_first(precision)
         references.precision = precision  # a resumed run goes on as it began, whatever is free now
         stops = stop_ids(path)
@@ -125,7 +128,7 @@ class Session:
         together.pause()
         cutter = choose_cutter(
             policy, precision, settings, material, tokenizer.pad_token_id or 0,
-            may_ride=not together.lockstep,
+            together=together,
         )  # fmt: skip
         steps = plan(
             material.train,
@@ -195,7 +198,12 @@ class Session:
             return
 
         def write(folder: Path) -> None:
-            self.policy.model.save_pretrained(str(folder), selected_adapters=[TRAINED])
+            model = self.policy.model
+            model.save_pretrained(
+                str(folder),
+                selected_adapters=[TRAINED],
+                save_embedding_layers=copies_weights(model),
+            )
             self.template.tokenizer.save_pretrained(folder)
 
         snapshot = json.loads((Path(self.config["snapshot"]) / "manifest.json").read_text("utf-8"))
@@ -384,6 +392,8 @@ def cache_of(config: Mapping[str, Any], precision: str) -> Path | None:
     if not folder or not base:
         return None
     words = [base[:16], precision]
+    if config["settings"].get("tune") == recipes.FULL:  # its base is held in fp32
+        words.append(recipes.FULL)
     if start_of(config)[1]:
         words.append(config["start"]["digest"][:16])
     return Path(folder) / "reference" / f"{'-'.join(words)}.safetensors"
@@ -454,6 +464,7 @@ def read_policy(
         rank=train.lora_rank,
         alpha=train.lora_alpha,
         seed=train.seed,
+        tune=train.tune,
         device=device,
     )
     if start is not None:
@@ -473,14 +484,14 @@ def choose_cutter(
     material: Material,
     pad: int,
     *,
-    may_ride: bool = True,
+    together: Processes = ALONE,
 ) -> Cutter:
     """Return how to cut batches; responses to one prompt share a row if that scores the same here,
     and KTO's mismatched responses ride on the rows' prompts.
 
     Args:
-        may_ride: False in lockstep, where a pass with riders in one process would meet two without
-            in another.
+        together: the processes that decide as the first one does. In lockstep nothing rides, for a
+            pass with riders in one process would meet two passes without in another.
     """
     train, rows = settings.train, material.train
     alone = Cutter(
@@ -495,10 +506,15 @@ def choose_cutter(
     if len(sample[0].responses) == 1:  # labels: each with another one's response beside it
         sample = [Fork(f.prompt, (*f.responses, *sample[i - 1].responses))
                   for i, f in enumerate(sample)]  # fmt: skip
-    shared, difference = shared_prompts_agree(policy, sample, precision)
+    in_step = together.lockstep  # then nobody tries what might fail in one process alone
+    policy.flex = not in_step and together.from_first(flex_is_faster(policy, sample))
+    shared, difference = together.from_first(shared_prompts_agree(policy, sample, precision))
+    if policy.flex and not shared:
+        policy.flex = False
+        shared, difference = together.from_first(shared_prompts_agree(policy, sample, precision))
     print(f"one row per prompt: {shared} (differs by {difference:.2g} nats per token)", flush=True)
     mismatched = LOSSES[settings.method].mismatched
-    riding = may_ride and shared and mismatched and riders_agree(policy, sample, precision)
+    riding = shared and mismatched and not in_step and riders_agree(policy, sample, precision)
     if mismatched:
         print(f"mismatched responses ride on the prompts: {riding}", flush=True)
     return dataclasses.replace(alone, shared=shared, riding=riding)

@@ -18,6 +18,7 @@ from torch import nn
 from align.batches import Fork, Micro, pack
 from align.policy import Policy
 from align.processes import Processes
+from align.recipes import TrainSettings, refuse_sharded
 from align.reference import ReferenceScores
 from align.rendering import Ids, Row
 from storage.errors import Unsupported
@@ -81,14 +82,13 @@ def shard(policy: Policy, device: torch.device) -> tuple[int, int]:
     return sum(p.to_local().numel() for p in parts), sum(p.numel() for p in parts)
 
 
-def precision(chosen: str, wanted: str) -> str:
+def precision(chosen: str, train: TrainSettings) -> str:
     """Return the precision of a sharded base: bf16 unless fp32 is chosen.
 
     Raises:
-        Unsupported: nf4 is wanted; its packed weights are not cut here.
+        Unsupported: settings that a sharded base cannot have.
     """
-    if wanted == "nf4":
-        raise Unsupported("a base in nf4 is not sharded: set precision=bf16, or leave out --shard")
+    refuse_sharded(train)
     return "fp32" if chosen == "fp32" else "bf16"
 
 

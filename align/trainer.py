@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from peft import set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
@@ -41,6 +41,7 @@ from align.processes import ALONE, Processes
 from align.recipes import Settings, TrainSettings
 from align.reference import log_probabilities
 from align.rendering import Row
+from align.tuning import weights_of
 from storage.errors import UserError
 
 WEIGHTS = "adapter.safetensors"
@@ -299,8 +300,7 @@ class PreferenceTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or self.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = get_peft_model_state_dict(self.policy.model)
-        save_file({name: t.contiguous() for name, t in tensors.items()}, folder / WEIGHTS)
+        save_file(weights_of(self.policy.model), folder / WEIGHTS)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         weights = load_file(Path(resume_from_checkpoint) / WEIGHTS)

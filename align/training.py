@@ -60,12 +60,14 @@ def begin(
         Busy: a run is going.
     """
     check_start(start_from, reference)
-    check_processes(processes)
+    check_processes(processes, shard and not prepare)
     if start_from and not model:
         base = runs.model_of(workspace.data, start_from)
     else:
         base = find_model(model or EMBEDDED)
     chosen = chosen_settings(method, settings, base.path)
+    if shard:
+        recipes.refuse_sharded(chosen.train)
     if start_from:
         chosen = shaped_as(chosen, runs.status(workspace.data, start_from))
     refuse_second(workspace.data)
@@ -120,18 +122,22 @@ def check_start(start_from: str | None, reference: str) -> None:
         raise BadInput("the reference `start` is the run to go on from: name it with --from")
 
 
-def check_processes(processes: int) -> None:
-    """Refuse a number of processes that no machine has work for."""
+def check_processes(processes: int, shared: bool = False) -> None:
+    """Refuse a number of processes that no machine has work for, or that cannot share a base."""
     if not 1 <= processes <= MAX_PROCESSES:
         raise BadInput(
             f"--processes {processes}: give 1 to {MAX_PROCESSES} for this machine "
             "(for several machines see docs/processes.md)"
         )
+    if shared and processes == 1:
+        raise BadInput("--shard shares the base among processes: give --processes 2 or more")
 
 
 def shaped_as(settings: recipes.Settings, earlier: runs.RunStatus) -> recipes.Settings:
-    """Return settings with the earlier adapter's rank and alpha: its weights have that shape."""
+    """Return settings with the earlier adapter's kind, rank and alpha: its weights have that
+    shape."""
     shape = {name: earlier.settings[name] for name in ("lora_rank", "lora_alpha")}
+    shape["tune"] = recipes.tuning(earlier.settings)
     return recipes.from_json(settings.method, {**settings.as_json(), **shape})
 
 

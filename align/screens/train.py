@@ -84,6 +84,7 @@ WORDS = {
     "learning_rate": "Learning rate",
     "batch_size": "Batch size (rows per step)",
     "micro_batch": "Micro-batch (0 = as fits)",
+    "tune": "What is trained",
     "lora_rank": "LoRA rank",
     "lora_alpha": "LoRA alpha",
     "max_tokens": "Longest row, in tokens",
@@ -443,6 +444,9 @@ def field(name: str, value: Any, **look: Any) -> Any:
     """Return the component for one setting, by the kind of its default."""
     if name == "precision":
         return gr.Dropdown(list(recipes.PRECISIONS), value=value, filterable=False, **look)
+    if name == "tune":
+        choices = [("LoRA adapters", recipes.LORA), ("Every weight", recipes.FULL)]
+        return gr.Dropdown(choices, value=value, filterable=False, **look)
     if isinstance(value, bool):
         return gr.Checkbox(value, elem_classes="hone-check", **look)
     if isinstance(value, str):

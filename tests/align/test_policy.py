@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention.flex_attention import flex_attention
 from transformers import AutoModelForCausalLM
 
 from align import attention
 from align import policy as policies
-from align.batches import Cutter, Fork, pack
+from align.batches import Cutter, Fork, layout, pack, segments
 from align.policy import (
     Policy,
     check_head,
@@ -145,6 +147,24 @@ def test_plain_attention_equals_the_fused_kernel(kind: str) -> None:
             query, key, value, attn_mask=seen, scale=0.3, enable_gqa=True
         )
         assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_a_block_mask_shows_what_the_dense_mask_shows() -> None:
+    """Flex attention, not compiled, over a block of rows with two and three responses."""
+    some = forks(3, seed=2)
+    block = pack([*some[:2], Fork(some[2].prompt, some[0].responses + some[1].responses)],
+                 shared=True)  # fmt: skip
+    _, seen = layout(block)
+    assert seen is not None
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(3, 2, block.ids.shape[1], 16) for _ in range(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is slow when it is not compiled
+        blocks = attention.block_mask(segments(block))
+        found = flex_attention(query, key, value, block_mask=blocks)
+    expected = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+    mask = (segments(block) <= 3)[:, None, :, None]  # what padding sees is nobody's business
+    assert torch.allclose(found * mask, expected.nan_to_num() * mask, atol=1e-5)
 
 
 def test_lora_sits_on_every_linear_layer_in_fp32_and_all_else_is_frozen(adapted: Policy) -> None:

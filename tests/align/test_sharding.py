@@ -56,11 +56,13 @@ def _row(fork: Fork) -> Any:
     return PairRow("r", "p", fork.prompt, fork.responses, 1.0, 1.0)
 
 
-def test_a_base_in_nf4_is_not_sharded() -> None:
+def test_a_base_in_nf4_or_a_trained_one_is_not_sharded() -> None:
     with pytest.raises(Unsupported, match="precision=bf16"):
-        sharding.precision("nf4", "nf4")
-    assert sharding.precision("nf4", "auto") == "bf16"
-    assert sharding.precision("fp32", "fp32") == "fp32"
+        sharding.precision("nf4", settings(precision="nf4").train)
+    with pytest.raises(Unsupported, match="tune=lora"):
+        sharding.precision("fp32", settings(tune="full").train)
+    assert sharding.precision("nf4", settings().train) == "bf16"
+    assert sharding.precision("fp32", settings().train) == "fp32"
 
 
 def test_a_model_without_a_list_of_layers_is_refused() -> None:
@@ -81,8 +83,15 @@ def test_the_dry_run_counts_a_llama_by_hand(tmp_path: Path) -> None:
     assert (found.whole, found.trained) == (2064, 2 * 1024)
 
 
-def settings() -> Any:
-    return from_json("dpo", {"lora_rank": 4})
+def settings(**values: Any) -> Any:
+    return from_json("dpo", {"lora_rank": 4, **values})
+
+
+def test_the_dry_run_counts_a_copy_of_every_weight(tmp_path: Path) -> None:
+    """6736 numbers, each with 4 bytes in the frozen base and 16 in the trained copy."""
+    found = sizes(str(plain_llama(tmp_path)), settings(tune="full"), 2)
+    assert found.trained == found.layers + found.whole == 2 * 2336 + 2064
+    assert memory(found, "fp32")[-1] == ("together", 6736 * (4 + 16), 0)
 
 
 def test_the_first_of_three_processes_has_the_largest_share() -> None:
