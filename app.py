@@ -149,6 +149,8 @@ def train(
     ] = None,
     reference: Annotated[str, typer.Option(help="base, or start: the adapter of --from.")] = "base",
     processes: Annotated[int, typer.Option(help="Share the work; on GPUs one each.")] = 1,
+    shard: Annotated[bool, typer.Option("--shard", help="Shard the base over them.")] = False,
+    prepare: Annotated[bool, typer.Option("--prepare", help="Do not start it here.")] = False,
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
@@ -161,6 +163,8 @@ def train(
         "start_from": start_from,
         "reference": reference,
         "processes": processes,
+        "shard": shard,
+        "prepare": prepare,
         "wait": False,
     }
     return run_training("train", data, as_json, params)
@@ -289,6 +293,9 @@ def run_training(name: str, data: Path, as_json: bool, params: Mapping[str, Any]
     terminal = Terminal(sys.stderr)
     try:
         started, server = perform(name, data, params, terminal)
+        if params.get("prepare"):  # there is nothing to follow yet
+            print(json.dumps(started) if as_json else words(name, started))
+            return 0
         try:
             result = follow(data, started["run"], terminal)
         except KeyboardInterrupt:

@@ -149,6 +149,8 @@ def train(
     start_from: str | None = None,
     reference: str = "base",
     processes: int = 1,
+    shard: bool = False,
+    prepare: bool = False,
     wait: bool = True,
 ) -> dict[str, Any]:
     """Start a training; return {"run", "status", "adapter", "seconds", "report"}.
@@ -158,14 +160,17 @@ def train(
         start_from: the run whose adapter this one goes on from.
         reference: "base", or "start" for that adapter.
         processes: how many share the work on this machine; on GPUs one each.
+        shard: the base lies in shares on them.
+        prepare: write the run's folder, but do not start it.
         wait: Return when the run has ended; else at once, with the report still null.
     """
     folder = snapshot_folder(workspace, snapshot) if snapshot else None
     run = training.begin(
         workspace, progress, method=method, snapshot=folder, model=model, settings=settings,
         start_from=start_from, reference=reference, processes=processes,
+        shard=shard, prepare=prepare,
     )  # fmt: skip
-    return _awaited(workspace, run, progress, wait)
+    return _awaited(workspace, run, progress, wait and not prepare)
 
 
 def sweep(

@@ -206,8 +206,20 @@ def cpu_has_bf16() -> bool:
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
+def device_here() -> torch.device:
+    """Return where this process computes: on its GPU if it has one."""
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
 def load_policy(
-    path: str, *, precision: str, rank: int, alpha: int, seed: int, tune: str = "lora"
+    path: str,
+    *,
+    precision: str,
+    rank: int,
+    alpha: int,
+    seed: int,
+    tune: str = "lora",
+    device: torch.device | None = None,
 ) -> Policy:
     """Return the policy on this machine's device: base from `path`, a fresh adapter that does
     nothing.
@@ -218,11 +230,12 @@ def load_policy(
         seed: for the adapter's first weights.
         tune: "lora", or "full" for a trainable copy of every weight; the weights are fp32 then,
             for an update of 5e-7 is lost in bf16.
+        device: where to put it, if not where this process computes.
 
     Raises:
         Unsupported: the model's log-probabilities cannot be computed from its head alone.
     """
-    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    device = device or device_here()
     quantised = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -87,6 +87,7 @@ def create_run(
     start_from: str | None = None,
     reference: str = "base",
     processes: int = 1,
+    shard: bool = False,
 ) -> Run:
     """Return a new run, written to the store and to its own folder; `start` starts it.
 
@@ -96,6 +97,7 @@ def create_run(
         start_from: the run whose adapter this one goes on from.
         reference: "base", or "start": that adapter, frozen.
         processes: how many train it together on this machine.
+        shard: the base lies in shares on them.
 
     Raises:
         NotFound: no such snapshot or model.
@@ -122,6 +124,7 @@ def create_run(
         "start": start,
         "reference": reference,
         "processes": processes,
+        "shard": shard,
         "device_lock": str((data / "DEVICE.lock").resolve()),
         "cache": str((data / "cache").resolve()),
         "created_at": created.isoformat(),

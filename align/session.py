@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoTokenizer
 
-from align import recipes
+from align import recipes, sharding
 from align.batches import Cutter, Fork, Micro, plan
 from align.checkpoints import newest_complete, publish
 from align.evaluate import (
@@ -36,18 +37,19 @@ from align.losses import LOSSES, PairBatch, PairOutcome, balanced_weights, dpo
 from align.policy import (
     Policy,
     choose_precision,
+    device_here,
     flex_is_faster,
     load_policy,
     riders_agree,
     shared_prompts_agree,
     stop_ids,
 )
-from align.processes import Processes
+from align.processes import ALONE, Processes
 from align.reference import ReferenceScores, batching_noise, score
 from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, pair_rows
 from align.run_files import RunFiles
 from align.subset import part_of
-from align.trainer import Job, PreferenceTrainer, first_row
+from align.trainer import Job, PreferenceTrainer, first_row, idle_pass
 from align.tuning import TRAINED, copies_weights
 from storage.errors import BadInput, NotFound, Unsupported
 
@@ -112,6 +114,7 @@ class Session:
         precision = references.precision or choose_precision(
             train.precision, parameters, quantise=train.tune == recipes.LORA
         )
+        precision = sharding.precision(precision, train) if sharded(config) else precision
         precision = together.from_first(precision)
         references.precision = precision  # a resumed run goes on as it began, whatever is free now
         stops = stop_ids(path)
@@ -120,19 +123,13 @@ class Session:
         stops |= {template.end[-1]}
         together.pause()
         material = prepare(settings, template, rows, limit)
-        policy = load_policy(
-            path,
-            precision=precision,
-            rank=train.lora_rank,
-            alpha=train.lora_alpha,
-            seed=train.seed,
-            tune=train.tune,
-        )
         start, kept = start_of(config)
-        if start is not None:
-            policy.go_on_from(start, as_reference=kept)
+        policy = load(config, settings, precision, together)
         together.pause()
-        cutter = choose_cutter(policy, precision, settings, material, tokenizer.pad_token_id or 0)
+        cutter = choose_cutter(
+            policy, precision, settings, material, tokenizer.pad_token_id or 0,
+            together=together,
+        )  # fmt: skip
         steps = plan(
             material.train,
             epochs=train.epochs,
@@ -144,6 +141,7 @@ class Session:
         job = Job(
             settings, loss, material.train, steps, cutter, references,
             from_reference=start is None or kept, processes=together,
+            idle=sharding.idle_micro(material.train[0]) if together.lockstep else None,
         )  # fmt: skip
         judged = list(cutter.batch(material.held_out).micros)
         print(
@@ -257,7 +255,13 @@ class Session:
         """Take over what earlier runs scored of this run's rows."""
         cache = cache_of(self.config, self.precision)
         if cache is not None:
-            forks = (fork for micro in self._every_micro() for fork in micro.forks)
+            forks = (
+                fork
+                for micro in self._every_micro()
+                for part in (micro, micro.riders)
+                if part is not None
+                for fork in part.forks
+            )
             self.references.take(ReferenceScores.load(cache), forks)
             self._share_references()
 
@@ -268,7 +272,7 @@ class Session:
         """
         known = len(self.references)
         try:
-            score(self.policy, self._every_micro(), self.references, self._tick_for_all)
+            score(self.policy, self._unscored(), self.references, self._tick_for_all)
             self._share_references()
         finally:
             if self.together.first:
@@ -298,18 +302,26 @@ class Session:
         mine = self.together.mine([micro.block.ids.numel() for micro in self.judged])
         yield from (self.judged[i] for i in mine)
 
+    def _unscored(self) -> Iterator[Micro]:
+        """Yield what has no score; in lockstep compute along while other processes still have."""
+        if not self.together.lockstep:
+            yield from self._every_micro()
+            return
+        for micro in self.together.in_step(sharding.unknown(self._every_micro(), self.references)):
+            if micro is not None:
+                yield micro
+                continue
+            with self.policy.reference():
+                idle_pass(self.policy, self.job)
+            self._tick(0)
+
     def _first_row(self) -> dict[str, Any]:
         tolerance = TOLERANCE
         if self.precision != "fp32":
-            noise = max(self.together.gather(self._noise()))
+            micro = self.together.from_first(self.job.batch(0).micros[:1])[0]
+            noise = batching_noise(self.policy, micro, shared=self.cutter.shared)
             tolerance = max(TOLERANCE, 2 * self.job.loss_settings.get("beta", 1.0) * noise)
         return first_row(self.policy, self.job, tolerance)
-
-    def _noise(self) -> float:
-        """Return what the company of other rows may change here, in nats; 0 without a row."""
-        micros = self.job.batch(0).micros[:1]
-        return max((batching_noise(self.policy, m, shared=self.cutter.shared) for m in micros),
-                   default=0.0)  # fmt: skip
 
     def _write(self, row: dict[str, Any]) -> None:
         self.files.add_metrics(row)
@@ -431,11 +443,56 @@ def prepare(
     return Material(found, held, list(prompts.values()), dict(+counts))
 
 
+def load(
+    config: Mapping[str, Any], settings: recipes.Settings, precision: str, together: Processes
+) -> Policy:
+    """Return the policy; where the base is to be sharded, with this process's share of it."""
+    if not sharded(config) or together.count == 1:
+        return read_policy(config, settings, precision, device_here())
+    read = partial(read_policy, config, settings, precision, torch.device("cpu"))
+    return sharding.load_in_turn(read, together, device_here())
+
+
+def read_policy(
+    config: Mapping[str, Any], settings: recipes.Settings, precision: str, device: torch.device
+) -> Policy:
+    """Return the base with an adapter, a new one or that of the run that this one goes on from."""
+    train, (start, kept) = settings.train, start_of(config)
+    policy = load_policy(
+        config["model"],
+        precision=precision,
+        rank=train.lora_rank,
+        alpha=train.lora_alpha,
+        seed=train.seed,
+        tune=train.tune,
+        device=device,
+    )
+    if start is not None:
+        policy.go_on_from(start, as_reference=kept)
+    return policy
+
+
+def sharded(config: Mapping[str, Any]) -> bool:
+    """Say whether the base is to lie in shares on the processes."""
+    return bool(config.get("shard"))
+
+
 def choose_cutter(
-    policy: Policy, precision: str, settings: recipes.Settings, material: Material, pad: int
+    policy: Policy,
+    precision: str,
+    settings: recipes.Settings,
+    material: Material,
+    pad: int,
+    *,
+    together: Processes = ALONE,
 ) -> Cutter:
     """Return how to cut batches; responses to one prompt share a row if that scores the same here,
-    and KTO's mismatched responses ride on the rows' prompts."""
+    and KTO's mismatched responses ride on the rows' prompts.
+
+    Args:
+        together: the processes that decide as the first one does. In lockstep nothing rides, for a
+            pass with riders in one process would meet two passes without in another.
+    """
     train, rows = settings.train, material.train
     alone = Cutter(
         shared=False,
@@ -449,14 +506,15 @@ def choose_cutter(
     if len(sample[0].responses) == 1:  # labels: each with another one's response beside it
         sample = [Fork(f.prompt, (*f.responses, *sample[i - 1].responses))
                   for i, f in enumerate(sample)]  # fmt: skip
-    policy.flex = flex_is_faster(policy, sample)
-    shared, difference = shared_prompts_agree(policy, sample, precision)
+    in_step = together.lockstep  # then nobody tries what might fail in one process alone
+    policy.flex = not in_step and together.from_first(flex_is_faster(policy, sample))
+    shared, difference = together.from_first(shared_prompts_agree(policy, sample, precision))
     if policy.flex and not shared:
         policy.flex = False
-        shared, difference = shared_prompts_agree(policy, sample, precision)
+        shared, difference = together.from_first(shared_prompts_agree(policy, sample, precision))
     print(f"one row per prompt: {shared} (differs by {difference:.2g} nats per token)", flush=True)
     mismatched = LOSSES[settings.method].mismatched
-    riding = shared and mismatched and riders_agree(policy, sample, precision)
+    riding = shared and mismatched and not in_step and riders_agree(policy, sample, precision)
     if mismatched:
         print(f"mismatched responses ride on the prompts: {riding}", flush=True)
     return dataclasses.replace(alone, shared=shared, riding=riding)

@@ -3,7 +3,8 @@
 A process of its own that talks through files alone: it reads config.json and the snapshot, and
 writes status.json, metrics.jsonl, checkpoints/, adapter/ and report.json. Started again on the same
 folder it goes on from the newest complete checkpoint. With `--processes N`, or started N times by
-torchrun, the processes share the work; the first one writes. Exit code 0: done; 2: a mistake that a
+torchrun, the processes share the work; the first one writes. `--dry-run` says what that would take
+on N devices. Exit code 0: done; 2: a mistake that a
 person can mend (one sentence on stderr and in status.json); 1: a bug; 143: cancelled by SIGTERM or
 Ctrl-C.
 """
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str]) -> int:
         given = parser().parse_args(arguments)
     except SystemExit as refused:  # the usage is printed
         return int(refused.code or 0)
+    if given.dry_run:
+        return dry_run(given)
     if given.processes > 1 and COUNT not in os.environ:
         from align.launch import launch  # here: it loads torch
 
@@ -82,7 +85,22 @@ def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser("python -m align.train", allow_abbrev=False)
     words.add_argument("folder", metavar="RUN_DIR")
     words.add_argument("--processes", type=int, default=1, help="on this machine (default 1)")
+    words.add_argument("--dry-run", action="store_true", help="say what N processes would take")
+    words.add_argument("--nodes", type=int, default=1, help="machines, for the dry run (default 1)")
     return words
+
+
+def dry_run(given: argparse.Namespace) -> int:
+    """Print what the run would take on N devices, and the commands; train nothing."""
+    from align.dry_run import Machines, report  # here: it loads torch
+
+    try:
+        config = RunFiles(Path(given.folder)).config()
+        print(report(config, given.folder, Machines(given.nodes, given.processes)))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 def guarded(files: RunFiles, together: Processes) -> int:

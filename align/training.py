@@ -39,6 +39,8 @@ def begin(
     start_from: str | None = None,
     reference: str = "base",
     processes: int = 1,
+    shard: bool = False,
+    prepare: bool = False,
 ) -> str:
     """Start a run and return its id; tell before what it uses, what was dropped, and how long.
 
@@ -49,6 +51,8 @@ def begin(
         start_from: the run whose adapter this one goes on from.
         reference: "base", or "start" for that adapter.
         processes: how many share the work; on GPUs one each.
+        shard: the base lies in shares on them, because no device holds it whole.
+        prepare: write the run's folder, but leave the start to somebody else.
 
     Raises:
         BadInput: method or settings are not known or not good, or there is nothing to train on.
@@ -56,12 +60,14 @@ def begin(
         Busy: a run is going.
     """
     check_start(start_from, reference)
-    check_processes(processes)
+    check_processes(processes, shard and not prepare)
     if start_from and not model:
         base = runs.model_of(workspace.data, start_from)
     else:
         base = find_model(model or EMBEDDED)
     chosen = chosen_settings(method, settings, base.path)
+    if shard:
+        recipes.refuse_sharded(chosen.train)
     if start_from:
         chosen = shaped_as(chosen, runs.status(workspace.data, start_from))
     refuse_second(workspace.data)
@@ -84,8 +90,11 @@ def begin(
     progress(f"{base.name}, {method.upper()}: {guess.sentence()}\n")
     run = runs.create_run(
         workspace.store, workspace.data, folder.name, method, base, chosen.as_json(),
-        start_from, reference, processes,
+        start_from, reference, processes, shard,
     )  # fmt: skip
+    if prepare:
+        progress(f"run {run.id} is prepared in {workspace.data / 'runs' / run.id}\n")
+        return run.id
     workspace.client.leave()
     runs.start(workspace.data, run)
     progress(f"run {run.id}\n")
@@ -113,13 +122,15 @@ def check_start(start_from: str | None, reference: str) -> None:
         raise BadInput("the reference `start` is the run to go on from: name it with --from")
 
 
-def check_processes(processes: int) -> None:
-    """Refuse a number of processes that no machine has work for."""
+def check_processes(processes: int, shared: bool = False) -> None:
+    """Refuse a number of processes that no machine has work for, or that cannot share a base."""
     if not 1 <= processes <= MAX_PROCESSES:
         raise BadInput(
             f"--processes {processes}: give 1 to {MAX_PROCESSES} for this machine "
             "(for several machines see docs/processes.md)"
         )
+    if shared and processes == 1:
+        raise BadInput("--shard shares the base among processes: give --processes 2 or more")
 
 
 def shaped_as(settings: recipes.Settings, earlier: runs.RunStatus) -> recipes.Settings:

@@ -216,6 +216,27 @@ def test_only_thumbs_up_are_refused(tmp_path: Path, model: Path) -> None:
     assert "--method kto" in dpo
 
 
+def test_a_prepared_run_waits_to_be_started_by_hand(collected: Path, model: Path) -> None:
+    words = ["train", "--model", model, *QUICK, "--processes", "2", "--shard", "--prepare"]
+    done = hone(*words, "--json", data=collected)
+    assert done.result["status"] == "waiting"
+    folder = collected / "runs" / done.result["run"]
+    config = read_json(folder / "config.json")
+    assert (config["processes"], config["shard"]) == (2, True)
+    assert f"is prepared in {folder}" in done.err
+    assert not (folder / "process.json").exists()
+
+
+def test_a_base_cannot_be_shared_by_one_process_or_in_nf4(collected: Path, model: Path) -> None:
+    alone = hone("train", "--model", model, "--shard", data=collected)
+    assert alone.code == 2
+    assert "give --processes 2 or more" in alone.err
+    words = ["--processes", "2", "--set", "precision=nf4"]
+    quantised = hone("train", "--model", model, "--shard", *words, data=collected)
+    assert quantised.code == 2
+    assert "set precision=bf16" in quantised.err
+
+
 def test_one_pair_only_is_refused(tmp_path: Path, model: Path) -> None:
     data = tmp_path / "data"
     hone("import", write_lines(tmp_path / "one.jsonl", pairs(1)), data=data)

@@ -211,6 +211,18 @@ def test_a_later_run_scores_only_what_is_new(
     assert "reference: 2 answers scored, 32 known" in capsys.readouterr().out
 
 
+def test_mismatched_answers_of_a_later_run_are_known_too(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that ride on the passes as well."""
+    said = ""
+    for name in ("r-1", "r-2"):
+        assert train.main([str(write_run(tmp_path, tiny, "kto", epochs=1, name=name))]) == 0
+        said = capsys.readouterr().out
+        assert "ride on the prompts: True" in said
+    assert "reference: 0 answers scored" in said
+
+
 def goes_on(data: Path, model: Path, name: str, reference: str, **settings: Any) -> Path:
     """Write a run that starts from the adapter of r-1."""
     run = write_run(data, model, name=name, **settings)
