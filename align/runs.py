@@ -86,6 +86,7 @@ def create_run(
     settings: Any,
     start_from: str | None = None,
     reference: str = "base",
+    forecast: Mapping[str, Any] | None = None,
 ) -> Run:
     """Return a new run, written to the store and to its own folder; `start` starts it.
 
@@ -94,6 +95,7 @@ def create_run(
         settings: a dataclass or a mapping of plain values.
         start_from: the run whose adapter this one goes on from.
         reference: "base", or "start": that adapter, frozen.
+        forecast: what the preflight settled, kept with the run: {"passes": …, "work": …}.
 
     Raises:
         NotFound: no such snapshot or model.
@@ -122,6 +124,7 @@ def create_run(
         "device_lock": str((data / "DEVICE.lock").resolve()),
         "cache": str((data / "cache").resolve()),
         "created_at": created.isoformat(),
+        **(forecast or {}),
     }
     write_json(folder / "config.json", config)
     store.add([run])

@@ -10,7 +10,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoTokenizer
 from align import recipes
 from align.batches import Cutter, Fork, Micro, plan
 from align.checkpoints import newest_complete, publish
+from align.device import device_now
 from align.evaluate import (
     REPORT_PROMPTS,
     PairScore,
@@ -35,26 +36,23 @@ from align.losses import LOSSES, PairBatch, PairOutcome, balanced_weights, dpo
 from align.policy import (
     TRAINED,
     Policy,
-    choose_precision,
     load_policy,
     shared_prompts_agree,
     stop_ids,
 )
+from align.preflight import BUDGET, Passes, Rows, settle
 from align.reference import ReferenceScores, batching_noise, score
 from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, pair_rows
-from align.run_files import RunFiles
+from align.run_files import ANSWERING, SCORING, TRAINING, RunFiles
+from align.scored import cache_of, start_of
 from align.trainer import Job, PreferenceTrainer, first_row
-from storage.errors import BadInput, NotFound, Unsupported
+from storage.errors import BadInput, NotFound
 
 WORSE = 0.1  # Choice: of 32 answers, three more
 TOLERANCE = 1e-4  # of a reward before the first step, in fp32
 GENERATED_WORK = (
     12  # forward tokens that one generated token costs in time. Choice: 2 cores, 16 rows
 )
-BUDGET = {
-    "cpu": 1536,
-    "cuda": 16384,
-}  # padded tokens per forward pass. Choice: SmolLM2 then trains within 3.2 GB (docs/log.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +100,14 @@ class Session:
         base = read_base(path)
         limit = min(train.max_tokens, base.get("max_position_embeddings") or train.max_tokens)
         references = ReferenceScores.load(files.folder / "reference.safetensors")
-        parameters = recipes.count_parameters(base)
-        precision = references.precision or choose_precision(train.precision, parameters)
-        references.precision = precision  # a resumed run goes on as it began, whatever is free now
         stops = stop_ids(path)
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         template = Template.of(tokenizer, stops)
         stops |= {template.end[-1]}
         pause()
         material = prepare(settings, template, rows, limit)
+        passes = choose_passes(config, base, settings, material, references.precision)
+        precision = references.precision = passes.precision
         policy = load_policy(
             path,
             precision=precision,
@@ -118,11 +115,15 @@ class Session:
             alpha=train.lora_alpha,
             seed=train.seed,
         )
+        if passes.checkpointing:
+            policy.keep_only_layer_inputs()
         start, kept = start_of(config)
         if start is not None:
             policy.go_on_from(start, as_reference=kept)
         pause()
-        cutter = choose_cutter(policy, precision, settings, material, tokenizer.pad_token_id or 0)
+        cutter = choose_cutter(
+            policy, precision, settings, material, tokenizer.pad_token_id or 0, budget=passes.budget
+        )
         steps = plan(
             material.train,
             epochs=train.epochs,
@@ -151,12 +152,14 @@ class Session:
         self._read_cache()
         self._plan_work(done)
         scoring = time.monotonic()
-        self.files.status("training", "scoring the reference", step=done, steps=len(self.job.steps))
+        self.files.status(
+            "training", SCORING, step=done, steps=len(self.job.steps), resumed=done > 0
+        )
         self._score_reference()
         self.files.keep_metrics(done if checkpoint else -1)
         if checkpoint is None:
             self.files.add_metrics(self._first_row())
-        self.files.status("training", "training")
+        self.files.status("training", TRAINING)
         trainer = PreferenceTrainer(
             self.policy,
             self.job,
@@ -168,11 +171,6 @@ class Session:
         started = time.monotonic()
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        except torch.cuda.OutOfMemoryError as error:
-            raise Unsupported(
-                "the GPU's memory is too small for this run; set micro_batch=1, a smaller "
-                "max_tokens, or precision=nf4"
-            ) from error
         finally:
             trainer.save_now()
         self.trained_seconds = time.monotonic() - started
@@ -207,7 +205,7 @@ class Session:
 
     def report(self) -> None:
         """Measure on held-out prompts and write report.json."""
-        self.files.status("evaluating", "answering held-out prompts before and after")
+        self.files.status("evaluating", ANSWERING)
         steps = len(self.job.steps)
         if self.scores is None or self.scores[0] != steps:
             self._judge(steps)
@@ -329,25 +327,6 @@ class Session:
         self.files.work = training * (3 + mismatched) + judging * epochs + reference + answers
 
 
-def cache_of(config: Mapping[str, Any], precision: str) -> Path | None:
-    """Return the file of this base's reference scores in the data folder, if the run has one."""
-    folder, base = config.get("cache"), config.get("model_fingerprint")
-    if not folder or not base:
-        return None
-    words = [base[:16], precision]
-    if start_of(config)[1]:
-        words.append(config["start"]["digest"][:16])
-    return Path(folder) / "reference" / f"{'-'.join(words)}.safetensors"
-
-
-def start_of(config: Mapping[str, Any]) -> tuple[Path | None, bool]:
-    """Return the adapter that a run goes on from, if any, and whether that is its reference."""
-    start = config.get("start")
-    if not start:
-        return None, False
-    return Path(start["adapter"]), config.get("reference") == "start"
-
-
 def prepare(
     settings: recipes.Settings,
     template: Template,
@@ -381,10 +360,43 @@ def prepare(
     return Material(found, held, list(prompts.values()), dict(+counts))
 
 
+def choose_passes(
+    config: Mapping[str, Any],
+    base: Mapping[str, Any],
+    settings: recipes.Settings,
+    material: Material,
+    precision: str,
+) -> Passes:
+    """Return how the run computes: as its preflight settled, else by what is free now.
+
+    Args:
+        precision: that the run began with; "" if it begins now.
+
+    Raises:
+        Unsupported: it does not fit.
+    """
+    if settled := Passes.of(config):
+        return settled
+    train = replace(settings.train, precision=precision or settings.train.precision)
+    parts = [(len(row.prompt), *map(len, row.responses)) for row in material.train]
+    name = str(config.get("model_name", config["model"]))
+    return settle(base, 0, Rows(parts), train, device_now(), name).passes
+
+
 def choose_cutter(
-    policy: Policy, precision: str, settings: recipes.Settings, material: Material, pad: int
+    policy: Policy,
+    precision: str,
+    settings: recipes.Settings,
+    material: Material,
+    pad: int,
+    *,
+    budget: int = 0,
 ) -> Cutter:
-    """Return how to cut batches; pairs share a row if that scores the same here."""
+    """Return how to cut batches; pairs share a row if that scores the same here.
+
+    Args:
+        budget: padded tokens per forward pass; 0: what is usual on the device.
+    """
     train = settings.train
     forks = [Fork(row.prompt, row.responses) for row in material.train[:2]]
     shared = len(forks[0].responses) > 1
@@ -395,7 +407,7 @@ def choose_cutter(
         )
     return Cutter(
         shared=shared,
-        budget=BUDGET[policy.device.type],
+        budget=budget or BUDGET[policy.device.type],
         limit=train.micro_batch,
         max_tokens=train.max_tokens,
         pad=pad,

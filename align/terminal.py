@@ -136,6 +136,10 @@ def _run(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _preflight(result: Mapping[str, Any]) -> str:
+    return "\n".join(result["words"])
+
+
 def _cancel(result: Mapping[str, Any]) -> str:
     return f"{result['run']}: {result['status']}"
 
@@ -170,6 +174,7 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "check": _check,
     "advise": _advise,
     "snapshot": _snapshot,
+    "preflight": _preflight,
     "train": _run,
     "resume": _run,
     "cancel": _cancel,

@@ -24,7 +24,7 @@ from align import recipes
 from align.enough import check_enough
 from align.locks import FileLock
 from align.manifest import verify_manifest
-from align.run_files import RunFiles
+from align.run_files import LOADING, RunFiles
 from storage.errors import BadInput, Busy, UserError
 
 CANCELLED = 143
@@ -118,7 +118,7 @@ def run(files: RunFiles, config: dict[str, Any], watch: Watch) -> None:
     check_enough(settings.method, counts_of(rows))
     device = wait_for_device(files, config, watch)
     try:
-        files.status("starting", "loading the model")
+        files.status("starting", LOADING)
         from align.session import Session  # here: torch takes seconds to load, a refusal none
 
         session = Session.open(files, config, settings, rows, watch.pause)

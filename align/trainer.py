@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from align.batches import Batch, Cutter, Micro, References, label_batch, pair_batch
 from align.checkpoints import seal
 from align.losses import LOSSES, LabelOutcome, Loss, PairOutcome, kl_estimate
+from align.overflow import give_back_memory, ran_out, too_large
 from align.policy import Policy
 from align.recipes import Settings
 from align.rendering import Row
@@ -167,14 +168,36 @@ class PreferenceTrainer(Trainer):
     def training_step(
         self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None
     ) -> Tensor:
-        """Add the gradient of the batch's mean loss, pass by pass; return the loss."""
+        """Do one step; where memory runs out do it again in passes of half the size.
+
+        The loss is a mean over the batch's rows, so the result does not depend on the passes.
+
+        Args:
+            inputs: the step's number in the plan.
+        """
         model.train()
+        while True:
+            try:
+                return self._add_gradients(model, self.job.batch(inputs))
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out(error):
+                    raise
+                trouble = error.with_traceback(None)  # its frames hold the tensors of the pass
+            model.zero_grad()
+            self.job = in_smaller_passes(self.job, inputs, trouble)
+            give_back_memory()
+            print(
+                f"out of memory: passes of {self.job.cutter.budget} tokens from now on", flush=True
+            )
+
+    def _add_gradients(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Add the gradient of the batch's mean loss, pass by pass; return the loss."""
         tally = Tally()
-        z = mismatch(model, inputs, self.job, self.pause)
-        for micro in inputs.micros:
+        z = mismatch(model, batch, self.job, self.pause)
+        for micro in batch.micros:
             self.pause()
             losses = evaluate(model, micro, self.job, z, tally)
-            share = losses.sum() / inputs.size
+            share = losses.sum() / batch.size
             if not math.isfinite(share.item()):
                 raise Diverged(self._sentence("the loss is not a number any more"))
             self.accelerator.backward(share)
@@ -241,6 +264,20 @@ class PreferenceTrainer(Trainer):
             f"stopped at step {step}: {what}. The checkpoint before it is kept; "
             f"train again with a lower learning rate (it is {rate:g}; try {rate / 4:g})"
         )
+
+
+def in_smaller_passes(job: Job, step: int, trouble: BaseException) -> Job:
+    """Return the job with passes of at most half the tokens of this step's largest one.
+
+    Raises:
+        Unsupported: every pass is a single row already.
+    """
+    batch = job.batch(step)
+    micros = [*batch.micros, *batch.mismatched]
+    largest = max(micro.block.ids.numel() for micro in micros)
+    if all(len(micro.forks) == 1 for micro in micros):
+        raise too_large(largest, job.settings.train) from trouble
+    return replace(job, cutter=replace(job.cutter, budget=largest // 2))
 
 
 def mismatch(
@@ -326,7 +363,10 @@ def untrained_loss(micro: Micro, job: Job) -> Tensor:
 
 
 class _Steps(torch.utils.data.Dataset):
-    """The plan as a data set: item k is step k's batch, so a resumed run skips to its place."""
+    """The plan as a data set: item k is the number k, so a resumed run skips to its place.
+
+    The batch is made in the step itself, where it is known how large a pass may be.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -334,8 +374,8 @@ class _Steps(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.job.steps)
 
-    def __getitem__(self, step: int) -> Batch:
-        return self.job.batch(step)
+    def __getitem__(self, step: int) -> int:
+        return step
 
 
 @dataclass(frozen=True)
