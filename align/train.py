@@ -91,16 +91,30 @@ def _guarded(files: RunFiles, config: dict[str, Any], watch: Watch) -> int:
         print(error, file=sys.stderr)
         return 2
     except Exception as error:  # noqa: BLE001  (the edge: a bug is shown, and the status says so)
-        if not _disk_is_full(error):
+        sentence = _short_of(error)
+        if sentence is None:
             files.status("failed", f"a bug in Hone: {type(error).__name__}: {error} (see log.txt)")
             traceback.print_exc()
             return 1
-        sentence = "no room on the disk: free some space and resume; the last checkpoint is kept"
         print(sentence, file=sys.stderr)
         with contextlib.suppress(OSError):
             files.status("failed", sentence)
         return 2
     return 0
+
+
+def _short_of(error: Exception) -> str | None:
+    """Return what to say where the machine ran out of something; None for any other error."""
+    from align.overflow import ran_out  # here: it loads torch, which an early refusal does without
+
+    if _disk_is_full(error):
+        return "no room on the disk: free some space and resume; the last checkpoint is kept"
+    if ran_out(error):
+        return (
+            "memory ran out: free some memory and resume, or train again with a smaller "
+            "max_tokens; the last checkpoint is kept"
+        )
+    return None
 
 
 def _disk_is_full(error: Exception) -> bool:
