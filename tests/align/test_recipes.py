@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from align import recipes
-from align.estimate import FIRST_GUESS, estimate, measured_speed
 from align.losses import LOSSES
 from storage.errors import BadInput
-from tests.align.small import label_lines, pair_lines, write_snapshot
 
 
 @pytest.mark.parametrize("method", LOSSES)
@@ -74,23 +71,3 @@ def test_a_tiny_base_learns_fast_and_a_large_one_carefully() -> None:
     assert recipes.recipe("dpo", tiny).train.learning_rate >= 5e-5
     assert recipes.recipe("dpo", large).train.learning_rate <= 5e-6
     assert recipes.recipe("dpo", {"model_type": "odd"}).train.learning_rate <= 5e-6
-
-
-def test_time_is_told_by_the_last_run_of_the_same_model(tmp_path: Path) -> None:
-    """20 pairs; the run at twice the speed halves what goes with tokens."""
-    pairs = pair_lines(20)
-    snapshot = write_snapshot(tmp_path / "snapshots" / "s", pairs, label_lines(pairs))
-    settings = recipes.recipe("dpo")
-    guess = estimate(snapshot, settings, tmp_path, "tiny")
-    assert not guess.measured
-    assert measured_speed(tmp_path, "tiny") is None
-    run = tmp_path / "runs" / "r"
-    run.mkdir(parents=True)
-    status = {"status": "done", "tokens_per_second": FIRST_GUESS * 2}
-    (run / "status.json").write_text(json.dumps(status))
-    (run / "config.json").write_text(json.dumps({"model_name": "tiny", "created_at": "2026"}))
-    found = estimate(snapshot, settings, tmp_path, "tiny")
-    assert found.measured
-    assert found.seconds < guess.seconds
-    assert "as fast as the last run" in found.sentence()
-    assert not estimate(snapshot, settings, tmp_path, "other").measured
