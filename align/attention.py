@@ -1,8 +1,13 @@
-"""Attention in plain matrix products, for bf16 on a CPU, where torch's fused kernel is slow.
+"""Attention: in plain matrix products for bf16 on a CPU, and over blocks of a mask on a GPU.
+
+On a CPU torch's fused kernel is slow in bf16, so there it is done in plain matrix products.
 
 Forward and backward of rows of 320 tokens take a fifth less time than with torch's
 `scaled_dot_product_attention` (SmolLM2, 2 cores, AVX512-BF16), as far from fp32 as that is (0.036
 and 0.037 nats per token). Everywhere else, and for long rows, the fused kernel is used.
+
+On a GPU a mask of prompts with several responses keeps torch from its fastest kernels; there flex
+attention skips what nobody sees, block by block, where that measures faster (`flex_is_faster`).
 
 Shapes: B rows, A query heads, G key heads (A is a multiple), T queries, U keys, D per head.
 """
@@ -13,7 +18,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from transformers import AttentionInterface
+from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 
@@ -21,6 +28,7 @@ NAME = "hone"
 LONGEST = (
     1024  # keys. Choice: beyond it the T × U weights kept for the backward pass grow too large
 )
+BLOCK = 128  # queries at a time. Choice: 421 tokens then take 0.64 of the products; see docs/log.md
 
 
 def register() -> str:
@@ -35,7 +43,7 @@ def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
+    attention_mask: Tensor | BlockMask | None,
     scaling: float | None = None,
     dropout: float = 0.0,
     **others: Any,
@@ -44,19 +52,52 @@ def attend(
 
     Args:
         query, key, value: (B, A, T, D), (B, G, U, D), (B, G, U, D).
-        attention_mask: (B, 1, T, U), bool (True: seen) or what is added to scores; None: causal.
+        attention_mask: (B, 1, T, U), bool (True: seen) or what is added to scores; or a block mask
+            of that shape; None: causal.
     """
+    if isinstance(attention_mask, BlockMask):
+        output, _ = flex_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **others
+        )
+        return output, None
     plain = query.device.type == "cpu" and query.dtype == torch.bfloat16
     if scaling is None or not plain or dropout or key.shape[2] > LONGEST:
         output, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
         return output, None
-    return weighted_values(query * scaling, key, value, attention_mask).transpose(1, 2), None
+    scaled, length = query * scaling, query.shape[2]
+    causal = getattr(module, "is_causal", False) and length == key.shape[2]
+    values = weighted_values(scaled, key, value, attention_mask, BLOCK if causal else length)
+    return values.transpose(1, 2), None
 
 
-def weighted_values(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+def weighted_values(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, block: int
+) -> Tensor:
     """Return softmax(query · keyᵀ + mask) · value for scaled queries; (B, A, T, D).
+
+    Args:
+        block: queries at a time. With fewer than all of them no key behind a block's last query is
+            looked at, which is right where nobody sees what comes later, and saves up to half.
+    """
+    length, keys = query.shape[2], key.shape[2]
+    if mask is None and length > 1:  # causal; the queries are the last of the keys
+        seen = torch.ones(length, keys, dtype=torch.bool, device=query.device)
+        mask = seen.tril(keys - length)
+    if mask is not None and mask.dtype == torch.bool:
+        mask = additive(mask, query.dtype)
+    parts = []
+    for start in range(0, length, block):
+        stop = min(start + block, length)
+        end = keys - length + stop
+        added = None if mask is None else mask[..., start:stop, :end]
+        parts.append(_block(query[:, :, start:stop], key[:, :, :end], value[:, :, :end], added))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+
+
+def _block(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the values of some queries (B, A, T, D).
 
     The A / G query heads that share a key head are stacked into one product, so keys and values are
     never repeated. In bf16 torch's softmax computes in fp32 inside.
@@ -64,18 +105,27 @@ def weighted_values(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | No
     rows, heads, length, width = query.shape
     groups, keys = key.shape[1], key.shape[2]
     scores = query.reshape(rows, groups, -1, width) @ key.transpose(-1, -2)
-    scores = scores.view(rows, heads, length, keys) + _added(mask, length, keys, query)
-    weights = scores.softmax(-1).view(rows, groups, -1, keys)
-    return (weights @ value).view(rows, heads, length, width)
+    scores = scores.view(rows, heads, length, keys)
+    weights = (scores if mask is None else scores + mask).softmax(-1)
+    return (weights.view(rows, groups, -1, keys) @ value).view(rows, heads, length, width)
+
+
+def block_mask(segment: Tensor) -> BlockMask:
+    """Return the block mask of rows whose responses see the prompt and themselves, causally.
+
+    Args:
+        segment: (B, T) 0 for the prompt's tokens, 1..K for those of its responses.
+    """
+    rows, length = segment.shape
+
+    def seen(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        own, other = segment[row, query], segment[row, key]
+        return (query >= key) & ((own == other) | (other == 0))
+
+    return create_block_mask(seen, rows, None, length, length, device=segment.device)
 
 
 def additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
     """Return what to add to the scores: 0 where a key is seen, the least number where not."""
     least = torch.finfo(dtype).min
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, least)
-
-
-def _added(mask: Tensor | None, length: int, keys: int, like: Tensor) -> Tensor:
-    if mask is None:  # causal; the queries are the last of the keys
-        mask = torch.ones(length, keys, dtype=torch.bool, device=like.device).tril(keys - length)
-    return additive(mask, like.dtype) if mask.dtype == torch.bool else mask

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from align.losses import LOSSES
-from align.preflight import Device, Shape
-from align.recipes import Settings
+from align.preflight import Device, Shape, Unit
+from align.rates import FULL
+from align.recipes import Settings, TrainSettings
 from align.run_files import ANSWERING, LOADING, SCORING, TRAINING
 
 PER_CORE = {
@@ -94,39 +95,54 @@ KNOWN = {
     "guess": "a first guess for this machine",
 }
 
-Lengths = Sequence[tuple[int, tuple[int, ...]]]  # prompt and responses of each row, in tokens
 
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Operations of passes over rows of a model that is tuned in some way."""
 
-def forward(shape: Shape, tokens: float, row: float, scored: float, rank: int) -> float:
-    """Return operations of a forward pass, head included.
+    shape: Shape
+    rank: int  # of LoRA; 0: every weight is trained
 
-    Args:
-        tokens: of all rows; `row`: of one of them (every token's attention runs over its row).
-        scored: positions whose log-probabilities are asked for.
-    """
-    maps = 2 * (shape.layers * shape.linear + shape.adapter(rank))
-    attention = 4 * shape.layers * shape.queries * row
-    return tokens * (maps + attention) + 2 * scored * shape.vocabulary * shape.hidden
+    @staticmethod
+    def of(shape: Shape, train: TrainSettings) -> Costs:
+        return Costs(shape, 0 if train.tune == FULL else train.lora_rank)
 
+    def forward(self, tokens: int, scored: int, row: int = 0) -> float:
+        """Return operations of a forward pass, head included.
 
-def backward(shape: Shape, tokens: float, row: float, scored: float, rank: int) -> float:
-    """Return operations of the backward pass through a frozen base, the head's gradient included.
+        Args:
+            tokens: of a row that are computed; `row`: that each of them sees, if not those.
+            scored: positions whose log-probabilities are asked for.
+        """
+        maps = 2 * (self.shape.layers * self.shape.linear + self.shape.adapter(self.rank))
+        attention = 4 * self.shape.layers * self.shape.queries * (row or tokens)
+        return tokens * (maps + attention) + self._head(scored)
 
-    Frozen maps need only the gradient towards their inputs: as much as their forward pass. LoRA's
-    need both.
-    """
-    maps = 2 * (shape.layers * shape.linear + 2 * shape.adapter(rank))
-    attention = BACKWARD * 4 * shape.layers * shape.queries * row
-    return tokens * (maps + attention) + 2 * scored * shape.vocabulary * shape.hidden
+    def backward(self, tokens: int, scored: int) -> float:
+        """Return operations of the backward pass, the head's gradient included.
+
+        Frozen maps need only the gradient towards their inputs: as much as their forward pass.
+        LoRA's need both, and so do all where every weight is trained; then a head's logits are
+        computed once more (`align/logprobs.py`).
+        """
+        frozen = 1 if self.rank else 2
+        maps = 2 * (frozen * self.shape.layers * self.shape.linear)
+        maps += 4 * self.shape.adapter(self.rank)
+        attention = BACKWARD * 4 * self.shape.layers * self.shape.queries * tokens
+        return tokens * (maps + attention) + (1 if self.rank else 3) * self._head(scored)
+
+    def _head(self, scored: int) -> float:
+        return 2 * scored * self.shape.vocabulary * self.shape.hidden
 
 
 def work_of(
     shape: Shape,
     settings: Settings,
-    rows: Lengths,
-    held_out: Lengths = (),
+    units: Sequence[Unit],
+    held_out: Sequence[Unit] = (),
     *,
     known: float = 0.0,
+    budget: int = 0,
     checkpointing: bool = False,
     prompts: int = ANSWERED,
     times: float = 1.0,
@@ -135,28 +151,58 @@ def work_of(
 
     Args:
         known: share of the rows' reference scores that earlier runs made; KTO's mismatched
-            responses are taken to be new.
+            responses are taken to be new, as long as it is not all of them.
+        budget: padded tokens of a pass: where a whole step fits one, KTO's mismatched responses
+            ride on its prompts. 0: none does.
         prompts: held-out prompts; so many of them are answered as the report takes.
         times: as many rows as are given.
     """
     loss, train = LOSSES[settings.method], settings.train
+    costs = Costs.of(shape, train)
 
-    def ahead(lengths: Lengths) -> float:
-        return sum(
-            forward(shape, p + sum(r), p + sum(r), sum(r), train.lora_rank) for p, r in lengths
-        )
+    def ahead(some: Sequence[Unit]) -> float:
+        return sum(costs.forward(unit.tokens, sum(unit.responses)) for unit in some)
 
-    back = sum(backward(shape, p + sum(r), p + sum(r), sum(r), train.lora_rank) for p, r in rows)
-    once, judging = ahead(rows), ahead(held_out)
-    mismatched = once if loss.mismatched else 0.0
+    once, judging = ahead(units), ahead(held_out)
+    back = sum(costs.backward(unit.tokens, sum(unit.responses)) for unit in units)
+    mismatched = 0.0
+    if loss.mismatched:
+        mismatched = sum(_mismatched(costs, step, budget) for step in _steps(units, train))
     trained = once * (2 if checkpointing else 1) + back + mismatched
-    reference = once * (1 - known) + mismatched if loss.reference else 0.0
+    reference = once * (1 - known) + mismatched * (known < 1) if loss.reference else 0.0
     return Work(
         scoring=(reference + judging * (1 - known)) * times,
         training=train.epochs * (trained + judging) * times,
         answers=math.ceil(min(prompts, ANSWERED) / ANSWER_ROWS),
-        tokens=round(times * sum(p + sum(r) for p, r in rows)),
+        tokens=round(times * sum(unit.tokens for unit in units)),
     )
+
+
+def _steps(units: Sequence[Unit], train: TrainSettings) -> Iterator[list[Unit]]:
+    """Yield the units of one step after another, in the order given."""
+    step: list[Unit] = []
+    rows = 0
+    for unit in units:
+        if step and rows + unit.rows > train.batch_size:
+            yield step
+            step, rows = [], 0
+        step.append(unit)
+        rows += unit.rows
+    if step:
+        yield step
+
+
+def _mismatched(costs: Costs, step: Sequence[Unit], budget: int) -> float:
+    """Return operations of the forward pass over a step's mismatched responses, one for each row.
+
+    They are taken to be as long as the rows' own.
+    """
+    if len(step) * max(unit.tokens for unit in step) <= budget:
+        return sum(
+            costs.forward(sum(unit.responses), sum(unit.responses), unit.tokens) for unit in step
+        )
+    each = ((unit, round(sum(unit.responses) / len(unit.responses))) for unit in step)
+    return sum(unit.rows * costs.forward(unit.prompt + one, one) for unit, one in each)
 
 
 def estimate(work: Work, pace: Pace) -> Estimate:

@@ -7,16 +7,16 @@ It joins what the others count: tokens (`tokens`), passes and memory (`preflight
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from align.estimate import Estimate, Lengths, Work, estimate, first_pace, measured_pace, work_of
+from align.estimate import Estimate, Work, estimate, first_pace, measured_pace, work_of
 from align.losses import LOSSES
 from align.models import Model
 from align.preflight import Device, Fit, Rows, Shape, gigabytes, settle
-from align.recipes import Settings
+from align.recipes import Settings, TrainSettings
 from align.rendering import Row
 from align.scored import cache_of, name_of, names_in
 from align.tokens import Counted, count
@@ -101,6 +101,8 @@ def foresee(
     device: Device,
     *,
     reference: str = "base",
+    processes: int = 1,
+    scored: bool = False,
 ) -> Forecast:
     """Return what a run would need here.
 
@@ -108,6 +110,8 @@ def foresee(
         data: the data folder, whose finished runs tell the speed.
         rows: of a snapshot, {"pairs": …, "labels": …}.
         reference: "base", or "start" for the adapter that the run goes on from.
+        processes: how many share a step's rows, and a CPU's memory; on GPUs one each.
+        scored: a run before this one scores the reference for it.
 
     Raises:
         Unsupported: it does not fit the memory; the sentence says what would.
@@ -118,28 +122,36 @@ def foresee(
     if not counted.train:
         raise BadInput(f"none of the {LOSSES[settings.method].needs} can be trained on: "
                        f"{dict(counted.dropped)}")  # fmt: skip
-    parts = Rows([(p, *r) for p, r in lengths(counted.train)])
-    fit = settle(config, model.parameters, parts, settings.train, device, model.name)
+    loss, share = LOSSES[settings.method], share_of(settings.train, processes)
+    if device.kind == "cpu":
+        device = replace(device, free=device.free // processes)
+    units = Rows.of(counted.train, share, riding=loss.mismatched)
+    fit = settle(config, model.parameters, units, share, device, model.name)
     shape = Shape.of(config, model.parameters)
     if shape is None:
         return Forecast(model.name, settings, device, counted, fit, None, None)
-    cache = {"cache": data / "cache", "model_fingerprint": model.fingerprint}
-    known = 0.0
-    if reference == "base":
+    cache = {
+        "cache": data / "cache",
+        "model_fingerprint": model.fingerprint,
+        "settings": settings.as_json(),
+    }
+    known = 1.0 if scored else 0.0
+    if reference == "base" and not scored:
         known = share_known(counted, names_in(cache_of(cache, fit.passes.precision)))
+    passes, judged = fit.passes, Rows.of(counted.held_out, share)
     work = work_of(
-        shape, settings, lengths(counted.train), lengths(counted.held_out),
-        known=known, checkpointing=fit.passes.checkpointing, prompts=counted.prompts,
+        shape, settings, units.units, judged.units, known=known, prompts=counted.prompts,
+        budget=0 if passes.checkpointing else passes.budget, checkpointing=passes.checkpointing,
         times=counted.times,
     )  # fmt: skip
-    guess = first_pace(shape, device, fit.passes.precision)
+    guess = first_pace(shape, device, passes.precision)
     time = estimate(work, measured_pace(data, model.name, guess))
     return Forecast(model.name, settings, device, counted, fit, work, time)
 
 
-def lengths(rows: Iterable[Row]) -> Lengths:
-    """Return the tokens of each row's prompt and responses."""
-    return [(len(row.prompt), tuple(map(len, row.responses))) for row in rows]
+def share_of(train: TrainSettings, processes: int) -> TrainSettings:
+    """Return settings with as many rows in a step as one of the processes has of it."""
+    return replace(train, batch_size=-(-train.batch_size // processes))
 
 
 def share_known(counted: Counted, names: set[str]) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import torch
@@ -53,6 +55,7 @@ class LoadedModel:
         self._adapters: OrderedDict[Path, str] = OrderedDict()
         self._loaded = 0
         self._active = BASE
+        self._kind = ""  # PEFT's name for the kind of the adapters that are loaded
 
     def _base(self) -> Any:
         """Return the base model, read from its folder."""
@@ -122,16 +125,22 @@ class LoadedModel:
     def _load(self, folder: Path) -> None:
         from peft import PeftModel
 
+        from align.tuning import unwarned
+
         self._loaded += 1
         name = f"adapter{self._loaded}"
+        kind = str(json.loads((folder / "adapter_config.json").read_text("utf-8"))["peft_type"])
+        if self._adapters and kind != self._kind:  # PEFT takes one kind of adapter on a model
+            self._drop_adapters()
+        self._kind = kind
         try:
-            if isinstance(self.model, PeftModel):
-                self.model.load_adapter(folder, adapter_name=name, is_trainable=False)
-            else:
-                self.model = PeftModel.from_pretrained(self.model, folder, adapter_name=name)
+            with unwarned():
+                if isinstance(self.model, PeftModel):
+                    self.model.load_adapter(folder, adapter_name=name, is_trainable=False)
+                else:
+                    self.model = PeftModel.from_pretrained(self.model, folder, adapter_name=name)
         except (RuntimeError, ValueError, KeyError) as error:
-            self.model, self._active = self._base(), BASE  # half an adapter may be on the old one
-            self._adapters.clear()
+            self._drop_adapters()  # half an adapter may be on the old one
             raise Unsupported(
                 f"the adapter {folder} does not fit the model {self.folder.name} "
                 f"({str(error).splitlines()[0]}): use it with the model it was trained on."
@@ -142,6 +151,11 @@ class LoadedModel:
         while len(self._adapters) > MAX_ADAPTERS:
             _, oldest = self._adapters.popitem(last=False)
             self.model.delete_adapter(oldest)
+
+    def _drop_adapters(self) -> None:
+        """Begin again with the base alone."""
+        self.model, self._active = self._base(), BASE
+        self._adapters.clear()
 
     def next_logits(
         self,
@@ -187,11 +201,48 @@ class LoadedModel:
         names = [name or BASE for name in adapters]
         if not self._adapters:
             return self.model
+        if len(set(names)) > 1 and self._kind != "LORA":
+            return lambda **inputs: self._in_turn(names, **inputs)
         if len(set(names)) > 1:
             self._activate(next(name for name in names if name != BASE))
             return lambda **inputs: self.model(**inputs, adapter_names=names)
         self._activate(names[0])
         return self.model
+
+    def _in_turn(
+        self,
+        names: Sequence[str],
+        *,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        position_ids: torch.Tensor,
+        past_key_values: DynamicCache,
+        **rest: Any,
+    ) -> Any:
+        """Return the model's output with another adapter for each row, one adapter after the other:
+        PEFT mixes adapters within a batch for LoRA alone."""
+        found: dict[int, tuple[torch.Tensor, list[Any]]] = {}
+        length = past_key_values.get_seq_length()
+        for name in dict.fromkeys(names):
+            rows = [i for i, other in enumerate(names) if other == name]
+            part = DynamicCache()
+            for depth, layer in enumerate(past_key_values.layers if length else ()):
+                part.update(layer.keys[rows], layer.values[rows], depth)
+            self._activate(name)
+            logits = self.model(
+                input_ids=input_ids[rows], attention_mask=attention_mask[rows],
+                position_ids=position_ids[rows], past_key_values=part, **rest,
+            ).logits  # fmt: skip
+            for place, row in enumerate(rows):
+                new = [
+                    (x.keys[place, :, length:], x.values[place, :, length:]) for x in part.layers
+                ]
+                found[row] = logits[place], new
+        ordered = [found[row] for row in range(len(names))]
+        for depth, columns in enumerate(zip(*(new for _, new in ordered), strict=True)):
+            keys, values = (torch.stack(tensors) for tensors in zip(*columns, strict=True))
+            past_key_values.update(keys, values, depth)
+        return SimpleNamespace(logits=torch.stack([logits for logits, _ in ordered]))
 
     def _activate(self, name: str) -> None:
         """Make one adapter (or none) the active one; costs nothing when it is already."""

@@ -2,9 +2,8 @@
 
 A language model's head is wide (49,152 words for SmolLM2), so logits of all positions of a batch
 are the largest thing in a training step. Here only the positions that predict a response token are
-scored, in chunks, and for a frozen head the gradient towards the hidden states is formed at once,
-while a chunk's logits are still there: two matrix products per token instead of three, and nothing
-V wide is kept.
+scored, in chunks, and the gradient towards the hidden states is formed at once, while a chunk's
+logits are still there: two matrix products per token instead of three, and nothing V wide is kept.
 
 Shapes: S scored positions, H hidden, V vocabulary. Knows nothing of rows, prompts or models.
 """
@@ -31,12 +30,11 @@ def token_logprobs(
 
     Args:
         hidden: (S, H) hidden states, each predicting one token; the gradient flows into these.
-        weight: (V, H) the frozen head; bf16 or fp32.
+        weight: (V, H) the head; bf16 or fp32. Where it is trained, a chunk's logits are computed
+            once more for its gradient.
         targets: (S,) the tokens that came.
         bias: (V,) of the head, where it has one.
     """
-    if weight.requires_grad:
-        raise ValueError("the head is trainable, but its gradient is not formed here: freeze it")
     result: Tensor = _TokenLogprobs.apply(hidden, weight, targets, bias, chunk)
     return result
 
@@ -49,34 +47,85 @@ class _TokenLogprobs(torch.autograd.Function):
         wanted = ctx.needs_input_grad[0]
         result = hidden.new_empty(len(targets), dtype=torch.float32)
         gradient = torch.empty_like(hidden) if wanted else None
+        logits = _Logits(weight, bias, min(chunk, len(targets)))
         for start in range(0, len(targets), chunk):
             part = slice(start, start + chunk)
-            logits = _logits(hidden[part], weight, targets[part], bias)
-            own, top = logits.gather(-1, targets[part, None]), logits.amax(-1, keepdim=True)
-            powers = logits.sub_(top).exp_()  # by hand: torch.logsumexp takes ten times as long
-            total = powers.sum(-1, keepdim=True)
-            result[part] = (own - top - total.log()).squeeze(-1)
+            result[part] = logits.logprobs(hidden[part], targets[part])
             if gradient is not None:
-                expected = (powers.to(weight.dtype) @ weight).float() / total
-                gradient[part] = weight[targets[part]] - expected
-        ctx.save_for_backward(gradient)
+                gradient[part] = weight[targets[part]] - logits.expected_weight()
+        ctx.chunk, ctx.head = chunk, ctx.needs_input_grad[1]
+        ctx.save_for_backward(gradient, *((hidden, weight, targets, bias) if ctx.head else ()))
         return result
 
     @staticmethod
     def backward(ctx, upstream):  # type: ignore[no-untyped-def]
-        (gradient,) = ctx.saved_tensors
-        return upstream[:, None].to(gradient.dtype) * gradient, None, None, None, None
+        gradient, *head = ctx.saved_tensors
+        towards_hidden = upstream[:, None].to(gradient.dtype) * gradient
+        towards_weight, towards_bias = (
+            _head_gradient(upstream, *head, ctx.chunk) if head else (None,) * 2
+        )
+        return towards_hidden, towards_weight, None, towards_bias, None
 
 
-def _logits(hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None) -> Tensor:
-    """Return fp32 logits of one chunk; (s, V).
+def _head_gradient(
+    upstream: Tensor,
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    bias: Tensor | None,
+    chunk: int,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the gradient towards a trained head: Σ upstream · (1[target] - softmax) ⊗ hidden."""
+    logits = _Logits(weight, bias, min(chunk, len(targets)))
+    towards_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+    towards_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
+    for start in range(0, len(targets), chunk):
+        part = slice(start, start + chunk)
+        logits.logprobs(hidden[part], targets[part])
+        wide = logits.towards_logits(upstream[part], targets[part])
+        towards_weight += wide.to(weight.dtype).T @ hidden[part].to(weight.dtype)
+        if towards_bias is not None:
+            towards_bias += wide.sum(0)
+    return towards_weight.to(weight.dtype), None if bias is None else towards_bias.to(bias.dtype)
+
+
+class _Logits:
+    """Logits of one chunk after another, in the same memory: fresh memory of this size is slow.
 
     In bf16 a logit of 16 is rounded by up to 0.03, which would go straight into the target's
     log-probability. Its logit is therefore computed apart in fp32 (one dot product per token); the
     others only meet in the sum over V, where their roundings weigh as little as their
     probabilities.
     """
-    logits = (hidden.to(weight.dtype) @ weight.T).float()
-    exact = (hidden.float() * weight[targets].float()).sum(-1, keepdim=True)
-    logits.scatter_(-1, targets[:, None], exact)
-    return logits if bias is None else logits + bias.float()
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, chunk: int) -> None:
+        self.weight, self.bias = weight, bias
+        self.raw = weight.new_empty(chunk, len(weight))
+        self.wide = self.raw if weight.dtype == torch.float32 else self.raw.float()
+
+    def logprobs(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Return log p(target) of s positions; (s,). Leaves exp(logit - top) behind in `wide`."""
+        self.rows = len(targets)
+        raw, wide = self.raw[: self.rows], self.wide[: self.rows]
+        torch.mm(hidden.to(raw.dtype), self.weight.T, out=raw)
+        wide.copy_(raw)
+        exact = (hidden.float() * self.weight[targets].float()).sum(-1, keepdim=True)
+        wide.scatter_(-1, targets[:, None], exact)
+        if self.bias is not None:
+            wide.add_(self.bias.float())
+        own, top = wide.gather(-1, targets[:, None]), wide.amax(-1, keepdim=True)
+        wide.sub_(top).exp_()  # by hand: torch.logsumexp takes ten times as long
+        self.total = wide.sum(-1, keepdim=True)
+        return (own - top - self.total.log()).squeeze(-1)
+
+    def expected_weight(self) -> Tensor:
+        """Return softmax(logits) · weight of the last positions; (s, H) fp32."""
+        powers = self.raw[: self.rows]
+        powers.copy_(self.wide[: self.rows])
+        return (powers @ self.weight).float() / self.total
+
+    def towards_logits(self, upstream: Tensor, targets: Tensor) -> Tensor:
+        """Return the gradient towards the last positions' logits; (s, V) fp32, in `wide`."""
+        wide = self.wide[: self.rows]
+        wide.mul_(-upstream[:, None] / self.total)
+        return wide.scatter_add_(-1, targets[:, None], upstream[:, None])

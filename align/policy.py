@@ -1,4 +1,4 @@
-"""The policy: a frozen base with LoRA on all its linear layers, as one module.
+"""The policy: a frozen base and what is trained on top of it, as one module.
 
 `forward(block)` returns the per-token log-probabilities of the responses, so a Trainer, DDP or FSDP
 can wrap the module and nothing reaches around it. The reference is the same module with the adapter
@@ -9,23 +9,32 @@ update of 1e-4 would vanish in bf16); the base is bf16, fp32 or NF4.
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft import PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
+from transformers import (
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    DynamicCache,
+    GenerationConfig,
+)
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from align import attention
-from align.batches import Block, Fork, layout, pack
+from align.batches import Block, Fork, layout, pack, ride, segments
 from align.logprobs import token_logprobs
+from align.tuning import TRAINED, head_of, unwarned, with_copies, with_lora
 from storage.errors import Unsupported
 
-TRAINED, REFERENCE = "default", "reference"  # names of the adapters, PEFT's and ours
+REFERENCE = "reference"  # the name of the adapter that a run is held to, if it is one
+FLEX_TRIES = 3  # the first compiles
 PARITY = {"fp32": 2e-3, "bf16": 0.1, "nf4": 0.1}
 """Root mean square difference per token (nats) that two orders of the same sums may make.
 
@@ -47,6 +56,7 @@ class Policy(nn.Module):
         self.model = model
         self.mixed = mixed
         self.recomputed: list[nn.Module] = []  # layers whose activations are made twice
+        self.flex = False  # masks as blocks; see `flex_is_faster`
         module: Any
         for module in model.modules():
             if mixed and hasattr(module, "lora_A"):
@@ -64,20 +74,63 @@ class Policy(nn.Module):
 
     def forward(self, block: Block) -> Tensor:
         """Return log-probabilities of the responses' tokens, zeros in the padding; (M, R) fp32."""
-        base: Any = self.model.get_base_model()
-        self._recompute(torch.is_grad_enabled())
+        positions, seen = self._layout(block)
+        hidden = self._hidden(block.ids, positions, seen)
+        return block.place(self._logprobs(_flat(hidden)[block.source], block))
+
+    def with_riders(self, block: Block, riders: Block) -> tuple[Tensor, Tensor]:
+        """Return `forward(block)`, and the same of a block with the same prompts, which is no
+        gradient's business: its responses see the keys and values that the first pass has made of
+        the prompts, so that only their own tokens are computed.
+
+        Args:
+            riders: its rows' prompts are those of `block`, in the same order.
+        """
+        positions, seen = self._layout(block)
+        past = DynamicCache(config=self._base().config)
+        hidden = self._hidden(block.ids, positions, seen, past)
+        values = block.place(self._logprobs(_flat(hidden)[block.source], block))
+        with torch.no_grad():
+            plan = ride(riders, block.ids.shape[1])
+            for layer in past.layers:
+                layer.keys, layer.values = layer.keys.detach(), layer.values.detach()
+            mask = attention.additive(plan.seen, self._base().dtype)
+            ridden = self._hidden(plan.ids, plan.positions, mask, past)
+            own, ends = _flat(ridden)[plan.source], _flat(hidden)[plan.prompt_ends]
+            scored = ends.where(plan.first[:, None], own)
+            return values, riders.place(self._logprobs(scored, riders))
+
+    def _base(self) -> Any:
+        return self.model.get_base_model()
+
+    def _layout(self, block: Block) -> tuple[Tensor | None, Any]:
+        """Return positions and mask of a block's rows, the mask in the form that is faster here."""
         positions, seen = layout(block)
-        with torch.autocast(block.ids.device.type, torch.bfloat16, enabled=self.mixed):
-            hidden = getattr(base, base.base_model_prefix)(
-                input_ids=block.ids,
+        if seen is None:
+            return positions, None
+        if self.flex:
+            return positions, attention.block_mask(segments(block))
+        return positions, attention.additive(seen, self._base().dtype)
+
+    def _hidden(self, ids: Tensor, positions: Tensor | None, mask: Any, past: Any = None) -> Tensor:
+        """Return the last hidden states (N, T, H); keys and values are kept in `past`, if given."""
+        base = self._base()
+        self._recompute(torch.is_grad_enabled())
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.mixed):
+            hidden: Tensor = getattr(base, base.base_model_prefix)(
+                input_ids=ids,
                 position_ids=positions,
-                attention_mask=None if seen is None else attention.additive(seen, base.dtype),
-                use_cache=False,
+                attention_mask=mask,
+                past_key_values=past,
+                use_cache=past is not None,
             ).last_hidden_state
-        scored = hidden.reshape(-1, hidden.shape[-1])[block.source]  # (S, H)
-        head = base.get_output_embeddings()
-        values = token_logprobs(scored, head.weight, block.target, getattr(head, "bias", None))
-        return block.place(values)
+        return hidden
+
+    def _logprobs(self, hidden: Tensor, block: Block) -> Tensor:
+        """Return the log-probabilities (S,) of a block's tokens from what predicts them (S, H)."""
+        weight, bias = head_of(self._base())
+        weight = weight.to(torch.bfloat16) if self.mixed else weight
+        return token_logprobs(hidden, weight, block.target, bias)
 
     def keep_only_layer_inputs(self) -> None:
         """From now on keep what goes into each layer, and make the rest again in the backward pass.
@@ -87,7 +140,7 @@ class Policy(nn.Module):
         Raises:
             Unsupported: transformers cannot do it for this model.
         """
-        base: Any = self.model.get_base_model()
+        base = self._base()
         try:
             base.activation_checkpointing_enable(
                 {"use_reentrant": False, "preserve_rng_state": False}
@@ -143,7 +196,8 @@ class Policy(nn.Module):
         weights = load_file(adapter / "adapter_model.safetensors")
         set_peft_model_state_dict(self.model, weights)
         if as_reference:
-            self.model.add_adapter(REFERENCE, self.model.peft_config[TRAINED])
+            with unwarned():
+                self.model.add_adapter(REFERENCE, self.model.peft_config[TRAINED])
             set_peft_model_state_dict(self.model, weights, adapter_name=REFERENCE)
             self.model.set_adapter(TRAINED)
 
@@ -155,7 +209,9 @@ class Policy(nn.Module):
         return [p for p in self.model.parameters() if p.requires_grad]
 
 
-def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) -> Policy:
+def load_policy(
+    path: str, *, precision: str, rank: int, alpha: int, seed: int, tune: str = "lora"
+) -> Policy:
     """Return the policy on this machine's device: base from `path`, a fresh adapter that does
     nothing.
 
@@ -163,6 +219,8 @@ def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) 
         precision: "bf16", "fp32" or "nf4" (with double quantisation, computing in bf16).
         rank, alpha: of LoRA; the adapter is scaled by alpha / rank.
         seed: for the adapter's first weights.
+        tune: "lora", or "full" for a trainable copy of every weight; the weights are fp32 then,
+            for an update of 5e-7 is lost in bf16.
 
     Raises:
         Unsupported: the model's log-probabilities cannot be computed from its head alone.
@@ -176,7 +234,7 @@ def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) 
     )
     base = AutoModelForCausalLM.from_pretrained(
         path,
-        dtype=torch.float32 if precision == "fp32" else torch.bfloat16,
+        dtype=torch.float32 if precision == "fp32" or tune == "full" else torch.bfloat16,
         quantization_config=quantised if precision == "nf4" else None,
         device_map={"": device},
         attn_implementation=attention.register(),
@@ -185,14 +243,11 @@ def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) 
     )
     base.config.use_cache = False
     torch.manual_seed(seed)
-    lora = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=0.0,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    policy = Policy(get_peft_model(base, lora), mixed=precision != "fp32")
+    if tune == "full":
+        model = with_copies(base)
+    else:
+        model = with_lora(base, rank=rank, alpha=alpha, quantised=precision == "nf4")
+    policy = Policy(model, mixed=precision != "fp32")
     check_head(policy, PARITY[precision])
     return policy
 
@@ -240,3 +295,57 @@ def shared_prompts_agree(policy: Policy, forks: list[Fork], precision: str) -> t
     tokens = sum(len(r) for fork in forks for r in fork.responses)
     difference = ((one - other).square().sum() / tokens).sqrt().item()
     return difference <= PARITY[precision], difference
+
+
+def flex_is_faster(policy: Policy, forks: list[Fork]) -> bool:
+    """Say whether flex attention trains these forks faster than a dense mask does; on a GPU alone.
+
+    It is compiled, so where compiling fails the answer is no.
+    """
+    if policy.device.type != "cuda":
+        return False
+    from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
+
+    block, seconds = pack(forks, shared=True).to(policy.device), {}
+    for flex in (True, False):
+        policy.flex = flex
+        try:
+            seconds[flex] = min(_step_seconds(policy, block) for _ in range(FLEX_TRIES))
+        except (RuntimeError, TorchDynamoException) as error:
+            print(f"flex attention cannot be used: {str(error).splitlines()[0]}", flush=True)
+            seconds[flex] = math.inf
+    policy.flex = False
+    return seconds[True] < seconds[False]
+
+
+def _step_seconds(policy: Policy, block: Block) -> float:
+    """Return how long a forward and a backward pass take."""
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    policy(block).sum().backward()
+    torch.cuda.synchronize()
+    policy.zero_grad()
+    return time.perf_counter() - started
+
+
+@torch.no_grad()
+def riders_agree(policy: Policy, forks: list[Fork], precision: str) -> bool:
+    """Say whether responses that ride on the prompts of another pass score as in one of their own.
+
+    Models that keep more than keys and values, or only a window of them, fail.
+    """
+    base: Any = policy.model.get_base_model()
+    kinds = set(getattr(base.config, "layer_types", None) or ["full_attention"])
+    if kinds != {"full_attention"} or getattr(base, "_is_stateful", False):
+        return False
+    first = [Fork(fork.prompt, fork.responses[:1]) for fork in forks]
+    block, riders = (pack(some, shared=True).to(policy.device) for some in (first, forks))
+    with policy.reference():
+        _, ridden = policy.with_riders(block, riders)
+        alone = policy(pack(forks, shared=False).to(policy.device))
+    tokens = sum(len(r) for fork in forks for r in fork.responses)
+    return ((ridden - alone).square().sum() / tokens).sqrt().item() <= PARITY[precision]
+
+
+def _flat(hidden: Tensor) -> Tensor:
+    return hidden.reshape(-1, hidden.shape[-1])

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from align.rates import FULL
 from align.rendering import Ids
 
 
@@ -27,6 +28,8 @@ def cache_of(config: Mapping[str, Any], precision: str) -> Path | None:
     if not folder or not base:
         return None
     words = [base[:16], precision]
+    if config.get("settings", {}).get("tune") == FULL:  # its base is held in fp32
+        words.append(FULL)
     if start_of(config)[1]:
         words.append(config["start"]["digest"][:16])
     return Path(folder) / "reference" / f"{'-'.join(words)}.safetensors"

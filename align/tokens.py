@@ -17,6 +17,7 @@ from typing import Any
 from align import recipes
 from align.losses import LOSSES
 from align.rendering import Ids, PairRow, Row, Template, label_rows, pair_rows
+from align.subset import part_of
 from storage.errors import Unsupported
 
 CHARACTERS_PER_TOKEN = 4.2  # English prose under SmolLM2's tokenizer
@@ -51,10 +52,13 @@ def count(
     """
     loss, limit = LOSSES[settings.method], settings.train.max_tokens
     limit = min(limit, int(config.get("max_position_embeddings") or limit))
+    train: Sequence[Mapping[str, Any]]
     train = [row for row in rows[loss.needs] if row["split"] == "train"]
     if loss.only_good:
         train = [row for row in train if row["label"]]
-    judged = [row for row in rows["pairs"] if row["split"] == "held_out"]
+    train = part_of(train, settings.train.max_rows)
+    pairs = [row for row in rows["pairs"] if row["split"] == "held_out"]
+    judged = part_of(pairs, settings.train.max_rows)
     template = read_template(folder)
     used: Any = template or Guess()
     take: Any = pair_rows if loss.needs == "pairs" else label_rows
@@ -63,11 +67,8 @@ def count(
     held, _ = pair_rows(used, judged[::every], limit)
     times = len(train) / max(1, len(train[::every]))
     dropped = {reason: round(n * times) for reason, n in counts.items() if n}
-    prompts = {
-        str(row.get("prompt_id", row["id"]))
-        for row in [*rows["pairs"], *rows["labels"]]
-        if row["split"] == "held_out"
-    }
+    thumbs = [row for row in rows["labels"] if row["split"] == "held_out"]
+    prompts = {str(row.get("prompt_id", row["id"])) for row in [*judged, *thumbs]}
     return Counted(list(found), held, len(prompts), dropped, times, template is not None)
 
 

@@ -9,26 +9,39 @@ passes.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from peft import set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.utils import logging
 
 from align.batches import Batch, Cutter, Micro, References, label_batch, pair_batch
 from align.checkpoints import seal
-from align.losses import LOSSES, LabelOutcome, Loss, PairOutcome, kl_estimate
+from align.losses import (
+    LOSSES,
+    LabelBatch,
+    LabelOutcome,
+    Loss,
+    PairBatch,
+    PairOutcome,
+    kl_estimate,
+)
 from align.overflow import give_back_memory, ran_out, too_large
 from align.policy import Policy
-from align.recipes import Settings
+from align.processes import ALONE, Processes
+from align.recipes import Settings, TrainSettings
+from align.reference import log_probabilities
 from align.rendering import Row
+from align.tuning import weights_of
 from storage.errors import UserError
 
 WEIGHTS = "adapter.safetensors"
@@ -49,6 +62,7 @@ class Job:
     cutter: Cutter
     references: References
     from_reference: bool = True  # the policy starts as the reference, not as a later adapter
+    processes: Processes = ALONE  # that share each step's rows
 
     @property
     def steps_per_epoch(self) -> int:
@@ -59,8 +73,10 @@ class Job:
         return LOSSES[self.settings.method]
 
     def batch(self, step: int) -> Batch:
+        """Return this process's share of a step, cut so that all have about as many tokens."""
         rows = [self.rows[i] for i in self.steps[step]]
-        return self.cutter.batch(rows, mismatched=self.loss.mismatched)
+        mine = self.processes.mine([len(r.prompt) + sum(map(len, r.responses)) for r in rows])
+        return self.cutter.batch(rows, mismatched=self.loss.mismatched, mine=mine)
 
     def reference(self, micro: Micro, policy: Tensor) -> Tensor:
         """Return the reference's log-probabilities, or zeros for a loss that has no reference."""
@@ -79,21 +95,29 @@ class Tally:
     logps: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
     tokens: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
 
-    def add_pairs(self, outcome: PairOutcome, sums: Tensor, lengths: Tensor) -> None:
+    def add_pairs(self, outcome: PairOutcome, batch: PairBatch) -> None:
         good, bad = outcome.chosen_rewards.tolist(), outcome.rejected_rewards.tolist()
         self.margins += [a - b for a, b in zip(good, bad, strict=True)]
-        for side in (0, 1):
-            self.logps[side == 0] += sums[side::2].sum().item()
-            self.tokens[side == 0] += lengths[side::2].sum().item()
+        for is_good, side in ((True, batch.chosen), (False, batch.rejected)):
+            self.logps[is_good] += side.policy.detach().sum().item()
+            self.tokens[is_good] += side.mask.sum().item()
 
-    def add_labels(
-        self, outcome: LabelOutcome, good: Tensor, sums: Tensor, lengths: Tensor
-    ) -> None:
+    def add_labels(self, outcome: LabelOutcome, batch: LabelBatch) -> None:
+        good, side = batch.good, batch.completion
         for is_good, reward in zip(good.tolist(), outcome.rewards.tolist(), strict=True):
             self.rewards[is_good].append(reward)
         for is_good in (True, False):
-            self.logps[is_good] += sums[good == is_good].sum().item()
-            self.tokens[is_good] += lengths[good == is_good].sum().item()
+            self.logps[is_good] += side.policy.detach()[good == is_good].sum().item()
+            self.tokens[is_good] += side.mask[good == is_good].sum().item()
+
+    def add(self, other: Tally) -> None:
+        """Count what another process has counted of the same step."""
+        self.loss += other.loss
+        self.margins += other.margins
+        for good in (True, False):
+            self.rewards[good] += other.rewards[good]
+            self.logps[good] += other.logps[good]
+            self.tokens[good] += other.tokens[good]
 
     def as_json(self, start: float | None) -> dict[str, float | None]:
         """Return the step's means; log-probabilities per token, in nats.
@@ -142,6 +166,7 @@ class PreferenceTrainer(Trainer):
         self.policy, self.job, self.folder = policy, job, folder
         self.write, self.pause, self.after_epoch = write, pause, after_epoch
         self.row: dict[str, Any] = {}
+        self.z: Tensor | None = None  # of the step
         self.started = time.monotonic()
         super().__init__(
             model=policy,
@@ -176,34 +201,39 @@ class PreferenceTrainer(Trainer):
             inputs: the step's number in the plan.
         """
         model.train()
+        self.z = None
+        tally = whole(self._add_gradients_as_fits(model, inputs), self.job)
+        if not math.isfinite(tally.loss):
+            raise Diverged(self._sentence("the loss is not a number any more"))
+        self.job.processes.sum_gradients(self.policy.trainable())
+        self.row = tally.as_json(beta_z(self.job, self.z))
+        return torch.tensor(tally.loss, device=self.args.device)
+
+    def _add_gradients_as_fits(self, model: nn.Module, step: int) -> Tally:
         while True:
             try:
-                return self._add_gradients(model, self.job.batch(inputs))
+                return self._add_gradients(model, self.job.batch(step))
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error):
                     raise
                 trouble = error.with_traceback(None)  # its frames hold the tensors of the pass
             model.zero_grad()
-            self.job = in_smaller_passes(self.job, inputs, trouble)
+            self.job = in_smaller_passes(self.job, step, trouble)
             give_back_memory()
             print(
                 f"out of memory: passes of {self.job.cutter.budget} tokens from now on", flush=True
             )
 
-    def _add_gradients(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Add the gradient of the batch's mean loss, pass by pass; return the loss."""
+    def _add_gradients(self, model: nn.Module, batch: Batch) -> Tally:
+        """Add the gradient of the batch's mean loss, pass by pass; return what was counted."""
         tally = Tally()
-        z = mismatch(model, batch, self.job, self.pause)
-        for micro in batch.micros:
-            self.pause()
-            losses = evaluate(model, micro, self.job, z, tally)
+        self.z, scored = passes(model, batch, self.job, self.pause, self.z)
+        for micro, policy in scored:
+            losses = evaluate(policy, micro, self.job, self.z, tally)
             share = losses.sum() / batch.size
-            if not math.isfinite(share.item()):
-                raise Diverged(self._sentence("the loss is not a number any more"))
             self.accelerator.backward(share)
             tally.loss += share.item()
-        self.row = tally.as_json(beta_z(self.job, z))
-        return torch.tensor(tally.loss, device=self.args.device)
+        return tally
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> None:
         """Say nothing: the loss is a mean over the batch's rows already."""
@@ -234,7 +264,7 @@ class PreferenceTrainer(Trainer):
             }
         )
         if self.after_epoch is not None and step % self.job.steps_per_epoch == 0:
-            self.write({"step": step, **self.after_epoch(step)})
+            self.write({"step": step, **self.job.processes.from_first(self.after_epoch(step))})
 
     def save_now(self) -> None:
         """Write a checkpoint of the last whole step, unless it has one already."""
@@ -244,6 +274,8 @@ class PreferenceTrainer(Trainer):
             self._save_checkpoint(self.policy, trial=None)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        if not self.job.processes.first:
+            return
         super()._save_checkpoint(model, trial)
         place = self.folder / f"checkpoint-{self.state.global_step}"
         seal(place, step=self.state.global_step)
@@ -251,8 +283,7 @@ class PreferenceTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or self.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = get_peft_model_state_dict(self.policy.model)
-        save_file({name: t.contiguous() for name, t in tensors.items()}, folder / WEIGHTS)
+        save_file(weights_of(self.policy.model), folder / WEIGHTS)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         weights = load_file(Path(resume_from_checkpoint) / WEIGHTS)
@@ -275,39 +306,84 @@ def in_smaller_passes(job: Job, step: int, trouble: BaseException) -> Job:
     batch = job.batch(step)
     micros = [*batch.micros, *batch.mismatched]
     largest = max(micro.block.ids.numel() for micro in micros)
-    if all(len(micro.forks) == 1 for micro in micros):
+    if all(max(len(micro.rows), len(micro.forks)) == 1 for micro in micros):
         raise too_large(largest, job.settings.train) from trouble
-    return replace(job, cutter=replace(job.cutter, budget=largest // 2))
+    return replace(job, cutter=replace(job.cutter, budget=min(largest, job.cutter.budget) // 2))
+
+
+def passes(
+    model: nn.Module,
+    batch: Batch,
+    job: Job,
+    pause: Callable[[], None] = lambda: None,
+    z: Tensor | None = None,
+) -> tuple[Tensor | None, Iterator[tuple[Micro, Tensor]]]:
+    """Return the step's z and, one after the other, its forward passes' log-probabilities (M, R).
+
+    KTO's z is needed before the first loss. Where the mismatched responses ride on the only pass it
+    comes with it, else from passes of their own before.
+
+    Args:
+        z: known from a first try; the processes gather it once.
+    """
+    if z is None and len(batch.micros) == 1 and batch.micros[0].riders is not None:
+        (micro,) = batch.micros
+        pause()
+        policy, ridden = log_probabilities(model, micro)
+        reference = job.reference(micro.riders, ridden)
+        return estimate_z(job, [(ridden - reference).sum(-1)]), iter([(micro, policy)])
+
+    def one_by_one() -> Iterator[tuple[Micro, Tensor]]:
+        for micro in batch.micros:
+            pause()
+            yield micro, log_probabilities(model, micro)[0]
+
+    return mismatch(model, batch, job, pause) if z is None else z, one_by_one()
 
 
 def mismatch(
     model: nn.Module, batch: Batch, job: Job, pause: Callable[[], None] = lambda: None
 ) -> Tensor | None:
-    """Return KTO's z from the batch's mismatched responses; None for a loss that has none."""
+    """Return KTO's z from the mismatched responses' own passes; None for a loss without."""
     if not job.loss.mismatched:
         return None
     ratios = [torch.zeros(0, device=_device(model))]
     with torch.no_grad():
         for micro in batch.mismatched:
             pause()
-            policy = model(micro.block.to(_device(model)))
+            policy, _ = log_probabilities(model, micro)
             ratios.append((policy - job.reference(micro, policy)).sum(-1))
-    return kl_estimate(torch.cat(ratios))
+    return estimate_z(job, ratios)
 
 
-def evaluate(model: nn.Module, micro: Micro, job: Job, z: Tensor | None, tally: Tally) -> Tensor:
-    """Return the losses (B,) of one forward pass and count it in the tally."""
-    policy = model(micro.block.to(_device(model)))
+def estimate_z(job: Job, ratios: Sequence[Tensor]) -> Tensor:
+    """Return z from this process's log-ratios of mismatched responses and those of all others."""
+    own = torch.cat(list(ratios))
+    return kl_estimate(torch.cat(job.processes.gather(own.cpu())).to(own.device))
+
+
+def evaluate(policy: Tensor, micro: Micro, job: Job, z: Tensor | None, tally: Tally) -> Tensor:
+    """Return the losses (B,) of one pass's log-probabilities (M, R) and count it in the tally."""
     reference = job.reference(micro, policy)
-    sums, lengths = policy.detach().sum(-1), micro.block.mask().sum(-1)
     if job.loss.needs == "pairs":
-        pairs = job.loss(pair_batch(micro, policy, reference), **job.loss_settings)
-        tally.add_pairs(pairs, sums, lengths)
-        return pairs.losses
-    batch = label_batch(micro, policy, reference, policy.new_zeros(()) if z is None else z)
-    labels = job.loss(batch, **job.loss_settings)
-    tally.add_labels(labels, batch.good.cpu(), sums.cpu(), lengths.cpu())
-    return labels.losses
+        pairs = pair_batch(micro, policy, reference)
+        outcome = job.loss(pairs, **job.loss_settings)
+        tally.add_pairs(outcome, pairs)
+    else:
+        start = policy.new_zeros(()) if z is None else z
+        labels = label_batch(micro, policy, reference, start)
+        outcome = job.loss(labels, **job.loss_settings)
+        tally.add_labels(outcome, labels)
+    losses: Tensor = outcome.losses
+    return losses
+
+
+def whole(tally: Tally, job: Job) -> Tally:
+    """Return the tally of all processes' rows."""
+    total = Tally()
+    for part in job.processes.gather(tally):
+        total.add(part)
+    return total
 
 
 def beta_z(job: Job, z: Tensor | None) -> float | None:
@@ -332,11 +408,12 @@ def first_row(policy: Policy, job: Job, tolerance: float) -> dict[str, Any]:
     batch, tally, neutral = job.batch(0), Tally(), 0.0
     known = job.loss.reference and job.from_reference
     with torch.no_grad():
-        z = mismatch(policy, batch, job)
-        for micro in batch.micros:
-            tally.loss += evaluate(policy, micro, job, z, tally).sum().item() / batch.size
+        z, scored = passes(policy, batch, job)
+        for micro, values in scored:
+            tally.loss += evaluate(values, micro, job, z, tally).sum().item() / batch.size
             if known:
                 neutral += untrained_loss(micro, job).sum().item() / batch.size
+    tally, neutral = whole(tally, job), sum(job.processes.gather(neutral))
     row = {"step": 0, "epoch": 0.0, **tally.as_json(beta_z(job, z))}
     if not known:
         return {**row, "largest_reward": None, "expected_loss": None, "tolerance": None}
@@ -405,6 +482,11 @@ class _Guard(TrainerCallback):
 
 def _arguments(job: Job, folder: Path) -> TrainingArguments:
     train, steps = job.settings.train, len(job.steps)
+    with _unwrapped():
+        return _plain_arguments(train, steps, folder)
+
+
+def _plain_arguments(train: TrainSettings, steps: int, folder: Path) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=1,  # one planned batch
@@ -425,6 +507,17 @@ def _arguments(job: Job, folder: Path) -> TrainingArguments:
         seed=train.seed,
         use_cpu=not torch.cuda.is_available(),
     )
+
+
+@contextlib.contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Spare the log the advice to let the Trainer wrap the model for several processes."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _printer(trainer: Trainer) -> type[TrainerCallback]:

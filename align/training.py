@@ -6,7 +6,6 @@ that goes already, too little feedback. Following a run to its end is in `align/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from typing import Any
 from align import recipes, runs
 from align.device import device_now
 from align.enough import check_enough
-from align.forecast import Forecast, foresee
+from align.forecast import Forecast, config_of, foresee
 from align.losses import LOSSES
 from align.models import EMBEDDED, Model, find_model
+from align.sweep_files import refuse_beside
 from align.workspace import Workspace
 from feedback import snapshots
 from storage.errors import BadInput, Busy
@@ -25,6 +25,7 @@ Progress = Callable[[str], None]
 
 WHOSE = {"base": "the base model", "start": "that run's adapter"}
 REFERENCES = tuple(WHOSE)
+MAX_PROCESSES = 64  # Choice: machines with more GPUs than 16 are rare, CPUs gain nothing by more
 
 
 def begin(
@@ -37,6 +38,7 @@ def begin(
     settings: Sequence[str] | Mapping[str, Any],
     start_from: str | None = None,
     reference: str = "base",
+    processes: int = 1,
 ) -> str:
     """Start a run and return its id; tell before what it uses, what was dropped, and how long.
 
@@ -46,6 +48,7 @@ def begin(
         settings: words like "beta=0.1", or a mapping.
         start_from: the run whose adapter this one goes on from.
         reference: "base", or "start" for that adapter.
+        processes: how many share the work; on GPUs one each.
 
     Raises:
         BadInput: method or settings are not known or not good, or there is nothing to train on.
@@ -53,6 +56,7 @@ def begin(
         Busy: a run is going.
     """
     check_start(start_from, reference)
+    check_processes(processes)
     if start_from and not model:
         base = runs.model_of(workspace.data, start_from)
     else:
@@ -61,7 +65,7 @@ def begin(
     if start_from:
         chosen = shaped_as(chosen, runs.status(workspace.data, start_from))
     refuse_second(workspace.data)
-    seen = look_ahead(workspace, snapshot, base, chosen, reference)
+    seen = look_ahead(workspace, snapshot, base, chosen, reference=reference, processes=processes)
     folder = snapshot or frozen_now(workspace)
     counts = snapshots.verify(folder)["counts"]
     if start_from:
@@ -70,9 +74,13 @@ def begin(
         progress(line + "\n")
     if target := LOSSES[method].target(chosen.loss.get("beta", 1.0)):
         progress(f"{method.upper()} aims at a margin of {target}\n")
+    for line in recipes.remarks(
+        chosen, config_of(base.path), counts[LOSSES[method].needs]["train"]
+    ):
+        progress(line + "\n")
     run = runs.create_run(
         workspace.store, workspace.data, folder.name, method, base, chosen.as_json(),
-        start_from, reference, seen.for_run(),
+        start_from, reference, processes, seen.for_run(),
     )  # fmt: skip
     workspace.client.leave()
     runs.start(workspace.data, run)
@@ -85,12 +93,13 @@ def look_ahead(
     snapshot: Path | None,
     base: Model,
     settings: recipes.Settings,
-    reference: str = "base",
+    **how: Any,
 ) -> Forecast:
     """Return what a run would need here; nothing is written.
 
     Args:
         snapshot: a snapshot's folder; None looks at the feedback as it is now.
+        how: what else `foresee` takes.
 
     Raises:
         BadInput: there is too little to train on.
@@ -107,7 +116,7 @@ def look_ahead(
         rows = {"pairs": list(frozen.pairs()), "labels": list(frozen.labels())}
     check_enough(settings.method, counts)
     device = device_now([workspace.client.pid])
-    return foresee(workspace.data, base, settings, rows, device, reference=reference)
+    return foresee(workspace.data, base, settings, rows, device, **how)
 
 
 def begin_again(workspace: Workspace, run: str, progress: Progress) -> None:
@@ -131,9 +140,20 @@ def check_start(start_from: str | None, reference: str) -> None:
         raise BadInput("the reference `start` is the run to go on from: name it with --from")
 
 
+def check_processes(processes: int) -> None:
+    """Refuse a number of processes that no machine has work for."""
+    if not 1 <= processes <= MAX_PROCESSES:
+        raise BadInput(
+            f"--processes {processes}: give 1 to {MAX_PROCESSES} for this machine "
+            "(for several machines see docs/processes.md)"
+        )
+
+
 def shaped_as(settings: recipes.Settings, earlier: runs.RunStatus) -> recipes.Settings:
-    """Return settings with the earlier adapter's rank and alpha: its weights have that shape."""
+    """Return settings with the earlier adapter's kind, rank and alpha: its weights have that
+    shape."""
     shape = {name: earlier.settings[name] for name in ("lora_rank", "lora_alpha")}
+    shape["tune"] = recipes.tuning(earlier.settings)
     return recipes.from_json(settings.method, {**settings.as_json(), **shape})
 
 
@@ -141,10 +161,10 @@ def chosen_settings(
     method: str, settings: Sequence[str] | Mapping[str, Any], model: Path
 ) -> recipes.Settings:
     """Return the model's recipe with the user's changes, checked."""
-    config = json.loads((model / "config.json").read_text("utf-8"))
+    config = config_of(model)
     if isinstance(settings, Mapping):
-        usual = recipes.recipe(method, config).as_json()
-        return recipes.from_json(method, {**usual, **settings})
+        usual = recipes.recipe(method, config, recipes.tuning(settings)).as_json()
+        return recipes.from_json(method, {**usual, **settings}, config)
     return recipes.from_pairs(settings, method, config)
 
 
@@ -152,6 +172,7 @@ def refuse_second(data: Path) -> None:
     going = runs.going_run(data)
     if going is not None:
         raise Busy(f"{runs.busy_sentence(going)}; cancel it or wait: one run at a time")
+    refuse_beside(data)
 
 
 def frozen_now(workspace: Workspace) -> Path:

@@ -338,7 +338,8 @@ def measured_point(point: tuple[Any, ...], wide: str) -> tuple[float, float, flo
     assert shape is not None
     train = TrainSettings(batch_size=rows, lora_rank=rank, max_tokens=4096)
     passes = preflight.Passes(precision, rows * tokens, False)
-    memory = preflight.memory_of(shape, [tokens], train, passes, "cpu")
+    pair = preflight.Rows([preflight.Unit(prompt, (response, response))])
+    memory = preflight.memory_of(shape, pair, train, passes, "cpu")
     own = dataclasses.replace(memory, program=0, activations=0).total
     words = json.dumps([path, precision, prompt, response, rows, rank])
     done = subprocess.run([sys.executable, __file__, "--point", words], cwd=ROOT, check=False,

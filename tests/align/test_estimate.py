@@ -9,16 +9,15 @@ from typing import Any
 from align.estimate import (
     PER_CORE,
     START_SECONDS,
+    Costs,
     Pace,
     Work,
-    backward,
     estimate,
     first_pace,
-    forward,
     measured_pace,
     work_of,
 )
-from align.preflight import Device, Shape
+from align.preflight import Device, Shape, Unit
 from align.recipes import from_json
 from align.run_files import ANSWERING, LOADING, SCORING, TRAINING, RunFiles
 
@@ -29,17 +28,21 @@ GUESS = Pace(1e9, 1e9, 30.0, START_SECONDS)
 def test_operations_of_a_pass_by_hand() -> None:
     """Linear maps: 2·2·(2+2) + 3·2·3 = 34 weights. LoRA of rank 1: 4·2 + 2·2 + 2·2 + 3·(2+3) = 31.
     Forward, a row of 5 tokens, 2 of them scored: 5 · (2·(34 + 31) + 4·1·2·5) + 2·2·10·2 = 930.
-    Backward: LoRA twice, attention twice: 5 · (2·(34 + 62) + 2·40) + 80 = 1440."""
-    assert forward(SMALL, 5, 5, 2, 1) == 930
-    assert backward(SMALL, 5, 5, 2, 1) == 1440
+    Backward: LoRA twice, attention twice: 5 · (2·(34 + 62) + 2·40) + 80 = 1440. Every weight:
+    forward 5 · (2·34 + 40) + 80 = 620, backward 5 · (4·34 + 80) + 3 · 80 = 1320."""
+    lora, full = Costs(SMALL, 1), Costs(SMALL, 0)
+    assert (lora.forward(5, 2), lora.backward(5, 2)) == (930, 1440)
+    assert (full.forward(5, 2), full.backward(5, 2)) == (620, 1320)
+    assert lora.forward(2, 2, row=5) == 2 * (130 + 40) + 80
 
 
 def test_work_is_what_the_method_and_the_epochs_ask_for() -> None:
     """One row of 3 + 2 tokens (forward 930, backward 1440), nothing held out, one prompt."""
-    rows = [(3, (2,))]
+    rows = [Unit(3, (2,))]
 
     def work(method: str, epochs: int = 1, **more: Any) -> Work:
-        settings = from_json(method, {"epochs": epochs, "lora_rank": 1})
+        tune = more.pop("tune", "lora")
+        settings = from_json(method, {"epochs": epochs, "lora_rank": 1, "tune": tune})
         return work_of(SMALL, settings, rows, prompts=1, **more)
 
     assert work("dpo") == Work(scoring=930, training=930 + 1440, answers=1, tokens=5)
@@ -48,7 +51,11 @@ def test_work_is_what_the_method_and_the_epochs_ask_for() -> None:
     assert work("kto").scoring == 2 * 930  # mismatched responses too
     assert work("kto").training == work("dpo").training + 930
     assert work("dpo", known=1.0).scoring == 0
-    assert work("kto", known=1.0).scoring == 930
+    assert work("kto", known=0.5).scoring == 930 / 2 + 930
+    assert work("kto", known=1.0).scoring == 0  # as in a sweep's later runs
+    assert work("kto", budget=5).training == work("dpo").training + 420  # they ride: 2 tokens
+    assert work("kto", budget=4).training == work("kto").training
+    assert work("dpo", tune="full").training == 620 + 1320
     assert work("dpo", checkpointing=True).training == work("dpo").training + 930
     assert work("dpo", times=2.0).training == 2 * work("dpo").training
     settings = from_json("dpo", {"epochs": 2, "lora_rank": 1})

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import random
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention.flex_attention import flex_attention
 from transformers import AutoModelForCausalLM
 
 from align import attention
 from align import policy as policies
-from align.batches import Cutter, Fork, pack
-from align.policy import Policy, check_head, load_policy, shared_prompts_agree
+from align.batches import Cutter, Fork, layout, pack, segments
+from align.policy import (
+    Policy,
+    check_head,
+    load_policy,
+    riders_agree,
+    shared_prompts_agree,
+)
 from align.reference import ReferenceScores, batching_noise, score
 from storage.errors import Unsupported
 from tests.align.small import plain_llama, tiny_policy
@@ -109,6 +117,19 @@ def test_with_the_adapter_off_the_policy_is_exactly_the_base(llama: Path) -> Non
     assert torch.allclose(start.sum(-1), naive(base, forks(4)), atol=1e-4)
 
 
+def test_responses_that_ride_on_other_rows_prompts_score_as_alone(adapted: Policy) -> None:
+    """Two riders on one prompt, one on the next; the first pass is not disturbed."""
+    some = forks(4)
+    own = [Fork(f.prompt, f.responses[:1]) for f in some[:2]]
+    others = [Fork(own[0].prompt, some[2].responses), Fork(own[1].prompt, some[3].responses[:1])]
+    first, second = adapted.with_riders(pack(own, shared=True), pack(others, shared=True))
+    assert torch.allclose(first, adapted(pack(own, shared=True)), atol=1e-6)
+    assert torch.allclose(second, adapted(pack(others, shared=False)), atol=1e-4)
+    assert first.requires_grad
+    assert not second.requires_grad
+    assert riders_agree(adapted, others, "fp32")
+
+
 @pytest.mark.parametrize("kind", ["none", "bool", "added"])
 def test_plain_attention_equals_the_fused_kernel(kind: str) -> None:
     """Six query heads on two key heads, also with fewer queries than keys."""
@@ -120,11 +141,29 @@ def test_plain_attention_equals_the_fused_kernel(kind: str) -> None:
         mask = {"none": None, "bool": seen.expand(2, 1, -1, -1)}.get(kind)
         if kind == "added":
             mask = attention.additive(seen.expand(2, 1, -1, -1), torch.float32)
-        found = attention.weighted_values(query * 0.3, key, value, mask)
+        found = attention.weighted_values(query * 0.3, key, value, mask, 3 if length == keys else 1)
         expected = functional.scaled_dot_product_attention(
             query, key, value, attn_mask=seen, scale=0.3, enable_gqa=True
         )
         assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_a_block_mask_shows_what_the_dense_mask_shows() -> None:
+    """Flex attention, not compiled, over a block of rows with two and three responses."""
+    some = forks(3, seed=2)
+    block = pack([*some[:2], Fork(some[2].prompt, some[0].responses + some[1].responses)],
+                 shared=True)  # fmt: skip
+    _, seen = layout(block)
+    assert seen is not None
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(3, 2, block.ids.shape[1], 16) for _ in range(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is slow when it is not compiled
+        blocks = attention.block_mask(segments(block))
+        found = flex_attention(query, key, value, block_mask=blocks)
+    expected = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+    mask = (segments(block) <= 3)[:, None, :, None]  # what padding sees is nobody's business
+    assert torch.allclose(found * mask, expected.nan_to_num() * mask, atol=1e-5)
 
 
 def test_lora_sits_on_every_linear_layer_in_fp32_and_all_else_is_frozen(adapted: Policy) -> None:

@@ -12,8 +12,9 @@ from align import attention, logprobs, preflight
 from align.device import cgroup_memory, cpu, gpu, instructions
 from align.models import EMBEDDED, find_model
 from align.policy import load_policy
-from align.preflight import BUDGET, Device, Passes, Rows, Shape, choose, memory_of, settle
+from align.preflight import BUDGET, Device, Passes, Rows, Shape, Unit, choose, memory_of, settle
 from align.recipes import TrainSettings
+from align.rendering import PairRow
 from benchmarks.preflight import kept_per_token
 from storage.errors import Unsupported
 from tests.align.small import tiny_model
@@ -33,6 +34,11 @@ def shape(config=SMOLLM) -> Shape:
     found = Shape.of(config)
     assert found is not None
     return found
+
+
+def of(*lengths: int) -> Rows:
+    """Pairs of so many tokens, each of a prompt of its own."""
+    return Rows([Unit(n - n // 3 * 2, (n // 3, n // 3)) for n in lengths])
 
 
 def laptop(free: float, kind: str = "cpu") -> Device:
@@ -73,7 +79,7 @@ def test_what_is_kept_of_a_token_is_what_autograd_saves(
     monkeypatch.setattr(preflight, "LONGEST_PLAIN", longest)
     sizes = {"hidden": 96, "wide": 256, "heads": 6, "groups": 2, "width": 16, "rank": 4}
     counted = kept_per_token("bf16", {**sizes, "tokens": 96})
-    told = preflight.per_token(Shape(1, 96, 256, 256, 6, 96, 32, 0), 96, 4, "bf16", "cpu")
+    told = preflight.per_token(Shape(1, 96, 256, 256, 6, 96, 32, 0), 96, 4, name)
     assert told == pytest.approx(counted, rel=0.05)
     assert (preflight.KEPT[name].score > 0) == (longest > 0)
 
@@ -81,18 +87,19 @@ def test_what_is_kept_of_a_token_is_what_autograd_saves(
 def test_the_sizes_of_other_modules_are_theirs() -> None:
     assert preflight.HEAD_ROWS == logprobs.CHUNK
     assert preflight.LONGEST_PLAIN == attention.LONGEST
+    assert preflight.QUERIES == attention.BLOCK
 
 
 def test_memory_is_weights_and_what_training_adds() -> None:
     """SmolLM2 in bf16: 2 bytes a weight; LoRA of rank 16 has 4,884,480 weights of 16 bytes."""
     train = TrainSettings(batch_size=8)
-    memory = memory_of(shape(), [384], train, Passes("bf16", 1536, False), "cpu")
+    memory = memory_of(shape(), of(384), train, Passes("bf16", 1536, False), "cpu")
     assert memory.weights == 2 * shape().parameters
     assert memory.adapter == 16 * 4_884_480
-    double = memory_of(shape(), [384], train, Passes("bf16", 3072, False), "cpu")
+    double = memory_of(shape(), of(384), train, Passes("bf16", 3072, False), "cpu")
     assert double.activations == pytest.approx(2 * memory.activations, rel=1e-6)
     assert memory.total == sum(dataclasses.astuple(memory))
-    nf4 = memory_of(shape(LLAMA_8B), [384], train, Passes("nf4", 1536, False), "cuda")
+    nf4 = memory_of(shape(LLAMA_8B), of(384), train, Passes("nf4", 1536, False), "cuda")
     assert 5.4 * GB < nf4.weights < 6.0 * GB  # QLoRA's usual figure for 8B
 
 
@@ -100,36 +107,36 @@ def test_a_pass_is_as_large_as_the_rows_that_fill_it() -> None:
     """Of 700 tokens two rows go into 1536, of 1600 one that is larger; no more than the batch."""
     passes, train = Passes("bf16", 1536, False), TrainSettings(batch_size=8)
 
-    def activations(lengths: list[int], train: TrainSettings = train) -> float:
-        return memory_of(shape(), lengths, train, passes, "cuda").activations
+    def activations(*lengths: int, train: TrainSettings = train) -> float:
+        return memory_of(shape(), of(*lengths), train, passes, "cuda").activations
 
-    assert activations([700]) == pytest.approx(1400 / 384 * activations([384]) / 4, rel=1e-3)
-    assert activations([1600]) == pytest.approx(1600 / 1400 * activations([700]), rel=1e-3)
-    assert activations([100, 700]) == max(activations([100]), activations([700]))
+    assert activations(700) == pytest.approx(1400 / 384 * activations(384) / 4, rel=1e-3)
+    assert activations(1600) == pytest.approx(1600 / 1400 * activations(700), rel=1e-3)
+    assert activations(100, 700) == max(activations(100), activations(700))
     one = dataclasses.replace(train, micro_batch=1)
-    assert activations([384], one) == pytest.approx(activations([384]) / 4, rel=1e-6)
+    assert activations(384, train=one) == pytest.approx(activations(384) / 4, rel=1e-6)
 
 
 def test_less_memory_gives_smaller_passes_then_checkpointing_then_a_refusal() -> None:
-    train, lengths = TrainSettings(batch_size=8, precision="bf16"), [384] * 20
+    train, rows = TrainSettings(batch_size=8, precision="bf16"), of(*[384] * 20)
 
     def just_enough(passes: Passes) -> Device:
-        return laptop(memory_of(shape(), lengths, train, passes, "cpu").total / 0.89 / GB)
+        return laptop(memory_of(shape(), rows, train, passes, "cpu").total / 0.89 / GB)
 
     ways = [Passes("bf16", b, again) for again in (False, True) for b in (1536, 768, 384)]
     for way in (*ways[:3], ways[5]):  # checkpointing 1536 tokens takes more than 384 without
-        found = choose(shape(), lengths, train, just_enough(way))
+        found = choose(shape(), rows, train, just_enough(way))
         assert found.fits
         assert found.memory.total <= 0.9 * found.free
         assert found.passes == way
-    assert choose(shape(), lengths, train, just_enough(ways[0])).rows == 4
-    assert not choose(shape(), lengths, train, laptop(1.0)).fits
+    assert choose(shape(), rows, train, just_enough(ways[0])).rows == 4
+    assert not choose(shape(), rows, train, laptop(1.0)).fits
 
 
 def test_checkpointing_takes_a_fraction_of_the_activations() -> None:
     train = TrainSettings(batch_size=8)
     full, less = (
-        memory_of(shape(), [384], train, Passes("bf16", 1536, again), "cpu").activations
+        memory_of(shape(), of(384), train, Passes("bf16", 1536, again), "cpu").activations
         for again in (False, True)
     )
     assert less < full / 8
@@ -137,8 +144,8 @@ def test_checkpointing_takes_a_fraction_of_the_activations() -> None:
 
 def test_what_cannot_fit_is_refused_with_a_setting_that_fits() -> None:
     """Taken at its word, the setting fits."""
-    rows, train = Rows([(1900, 100, 100)]), TrainSettings(max_tokens=4096, precision="bf16")
-    least = memory_of(shape(), [512 + 100], train, Passes("bf16", 612, True), "cpu")
+    rows, train = Rows([Unit(1900, (100, 100))]), TrainSettings(max_tokens=4096, precision="bf16")
+    least = memory_of(shape(), rows.cut(512), train, Passes("bf16", 612, True), "cpu")
     device = laptop(least.total / 0.9 / GB)
     with pytest.raises(Unsupported, match=r"^smol needs .* it would fit with --set ") as caught:
         settle(SMOLLM, 0, rows, train, device, "smol")
@@ -154,7 +161,7 @@ def test_what_cannot_fit_is_refused_with_a_setting_that_fits() -> None:
 
 
 def test_a_base_that_is_too_large_is_told_a_size_that_is_not() -> None:
-    rows, train = Rows([(200, 100, 100)]), TrainSettings(precision="bf16")
+    rows, train = of(400), TrainSettings(precision="bf16")
     with pytest.raises(Unsupported, match="it would fit with --set precision=nf4"):
         settle(LLAMA_8B, 0, rows, train, laptop(14, "cuda"), "llama")
     with pytest.raises(Unsupported, match=r"at most about .* parameters \(this one has 8.0 B\)"):
@@ -164,25 +171,80 @@ def test_a_base_that_is_too_large_is_told_a_size_that_is_not() -> None:
 
 
 def test_a_model_of_unknown_shape_goes_without_a_forecast() -> None:
-    found = settle({}, 5 * 10**6, Rows([(5, 5)]), TrainSettings(), laptop(8), "odd")
+    found = settle({}, 5 * 10**6, of(10), TrainSettings(), laptop(8), "odd")
     assert (found.memory, found.fits) == (None, True)
     assert found.passes.budget == BUDGET["cpu"]
 
 
 def test_rows_are_cut_as_the_run_cuts_them() -> None:
     """Six tokens: a quarter is kept for the prompt at least, and the longest response decides."""
-    assert Rows([(4, 3, 1)]).lengths(6) == [3 + 3 + 1]
-    assert Rows([(4, 9, 1)]).lengths(8) == [2 + 6 + 1]
-    assert Rows([(4, 3, 1)]).lengths(100) == [8]
+    assert Unit(4, (3, 1)).cut(6) == Unit(3, (3, 1))
+    assert Unit(4, (9, 1)).cut(8) == Unit(2, (6, 1))
+    assert Rows([Unit(4, (3, 1))]).cut(100).longest == 8
+
+
+def pair(name: str, prompt: int, *responses: int) -> PairRow:
+    """A pair whose responses are told apart by their lengths."""
+    chosen, rejected = ((7,) * length for length in responses)
+    return PairRow(name, f"p{prompt}", (5,) * prompt, (chosen, rejected), 1.0, 1.0)
+
+
+def test_pairs_of_one_prompt_stand_side_by_side_with_each_response_once() -> None:
+    """Three ranked answers of 2, 3 and 4 tokens are three pairs; half a step takes two of them."""
+    rows = [pair("a", 9, 2, 3), pair("x", 6, 2, 3), pair("b", 9, 3, 4), pair("c", 9, 2, 4)]
+    found = Rows.of(rows, TrainSettings(batch_size=8)).units
+    assert found == [Unit(9, (2, 3, 4), 3), Unit(6, (2, 3), 1)]
+    assert (found[0].tokens, found[0].largest) == (18, 16)
+    halved = Rows.of(rows, TrainSettings(batch_size=4)).units
+    assert halved == [Unit(9, (2, 3, 4), 2), Unit(9, (2, 4), 1), Unit(6, (2, 3), 1)]
+    alone = Rows.of(rows, TrainSettings(micro_batch=1)).units
+    assert [unit.rows for unit in alone] == [1] * 4
+
+
+def test_rows_of_one_prompt_are_taken_apart_where_a_pass_is_too_small_for_them() -> None:
+    """Eight answers to a prompt of 200 tokens: 1000 in one row, or passes of 500."""
+    ranked, train = Rows([Unit(200, (100,) * 8, 8)]), TrainSettings(batch_size=16)
+
+    def activations(budget: int) -> float:
+        return memory_of(shape(), ranked, train, Passes("bf16", budget, False), "cuda").activations
+
+    assert ranked.longest == 400
+    assert activations(1000) == pytest.approx(2 * activations(500), rel=1e-6)
+    assert activations(100) == pytest.approx(400 / 500 * activations(500), rel=1e-6)
+
+
+def test_riders_keep_the_prompts_keys_and_values() -> None:
+    """192 keys and as many values in bf16, in each of 30 layers; a factor is measured on top."""
+    train, passes = TrainSettings(batch_size=8), Passes("bf16", 1536, False)
+    plain, kto = of(384), dataclasses.replace(of(384), riding=True)
+    more = memory_of(shape(), kto, train, passes, "cpu").activations
+    more -= memory_of(shape(), plain, train, passes, "cpu").activations
+    factor = preflight.FIXED["cpu"].activations
+    assert more == pytest.approx(factor * 1536 * 30 * 2 * 192 * 2, rel=1e-3)
+
+
+def test_every_trained_weight_is_counted_and_lora_is_named_as_what_would_fit() -> None:
+    """The frozen base in fp32 (4 bytes), its copy with gradient and moments (16), a bf16 one (2)."""
+    train = TrainSettings(batch_size=8, tune="full", precision="bf16")
+    memory = memory_of(shape(), of(384), train, Passes("bf16", 1536, False), "cpu")
+    assert memory.weights == 4 * shape().parameters
+    assert memory.adapter == 18 * shape().parameters
+    auto = dataclasses.replace(train, precision="auto")
+    assert preflight.choose_precision(auto, 10**13, laptop(8)) == "bf16"
+    with pytest.raises(Unsupported, match="would fit with --set tune=lora") as caught:
+        settle(SMOLLM, 0, of(384), train, laptop(4), "smol")
+    assert "nf4" not in str(caught.value)
+    assert settle(SMOLLM, 0, of(384), TrainSettings(precision="bf16"), laptop(4), "smol").fits
 
 
 def test_auto_precision_takes_a_cpus_own_and_nf4_only_where_memory_is_short() -> None:
     plain = Device("cpu", 8 * GB, 8 * GB, 2, "avx2")
+    auto, fp32 = TrainSettings(), TrainSettings(precision="fp32")
     for device, own in ((laptop(8), "bf16"), (plain, "fp32")):
-        assert preflight.choose_precision("auto", 1_000_000, device) == own
-        assert preflight.choose_precision("auto", 10**13, device) == "nf4"
-    assert preflight.choose_precision("auto", 1_000_000, laptop(8, "cuda")) == "nf4"
-    assert preflight.choose_precision("fp32", 10**13, laptop(8, "cuda")) == "fp32"
+        assert preflight.choose_precision(auto, 1_000_000, device) == own
+        assert preflight.choose_precision(auto, 10**13, device) == "nf4"
+    assert preflight.choose_precision(auto, 1_000_000, laptop(8, "cuda")) == "nf4"
+    assert preflight.choose_precision(fp32, 10**13, laptop(8, "cuda")) == "fp32"
 
 
 def test_the_device_is_told_as_the_kernel_tells_it(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from align import readiness
 from align.estimate import first_pace, work_of
 from align.forecast import config_of
 from align.models import EMBEDDED, find_model
-from align.preflight import Device, Shape
+from align.preflight import Device, Shape, Unit
 from align.recipes import from_json
 from align.tokens import TEMPLATE_TOKENS, guessed
 from feedback.simulate import simulate_votes
@@ -35,7 +35,7 @@ def test_the_time_is_that_of_the_rows_work(store: Store) -> None:
     base = find_model(EMBEDDED)
     shape = Shape.of(config_of(base.path), base.parameters)
     assert shape is not None
-    row = (TEMPLATE_TOKENS + guessed(19), (1 + guessed(20),) * 2)
+    row = Unit(TEMPLATE_TOKENS + guessed(19), (1 + guessed(20),) * 2)
     work = work_of(shape, settings, [row] * 80, [row] * 10, prompts=10)
     pace = first_pace(shape, DEVICE, "bf16")
     assert seen.time is not None

@@ -1,0 +1,90 @@
+"""What a run trains on top of a frozen base: low-rank adapters, or a copy of every weight.
+
+Both are PEFT adapters, so that switching them off gives the reference, and saving, going on,
+resuming and serving know no difference. Low-rank (LoRA) is the usual way. A full copy is the
+chapter's loop, with a frozen reference beside it: PEFT has a layer that calls a trained copy of
+whatever layer it stands for (made for layer norms), and here it stands for all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from peft import (
+    LNTuningConfig,
+    LoraConfig,
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+)
+from peft.tuners.ln_tuning.layer import LNTuningLayer
+from torch import Tensor, nn
+
+from align.lora import use_in
+
+TRAINED = "default"  # the name of the adapter that is trained, PEFT's and ours
+
+
+@contextlib.contextmanager
+def unwarned() -> Iterator[None]:
+    """Spare the log what PEFT says of copies: that some stand for other layers than norms, and that
+    tied weights are not its business (they are kept tied here)."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="peft")
+        yield
+
+
+def with_lora(base: Any, *, rank: int, alpha: int, quantised: bool) -> PeftModel:
+    """Return the base with a fresh adapter on all its linear layers that does nothing yet.
+
+    Args:
+        rank, alpha: of LoRA; the adapter is scaled by alpha / rank.
+        quantised: the layers are bitsandbytes' 4-bit ones, which PEFT has layers of its own for.
+    """
+    lora = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(base, lora if quantised else use_in(lora))
+
+
+def with_copies(base: Any) -> PeftModel:
+    """Return the base with a trainable copy of every weight; ties between weights are kept."""
+    weighted = [name for name, module in base.named_modules() if list(module.parameters(False))]
+    config = LNTuningConfig(target_modules=weighted, task_type="CAUSAL_LM")
+    with unwarned():
+        model = get_peft_model(base, config)
+    first: dict[int, nn.Parameter] = {}
+    for layer in model.modules():
+        if isinstance(layer, LNTuningLayer):
+            copy = layer.ln_tuning_layers[TRAINED]
+            for name, weight in layer.base_layer.named_parameters(recurse=False):
+                own = getattr(copy, name)
+                setattr(copy, name, first.setdefault(weight.data_ptr(), own))
+    return model
+
+
+def head_of(base: Any) -> tuple[Tensor, Tensor | None]:
+    """Return weight (V, H) and bias (V,) of the head that is in force."""
+    head = base.get_output_embeddings()
+    if isinstance(head, LNTuningLayer):
+        copies = [head.ln_tuning_layers[name] for name in head.active_adapters]
+        head = head.base_layer if head.disable_adapters or not copies else copies[0]
+    return head.weight, getattr(head, "bias", None)
+
+
+def copies_weights(model: PeftModel) -> bool:
+    """Say whether every weight is trained."""
+    return isinstance(model.peft_config[TRAINED], LNTuningConfig)
+
+
+def weights_of(model: PeftModel) -> dict[str, Tensor]:
+    """Return what is trained, by name, each tensor in memory of its own, as files want them."""
+    tensors = get_peft_model_state_dict(model, save_embedding_layers=copies_weights(model))
+    return {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
