@@ -50,10 +50,11 @@ KEPT = {
     "plain": Kept(hidden=12, wide=8, query=4, key=4, rank=14, score=2),
     "fused": Kept(hidden=12, wide=8, query=8, key=0, rank=14, score=0),
     "fp32": Kept(hidden=16, wide=16, query=16, key=0, rank=28, score=0),
-    "copies": Kept(hidden=16, wide=16, query=16, key=0, rank=0, score=0),
+    "copies": Kept(hidden=26, wide=8, query=8, key=0, rank=0, score=0),
+    "fp32 copies": Kept(hidden=24, wide=16, query=16, key=0, rank=0, score=0),
 }
-"""By attention: in matrix products (bf16 on a CPU), in one kernel (bf16); all in fp32; every weight
-trained, in bf16."""
+"""By attention: in matrix products (bf16 on a CPU), in one kernel (bf16); all in fp32; and where
+every weight is trained, in bf16 (without the mask that each layer keeps: 2 per key) and fp32."""
 BOUNDARY = {"bf16": 2, "nf4": 2, "fp32": 4}  # per H: what checkpointing keeps of a token and layer
 WEIGHT = {"bf16": 2.0, "fp32": 4.0, "nf4": 4.127 / 8}
 """Per weight of a linear layer. Source of NF4's: 4 bits, and 0.127 for scales quantised twice
@@ -304,10 +305,10 @@ def _activations(
 
 def _kept(tokens: int, train: TrainSettings, precision: str, kind: str) -> str:
     """Return which of `KEPT` a pass over rows of so many tokens is."""
+    if train.tune == FULL:
+        return "fp32 copies" if precision == "fp32" else "copies"
     if precision == "fp32":
         return "fp32"
-    if train.tune == FULL:
-        return "copies"
     return "plain" if kind == "cpu" and tokens <= LONGEST_PLAIN else "fused"
 
 

@@ -237,22 +237,24 @@ def counted() -> dict[str, dict[str, float]]:
     from align import attention
 
     found, longest = {}, attention.LONGEST
-    for name, precision, most in (
-        ("plain", "bf16", longest), ("fused", "bf16", 0), ("fp32", "fp32", longest),
+    for name, precision, tune, most in (
+        ("plain", "bf16", "lora", longest), ("fused", "bf16", "lora", 0),
+        ("fp32", "fp32", "lora", longest), ("copies", "bf16", "full", longest),
+        ("fp32 copies", "fp32", "full", longest),
     ):  # fmt: skip
         attention.LONGEST = most
-        found[name] = coefficients(precision)
+        found[name] = coefficients(precision, tune)
     attention.LONGEST = longest
     return found
 
 
-def coefficients(precision: str) -> dict[str, float]:
+def coefficients(precision: str, tune: str) -> dict[str, float]:
     """Return the slope of what is kept along each part of the shape."""
     start = {"hidden": 64, "wide": 192, "heads": 4, "groups": 2, "width": 16, "rank": 8,
              "tokens": 64}  # fmt: skip
 
     def kept(**changes: int) -> float:
-        return kept_per_token(precision, {**start, **changes})
+        return kept_per_token(precision, {**start, **changes}, tune)
 
     base, key = kept(), kept(groups=4)
     per_key = (key - base) / 32
@@ -266,13 +268,14 @@ def coefficients(precision: str) -> dict[str, float]:
     }
 
 
-def kept_per_token(precision: str, shape: Mapping[str, int]) -> float:
+def kept_per_token(precision: str, shape: Mapping[str, int], tune: str = "lora") -> float:
     """Return bytes that a layer keeps of a token: two layers less one, two rows less one."""
     from align.batches import Fork, pack
     from align.policy import load_policy
 
     quarter, sizes = shape["tokens"] // 4, []
-    fork = Fork(tuple(range(3, 3 + 2 * quarter)), (tuple(range(3, 3 + quarter)),) * 2)
+    words = tuple(3 + place % 200 for place in range(2 * quarter))
+    fork = Fork(words, (words[:quarter], words[quarter:]))
     for layers in (1, 2):
         config = {
             "vocab_size": 256, "hidden_size": shape["hidden"], "intermediate_size": shape["wide"],
@@ -283,7 +286,9 @@ def kept_per_token(precision: str, shape: Mapping[str, int]) -> float:
         with tempfile.TemporaryDirectory() as folder:
             path = random_model(Path(folder), config)
             rank = shape["rank"]
-            policy = load_policy(path, precision=precision, rank=rank, alpha=rank, seed=0)
+            policy = load_policy(
+                path, precision=precision, rank=rank, alpha=rank, seed=0, tune=tune
+            )
             one, two = (saved_bytes(policy, pack([fork] * n, shared=True)) for n in (1, 2))
         sizes.append(two - one)
     return (sizes[1] - sizes[0]) / shape["tokens"]
