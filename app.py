@@ -137,6 +137,24 @@ def snapshot(data: Data = HERE, as_json: Json = False) -> int:
 
 
 @cli.command()
+def preflight(
+    method: Annotated[str, typer.Option(help="The loss; `advise` says which suits.")] = "dpo",
+    snapshot: Annotated[
+        str | None, typer.Option(help="A snapshot's id; else what is there now.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A name, a folder or a hub id.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; repeatable.")
+    ] = None,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Say what a training would need in memory and time, and what would be dropped."""
+    params = {"method": method, "snapshot": snapshot, "model": resolved_model(model)}
+    return run("preflight", data, as_json, {**params, "settings": settings or []})
+
+
+@cli.command()
 def train(
     method: Annotated[str, typer.Option(help="The loss; `advise` says which suits.")] = "dpo",
     snapshot: Annotated[str | None, typer.Option(help="A snapshot's id; else freezes one.")] = None,

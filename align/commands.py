@@ -20,7 +20,7 @@ from align import sweep as sweeping
 from align.advisor import advise
 from align.following import cancel_run, follow, line_of, list_runs, result_of
 from align.generation import SamplingSettings
-from align.models import EMBEDDED
+from align.models import EMBEDDED, find_model
 from align.workspace import Workspace
 from feedback import imports, quality, simulate, snapshots
 from feedback.frozen import SPLITS
@@ -136,6 +136,29 @@ def snapshot(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
 
 def split_counts(counts: Mapping[str, int]) -> dict[str, int]:
     return {split: counts[split] for split in SPLITS}
+
+
+def preflight(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    method: str = "dpo",
+    snapshot: str | None = None,
+    model: str | None = None,
+    settings: Sequence[str] | Mapping[str, Any] = (),
+) -> dict[str, Any]:
+    """Say what a run would need in memory and time, and what it would drop; refuse what cannot fit.
+
+    Args:
+        snapshot: None looks at the feedback as it is now; nothing is written.
+        settings: words like "beta=0.1", or a mapping.
+    """
+    folder = snapshot_folder(workspace, snapshot) if snapshot else None
+    base = find_model(model or EMBEDDED)
+    chosen = training.chosen_settings(method, settings, base.path)
+    progress("counting tokens")
+    seen = training.look_ahead(workspace, folder, base, chosen)
+    return {**seen.as_json(), "words": seen.sentences()}
 
 
 def train(
@@ -301,6 +324,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "check": check,
     "advise": advise_,
     "snapshot": snapshot,
+    "preflight": preflight,
     "train": train,
     "sweep": sweep,
     "cancel": cancel,

@@ -24,6 +24,7 @@ from transformers import AutoConfig, AutoTokenizer
 from align import recipes, sharding
 from align.batches import Cutter, Fork, Micro, plan
 from align.checkpoints import newest_complete, publish
+from align.device import device_now
 from align.evaluate import (
     REPORT_PROMPTS,
     PairScore,
@@ -36,7 +37,6 @@ from align.evaluate import (
 from align.losses import LOSSES, PairBatch, PairOutcome, balanced_weights, dpo
 from align.policy import (
     Policy,
-    choose_precision,
     device_here,
     flex_is_faster,
     load_policy,
@@ -44,14 +44,16 @@ from align.policy import (
     shared_prompts_agree,
     stop_ids,
 )
+from align.preflight import BUDGET, Passes, Rows, settle
 from align.processes import ALONE, Processes
 from align.reference import ReferenceScores, batching_noise, score
 from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, pair_rows
-from align.run_files import RunFiles
+from align.run_files import ANSWERING, SCORING, TRAINING, RunFiles
+from align.scored import cache_of, start_of
 from align.subset import part_of
 from align.trainer import Job, PreferenceTrainer, first_row, idle_pass
 from align.tuning import TRAINED, copies_weights
-from storage.errors import BadInput, NotFound, Unsupported
+from storage.errors import BadInput, NotFound
 
 WORSE = 0.1  # Choice: of 32 answers, three more
 SAMPLE = 2  # rows whose scores are compared before a run
@@ -59,10 +61,6 @@ TOLERANCE = 1e-4  # of a reward before the first step, in fp32
 GENERATED_WORK = (
     12  # forward tokens that one generated token costs in time. Choice: 2 cores, 16 rows
 )
-BUDGET = {
-    "cpu": 1536,
-    "cuda": 16384,
-}  # padded tokens per forward pass. Choice: SmolLM2 then trains within 3.2 GB (docs/log.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,25 +108,28 @@ class Session:
         base = read_base(path)
         limit = min(train.max_tokens, base.get("max_position_embeddings") or train.max_tokens)
         references = ReferenceScores.load(files.folder / "reference.safetensors")
-        parameters = recipes.count_parameters(base)
-        precision = references.precision or choose_precision(
-            train.precision, parameters, quantise=train.tune == recipes.LORA
-        )
-        precision = sharding.precision(precision, train) if sharded(config) else precision
-        precision = together.from_first(precision)
-        references.precision = precision  # a resumed run goes on as it began, whatever is free now
         stops = stop_ids(path)
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         template = Template.of(tokenizer, stops)
         stops |= {template.end[-1]}
         together.pause()
         material = prepare(settings, template, rows, limit)
+        first = together.first  # what is free now may differ between processes
+        passes = together.from_first(
+            choose_passes(config, base, settings, material, references) if first else None
+        )
+        precision = passes.precision
+        if sharded(config):
+            precision = together.from_first(sharding.precision(precision, train))
+        references.precision = precision  # a resumed run goes on as it began, whatever is free now
         start, kept = start_of(config)
         policy = load(config, settings, precision, together)
+        if passes.checkpointing:
+            policy.keep_only_layer_inputs()
         together.pause()
         cutter = choose_cutter(
             policy, precision, settings, material, tokenizer.pad_token_id or 0,
-            together=together,
+            budget=passes.budget, together=together,
         )  # fmt: skip
         steps = plan(
             material.train,
@@ -164,12 +165,14 @@ class Session:
         self._read_cache()
         self._plan_work(done)
         scoring = time.monotonic()
-        self.files.status("training", "scoring the reference", step=done, steps=len(self.job.steps))
+        self.files.status(
+            "training", SCORING, step=done, steps=len(self.job.steps), resumed=done > 0
+        )
         self._score_reference()
         self.files.keep_metrics(done if checkpoint else -1)
         if checkpoint is None:
             self.files.add_metrics(self._first_row())
-        self.files.status("training", "training")
+        self.files.status("training", TRAINING)
         trainer = PreferenceTrainer(
             self.policy,
             self.job,
@@ -181,11 +184,6 @@ class Session:
         started = time.monotonic()
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        except torch.cuda.OutOfMemoryError as error:
-            raise Unsupported(
-                "the GPU's memory is too small for this run; set micro_batch=1, a smaller "
-                "max_tokens, or precision=nf4"
-            ) from error
         finally:
             trainer.save_now()
         self.trained_seconds = time.monotonic() - started
@@ -227,7 +225,7 @@ class Session:
 
     def report(self) -> None:
         """Measure on held-out prompts and write report.json."""
-        self.files.status("evaluating", "answering held-out prompts before and after")
+        self.files.status("evaluating", ANSWERING)
         steps = len(self.job.steps)
         if self.scores is None or self.scores[0] != steps:
             self._judge(steps)
@@ -386,27 +384,6 @@ class Session:
         self.files.work = training * (3 + mismatched) + judging * epochs + reference + answers
 
 
-def cache_of(config: Mapping[str, Any], precision: str) -> Path | None:
-    """Return the file of this base's reference scores in the data folder, if the run has one."""
-    folder, base = config.get("cache"), config.get("model_fingerprint")
-    if not folder or not base:
-        return None
-    words = [base[:16], precision]
-    if config["settings"].get("tune") == recipes.FULL:  # its base is held in fp32
-        words.append(recipes.FULL)
-    if start_of(config)[1]:
-        words.append(config["start"]["digest"][:16])
-    return Path(folder) / "reference" / f"{'-'.join(words)}.safetensors"
-
-
-def start_of(config: Mapping[str, Any]) -> tuple[Path | None, bool]:
-    """Return the adapter that a run goes on from, if any, and whether that is its reference."""
-    start = config.get("start")
-    if not start:
-        return None, False
-    return Path(start["adapter"]), config.get("reference") == "start"
-
-
 def prepare(
     settings: recipes.Settings,
     template: Template,
@@ -477,6 +454,30 @@ def sharded(config: Mapping[str, Any]) -> bool:
     return bool(config.get("shard"))
 
 
+def choose_passes(
+    config: Mapping[str, Any],
+    base: Mapping[str, Any],
+    settings: recipes.Settings,
+    material: Material,
+    references: ReferenceScores,
+) -> Passes:
+    """Return how the run computes: as its preflight settled, else by what is free now.
+
+    Args:
+        references: those of a run that goes on know the precision that it began with.
+
+    Raises:
+        Unsupported: it does not fit.
+    """
+    if settled := Passes.of(config):
+        return settled
+    train = settings.train
+    train = dataclasses.replace(train, precision=references.precision or train.precision)
+    rows = Rows.of(material.train, train, riding=LOSSES[settings.method].mismatched)
+    name = str(config.get("model_name", config["model"]))
+    return settle(base, 0, rows, train, device_now(), name).passes
+
+
 def choose_cutter(
     policy: Policy,
     precision: str,
@@ -484,19 +485,21 @@ def choose_cutter(
     material: Material,
     pad: int,
     *,
+    budget: int = 0,
     together: Processes = ALONE,
 ) -> Cutter:
     """Return how to cut batches; responses to one prompt share a row if that scores the same here,
     and KTO's mismatched responses ride on the rows' prompts.
 
     Args:
+        budget: padded tokens per forward pass; 0: what is usual on the device.
         together: the processes that decide as the first one does. In lockstep nothing rides, for a
             pass with riders in one process would meet two passes without in another.
     """
     train, rows = settings.train, material.train
     alone = Cutter(
         shared=False,
-        budget=BUDGET[policy.device.type],
+        budget=budget or BUDGET[policy.device.type],
         limit=train.micro_batch,
         max_tokens=train.max_tokens,
         pad=pad,
@@ -514,7 +517,8 @@ def choose_cutter(
         shared, difference = together.from_first(shared_prompts_agree(policy, sample, precision))
     print(f"one row per prompt: {shared} (differs by {difference:.2g} nats per token)", flush=True)
     mismatched = LOSSES[settings.method].mismatched
-    riding = shared and mismatched and not in_step and riders_agree(policy, sample, precision)
+    apart = in_step or policy.recomputed  # recomputed: no keys and values are kept to ride on
+    riding = shared and mismatched and not apart and riders_agree(policy, sample, precision)
     if mismatched:
         print(f"mismatched responses ride on the prompts: {riding}", flush=True)
     return dataclasses.replace(alone, shared=shared, riding=riding)

@@ -29,7 +29,7 @@ from align.enough import check_enough
 from align.locks import FileLock
 from align.manifest import verify_manifest
 from align.processes import COUNT, Cancelled, Ending, PeerLeft, Processes, join
-from align.run_files import RunFiles
+from align.run_files import LOADING, RunFiles
 from storage.errors import BadInput, Busy, UserError
 
 CANCELLED = 143
@@ -141,11 +141,24 @@ def ending_of(error: Exception) -> Ending:
         return Ending("cancelled", words, CANCELLED)
     if isinstance(error, UserError):
         return Ending("failed", str(error), 2)
-    if _disk_is_full(error):
-        words = "no room on the disk: free some space and resume; the last checkpoint is kept"
-        return Ending("failed", words, 2)
+    if short := _short_of(error):
+        return Ending("failed", short, 2)
     words = f"a bug in Hone: {type(error).__name__}: {error} (see log.txt)"
     return Ending("failed", words, 1)
+
+
+def _short_of(error: Exception) -> str | None:
+    """Return what to say where the machine ran out of something; None for any other error."""
+    from align.overflow import ran_out  # here: it loads torch, which an early refusal does without
+
+    if _disk_is_full(error):
+        return "no room on the disk: free some space and resume; the last checkpoint is kept"
+    if ran_out(error):
+        return (
+            "memory ran out: free some memory and resume, or train again with a smaller "
+            "max_tokens; the last checkpoint is kept"
+        )
+    return None
 
 
 def _disk_is_full(error: Exception) -> bool:
@@ -164,7 +177,7 @@ def run(files: RunFiles, config: dict[str, Any], together: Processes) -> None:
     device = wait_for_device(files, config, together) if together.first else None
     together.gather(None)
     try:
-        files.status("starting", "loading the model")
+        files.status("starting", LOADING)
         from align.session import Session  # here: torch takes seconds to load, a refusal none
 
         session = Session.open(files, config, settings, rows, together)

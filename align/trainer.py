@@ -13,7 +13,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from align.losses import (
     Scores,
     kl_estimate,
 )
+from align.overflow import give_back_memory, ran_out, too_large
 from align.policy import Policy
 from align.processes import ALONE, Processes
 from align.recipes import Settings, TrainSettings
@@ -196,6 +197,7 @@ class PreferenceTrainer(Trainer):
         self.write, self.pause, self.after_epoch = write, pause, after_epoch
         self.row: dict[str, Any] = {}
         self.norm = torch.zeros(())  # of the step's gradients, on their device
+        self.z: Tensor | None = None  # of the step
         self.started = time.monotonic()
         super().__init__(
             model=policy,
@@ -222,35 +224,62 @@ class PreferenceTrainer(Trainer):
     def training_step(
         self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None
     ) -> Tensor:
-        """Add the gradient of the batch's mean loss, pass by pass; return the loss."""
+        """Do one step; where memory runs out do it again in passes of half the size.
+
+        The loss is a mean over the batch's rows, so the result does not depend on the passes.
+
+        Args:
+            inputs: the step's number in the plan.
+        """
         model.train()
-        tally = Tally(self.policy.device)
-        z, scored = passes(model, inputs, self.job, self.pause)
-        for micro, policy in scored:
-            if micro is None:
-                share = policy.sum() * 0.0
-            else:
-                share = evaluate(policy, micro, self.job, z, tally).sum() / inputs.size
-            self.accelerator.backward(share)
+        self.z = None
+        tally = self._add_gradients_as_fits(model, inputs)
         parameters = self.policy.trainable()
         self.job.processes.sum_gradients(parameters)
         self.norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        self.row = self._read(tally, inputs.size, z)
+        self.row = self._read(tally, len(self.job.steps[inputs]))
         return torch.tensor(self.row["loss"])
 
-    def _read(self, tally: Tally, size: int, z: Tensor | None) -> dict[str, Any]:
+    def _read(self, tally: Tally, size: int) -> dict[str, Any]:
         """Return the step's row, with the only look of a step at what the device has computed.
 
         Raises:
             Diverged: the loss or the gradients are no numbers; the step must not spoil the weights.
         """
-        sums, (norm, *start) = whole(tally, self.job, self.norm, *beta_z(self.job, z))
+        sums, (norm, *start) = whole(tally, self.job, self.norm, *beta_z(self.job, self.z))
         row = {**sums.as_json(size, *start), "grad_norm": norm}
         if not math.isfinite(row["loss"]):
             raise Diverged(self._sentence("the loss is not a number any more"))
         if not math.isfinite(norm):
             raise Diverged(self._sentence("the gradients are not numbers any more"))
         return row
+
+    def _add_gradients_as_fits(self, model: nn.Module, step: int) -> Tally:
+        while True:
+            try:
+                return self._add_gradients(model, self.job.batch(step))
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out(error) or self.job.processes.lockstep:
+                    raise
+                trouble = error.with_traceback(None)  # its frames hold the tensors of the pass
+            model.zero_grad()
+            self.job = in_smaller_passes(self.job, step, trouble)
+            give_back_memory()
+            print(
+                f"out of memory: passes of {self.job.cutter.budget} tokens from now on", flush=True
+            )
+
+    def _add_gradients(self, model: nn.Module, batch: Batch) -> Tally:
+        """Add the gradient of the batch's mean loss, pass by pass; return what was counted."""
+        tally = Tally(self.policy.device)
+        self.z, scored = passes(model, batch, self.job, self.pause, self.z)
+        for micro, policy in scored:
+            if micro is None:
+                share = policy.sum() * 0.0
+            else:
+                share = evaluate(policy, micro, self.job, self.z, tally).sum() / batch.size
+            self.accelerator.backward(share)
+        return tally
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> None:
         """Say nothing: the loss is a mean over the batch's rows already."""
@@ -314,16 +343,37 @@ class PreferenceTrainer(Trainer):
         )
 
 
+def in_smaller_passes(job: Job, step: int, trouble: BaseException) -> Job:
+    """Return the job with passes of at most half the tokens of this step's largest one.
+
+    Raises:
+        Unsupported: every pass is a single row already.
+    """
+    batch = job.batch(step)
+    micros = [*batch.micros, *batch.mismatched]
+    largest = max(micro.block.ids.numel() for micro in micros)
+    if all(max(len(micro.rows), len(micro.forks)) == 1 for micro in micros):
+        raise too_large(largest, job.settings.train) from trouble
+    return replace(job, cutter=replace(job.cutter, budget=min(largest, job.cutter.budget) // 2))
+
+
 def passes(
-    model: nn.Module, batch: Batch, job: Job, pause: Callable[[], None] = lambda: None
+    model: nn.Module,
+    batch: Batch,
+    job: Job,
+    pause: Callable[[], None] = lambda: None,
+    z: Tensor | None = None,
 ) -> tuple[Tensor | None, Iterator[tuple[Micro | None, Tensor]]]:
     """Return the step's z and, one after the other, its forward passes' log-probabilities (M, R).
 
     KTO's z is needed before the first loss. Where the mismatched responses ride on the only pass it
     comes with it, else from passes of their own before. Either way z is gathered once, so processes
     agree on it of which one rides and another does not. A pass without a micro is an idle one.
+
+    Args:
+        z: known from a first try; the processes gather it once.
     """
-    if len(batch.micros) == 1 and batch.micros[0].riders is not None:
+    if z is None and len(batch.micros) == 1 and batch.micros[0].riders is not None:
         (micro,) = batch.micros
         pause()
         policy, ridden = log_probabilities(model, micro)
@@ -338,7 +388,7 @@ def passes(
             else:
                 yield micro, log_probabilities(model, micro)[0]
 
-    return mismatch(model, batch, job, pause), one_by_one()
+    return mismatch(model, batch, job, pause) if z is None else z, one_by_one()
 
 
 def mismatch(
@@ -454,7 +504,10 @@ def untrained_loss(micro: Micro, job: Job) -> Tensor:
 
 
 class _Steps(torch.utils.data.Dataset):
-    """The plan as a data set: item k is step k's batch, so a resumed run skips to its place."""
+    """The plan as a data set: item k is the number k, so a resumed run skips to its place.
+
+    The batch is made in the step itself, where it is known how large a pass may be.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -462,8 +515,8 @@ class _Steps(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.job.steps)
 
-    def __getitem__(self, step: int) -> Batch:
-        return self.job.batch(step)
+    def __getitem__(self, step: int) -> int:
+        return step
 
 
 @dataclass(frozen=True)
