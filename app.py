@@ -137,6 +137,24 @@ def snapshot(data: Data = HERE, as_json: Json = False) -> int:
 
 
 @cli.command()
+def preflight(
+    method: Annotated[str, typer.Option(help="The loss; `advise` says which suits.")] = "dpo",
+    snapshot: Annotated[
+        str | None, typer.Option(help="A snapshot's id; else what is there now.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A name, a folder or a hub id.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; repeatable.")
+    ] = None,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Say what a training would need in memory and time, and what would be dropped."""
+    params = {"method": method, "snapshot": snapshot, "model": resolved_model(model)}
+    return run("preflight", data, as_json, {**params, "settings": settings or []})
+
+
+@cli.command()
 def train(
     method: Annotated[str, typer.Option(help="The loss; `advise` says which suits.")] = "dpo",
     snapshot: Annotated[str | None, typer.Option(help="A snapshot's id; else freezes one.")] = None,
@@ -149,6 +167,8 @@ def train(
     ] = None,
     reference: Annotated[str, typer.Option(help="base, or start: the adapter of --from.")] = "base",
     processes: Annotated[int, typer.Option(help="Share the work; on GPUs one each.")] = 1,
+    shard: Annotated[bool, typer.Option("--shard", help="Shard the base over them.")] = False,
+    prepare: Annotated[bool, typer.Option("--prepare", help="Do not start it here.")] = False,
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
@@ -161,6 +181,8 @@ def train(
         "start_from": start_from,
         "reference": reference,
         "processes": processes,
+        "shard": shard,
+        "prepare": prepare,
         "wait": False,
     }
     return run_training("train", data, as_json, params)
@@ -289,6 +311,9 @@ def run_training(name: str, data: Path, as_json: bool, params: Mapping[str, Any]
     terminal = Terminal(sys.stderr)
     try:
         started, server = perform(name, data, params, terminal)
+        if params.get("prepare"):  # there is nothing to follow yet
+            print(json.dumps(started) if as_json else words(name, started))
+            return 0
         try:
             result = follow(data, started["run"], terminal)
         except KeyboardInterrupt:

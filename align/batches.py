@@ -53,6 +53,7 @@ class Block:
     target: Tensor  # (S,) the token
     into: Tensor  # (S,) its place in the (M, R) result
     shape: tuple[int, int]  # (M, R)
+    tail: int  # response tokens of the row that has most
 
     def to(self, device: torch.device | str) -> Block:
         names = ("ids", "prompt_lengths", "response_lengths", "source", "target", "into")
@@ -105,6 +106,7 @@ def pack(forks: Sequence[Fork], *, shared: bool, pad: int = 0, prompts: bool = F
             [m * longest + t for m, (_, tokens) in enumerate(scored) for t in range(len(tokens))]
         ),
         shape=(len(scored), longest),
+        tail=max(sum(map(len, row.responses)) for row in rows),
     )
 
 
@@ -169,7 +171,7 @@ def ride(block: Block, width: int) -> Ride:
     """
     positions, seen = _places(block)
     prompts = block.prompt_lengths[:, None]
-    longest = int(block.response_lengths.sum(1).max())
+    longest = block.tail
     step = torch.arange(longest, device=block.ids.device)
     place = (prompts + step).clamp(max=block.ids.shape[1] - 1)  # (N, U) of these tokens in `block`
     rows = seen.gather(1, place[:, :, None].expand(-1, -1, seen.shape[2]))

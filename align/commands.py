@@ -20,7 +20,7 @@ from align import sweep as sweeping
 from align.advisor import advise
 from align.following import cancel_run, follow, line_of, list_runs, result_of
 from align.generation import SamplingSettings
-from align.models import EMBEDDED
+from align.models import EMBEDDED, find_model
 from align.workspace import Workspace
 from feedback import imports, quality, simulate, snapshots
 from feedback.frozen import SPLITS
@@ -138,6 +138,29 @@ def split_counts(counts: Mapping[str, int]) -> dict[str, int]:
     return {split: counts[split] for split in SPLITS}
 
 
+def preflight(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    method: str = "dpo",
+    snapshot: str | None = None,
+    model: str | None = None,
+    settings: Sequence[str] | Mapping[str, Any] = (),
+) -> dict[str, Any]:
+    """Say what a run would need in memory and time, and what it would drop; refuse what cannot fit.
+
+    Args:
+        snapshot: None looks at the feedback as it is now; nothing is written.
+        settings: words like "beta=0.1", or a mapping.
+    """
+    folder = snapshot_folder(workspace, snapshot) if snapshot else None
+    base = find_model(model or EMBEDDED)
+    chosen = training.chosen_settings(method, settings, base.path)
+    progress("counting tokens")
+    seen = training.look_ahead(workspace, folder, base, chosen)
+    return {**seen.as_json(), "words": seen.sentences()}
+
+
 def train(
     workspace: Workspace,
     *,
@@ -149,6 +172,8 @@ def train(
     start_from: str | None = None,
     reference: str = "base",
     processes: int = 1,
+    shard: bool = False,
+    prepare: bool = False,
     wait: bool = True,
 ) -> dict[str, Any]:
     """Start a training; return {"run", "status", "adapter", "seconds", "report", "warnings"}.
@@ -158,14 +183,17 @@ def train(
         start_from: the run whose adapter this one goes on from.
         reference: "base", or "start" for that adapter.
         processes: how many share the work on this machine; on GPUs one each.
+        shard: the base lies in shares on them.
+        prepare: write the run's folder, but do not start it.
         wait: Return when the run has ended; else at once, with the report still null.
     """
     folder = snapshot_folder(workspace, snapshot) if snapshot else None
     run = training.begin(
         workspace, progress, method=method, snapshot=folder, model=model, settings=settings,
         start_from=start_from, reference=reference, processes=processes,
+        shard=shard, prepare=prepare,
     )  # fmt: skip
-    return _awaited(workspace, run, progress, wait)
+    return _awaited(workspace, run, progress, wait and not prepare)
 
 
 def sweep(
@@ -296,6 +324,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "check": check,
     "advise": advise_,
     "snapshot": snapshot,
+    "preflight": preflight,
     "train": train,
     "sweep": sweep,
     "cancel": cancel,

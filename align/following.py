@@ -18,7 +18,7 @@ Progress = Callable[[str], None]
 POLL_SECONDS = 0.3  # Choice: far less than a step takes, and cheap: two small files
 BAR_CHARS = 24
 REPORT = (  # what is printed of report.json
-    "published", "held_out", "drift", "length", "repeating", "unfinished",
+    "published", "held_out", "drift", "kl", "length", "repeating", "unfinished",
 )  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from align import keeping
 from align.batches import Micro
 from align.checkpoints import publish
@@ -23,7 +25,7 @@ from align.manifest import verify_manifest
 from align.policy import Policy
 from align.probes import PROBE_TOKENS, Prober
 from align.run_files import RunFiles
-from align.trainer import Job
+from align.trainer import Job, idle_pass
 from storage.errors import BadInput, NotFound
 
 PROBED_SHARE = 0.05  # of a run's work. Choice: with the held-out pairs about a tenth in all
@@ -75,15 +77,8 @@ class Judge:
         """Return the scores of the held-out pairs under the policy, which stands after a step."""
         if self.scores is None or self.scores[0] != step:
             policy = None if step == 0 and self._starts_as_reference() else self.policy
-            mine = {
-                i: score_pairs(
-                    policy, self.held_out[i : i + 1], self.job.references, self._loss, self._tick
-                )
-                for i in self.mine()
-            }
-            found = {
-                i: part for share in self.job.processes.gather(mine) for i, part in share.items()
-            }
+            shares = self.job.processes.gather(self._share(policy))
+            found = {i: scores for share in shares for i, scores in share.items()}
             self.scores = (step, [score for i in sorted(found) for score in found[i]])
         return self.scores[1]
 
@@ -145,11 +140,25 @@ class Judge:
         return together.from_first(self.files.metrics() if together.first else [])
 
     def _probe(self) -> dict[str, float | int]:
-        """Return the figures of a probe, which the first process makes."""
+        """Return the first process's figures of a probe."""
         together, found = self.job.processes, {}
-        if together.first:
-            found = self.prober.probe(self.policy, self.files.progress, self._between_tokens)
+        if together.helps:
+            found = self.prober.probe(self.policy, self._probed, self._between_tokens)
         return together.from_first(found)
+
+    def _share(self, policy: Policy | None) -> dict[int, list[PairScore]]:
+        """Return the scores of this process's held-out passes, by their place."""
+        found = {}
+        for i in self.job.processes.in_step(self.mine()):
+            if i is not None:
+                micro, references = self.held_out[i], self.job.references
+                found[i] = score_pairs(policy, [micro], references, self._loss, self._tick)
+                continue
+            if policy is not None:
+                with torch.no_grad():
+                    idle_pass(policy, self.job)
+            self._tick(0)
+        return found
 
     def _keep(self, step: int, rows: Sequence[keeping.Row]) -> None:
         """Keep these weights, and let those go that neither this run nor a resumed one may want."""
@@ -194,6 +203,10 @@ class Judge:
     def _tick(self, tokens: int) -> None:
         self.job.processes.pause()
         self.files.progress(tokens * self.job.processes.count)
+
+    def _probed(self, tokens: int) -> None:
+        self.job.processes.pause()
+        self.files.progress(tokens)
 
     def _between_tokens(self) -> None:
         self.job.processes.pause()

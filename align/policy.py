@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from peft import PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file
@@ -26,6 +25,7 @@ from transformers import (
     DynamicCache,
     GenerationConfig,
 )
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from align import attention
 from align.batches import Block, Fork, layout, pack, ride, segments
@@ -34,9 +34,6 @@ from align.tuning import TRAINED, head_of, unwarned, with_copies, with_lora
 from storage.errors import Unsupported
 
 REFERENCE = "reference"  # the name of the adapter that a run is held to, if it is one
-ROOM_TO_SPARE = (
-    4  # a base in bf16 may take this share of the free memory. Choice: activations follow
-)
 FLEX_TRIES = 3  # the first compiles
 PARITY = {"fp32": 2e-3, "bf16": 0.1, "nf4": 0.1}
 """Root mean square difference per token (nats) that two orders of the same sums may make.
@@ -58,6 +55,7 @@ class Policy(nn.Module):
         super().__init__()
         self.model = model
         self.mixed = mixed
+        self.recomputed: list[nn.Module] = []  # layers whose activations are made twice
         self.flex = False  # masks as blocks; see `flex_is_faster`
         module: Any
         for module in model.modules():
@@ -117,6 +115,7 @@ class Policy(nn.Module):
     def _hidden(self, ids: Tensor, positions: Tensor | None, mask: Any, past: Any = None) -> Tensor:
         """Return the last hidden states (N, T, H); keys and values are kept in `past`, if given."""
         base = self._base()
+        self._recompute(torch.is_grad_enabled())
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.mixed):
             hidden: Tensor = getattr(base, base.base_model_prefix)(
                 input_ids=ids,
@@ -133,9 +132,43 @@ class Policy(nn.Module):
         weight = weight.to(torch.bfloat16) if self.mixed else weight
         return token_logprobs(hidden, weight, block.target, bias)
 
+    def keep_only_layer_inputs(self) -> None:
+        """From now on keep what goes into each layer, and make the rest again in the backward pass.
+
+        The gradients stay the same; memory falls to about a layer's, time grows by a forward pass.
+
+        Raises:
+            Unsupported: transformers cannot do it for this model.
+        """
+        base = self._base()
+        try:
+            base.activation_checkpointing_enable(
+                {"use_reentrant": False, "preserve_rng_state": False}
+            )
+        except ValueError as error:
+            raise Unsupported(
+                f"{type(base).__name__} cannot make its activations twice, which this run needs to "
+                "fit: set a smaller max_tokens, or take another base"
+            ) from error
+        base.disable_input_require_grads()  # only reentrant checkpointing needs them
+        layer: Any
+        for layer in base.modules():
+            if isinstance(layer, GradientCheckpointingLayer):
+                self.recomputed.append(layer)
+                for name, value in vars(layer).items():
+                    if "dropout" in name and isinstance(value, float):
+                        setattr(layer, name, 0.0)  # of its own, as OPT's layers have
+
+    def _recompute(self, wanted: bool) -> None:
+        """Let the layers be recomputed, or not: transformers goes by each layer's own mode, while
+        everything inside it stays in eval mode."""
+        for layer in self.recomputed:
+            layer.training = wanted
+
     @torch.no_grad()
     def generate(self, **arguments: Any) -> Tensor:
         """Return what the model's own `generate` does, computing as `forward` does."""
+        self._recompute(False)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             tokens: Tensor = self.model.generate(**arguments)
         return tokens
@@ -176,38 +209,20 @@ class Policy(nn.Module):
         return [p for p in self.model.parameters() if p.requires_grad]
 
 
-def choose_precision(wanted: str, parameters: int, *, quantise: bool = True) -> str:
-    """Return "bf16", "fp32" or "nf4" for "auto" on this machine, else what is wanted.
-
-    On a GPU NF4 saves memory at little cost. A CPU gains nothing from it (about the same speed), so
-    there the base stays as it is when it fits with room to spare, in bf16 where the CPU computes in
-    it.
-
-    Args:
-        quantise: whether NF4 may be chosen: not where every weight is trained.
-    """
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():
-        return "nf4" if quantise else "bf16"
-    fast = cpu_has_bf16()
-    free = psutil.virtual_memory().available
-    if quantise and parameters * (2 if fast else 4) > free / ROOM_TO_SPARE:
-        return "nf4"
-    return "bf16" if fast else "fp32"
-
-
-def cpu_has_bf16() -> bool:
-    """Say whether Linux names this CPU one that multiplies in bf16 (AMX, AVX512, ARM)."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return False
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+def device_here() -> torch.device:
+    """Return where this process computes: on its GPU if it has one."""
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def load_policy(
-    path: str, *, precision: str, rank: int, alpha: int, seed: int, tune: str = "lora"
+    path: str,
+    *,
+    precision: str,
+    rank: int,
+    alpha: int,
+    seed: int,
+    tune: str = "lora",
+    device: torch.device | None = None,
 ) -> Policy:
     """Return the policy on this machine's device: base from `path`, a fresh adapter that does
     nothing.
@@ -218,11 +233,12 @@ def load_policy(
         seed: for the adapter's first weights.
         tune: "lora", or "full" for a trainable copy of every weight; the weights are fp32 then,
             for an update of 5e-7 is lost in bf16.
+        device: where to put it, if not where this process computes.
 
     Raises:
         Unsupported: the model's log-probabilities cannot be computed from its head alone.
     """
-    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    device = device or device_here()
     quantised = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

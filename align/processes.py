@@ -7,6 +7,7 @@ numbers of them). One process alone needs none of this, and loads no torch.
 
 A process that stops, for whatever reason, leaves the reason behind for the others, who look for it
 between two forward passes and while they wait; so all end within seconds and with one sentence.
+Where the base is sharded (`align/sharding.py`) they go in lockstep: nobody computes or stops alone.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Processes:
     """
 
     rank, count = 0, 1
+    lockstep = False  # every forward pass needs all processes
 
     def __init__(self, told: Callable[[], bool] = lambda: False) -> None:
         self.told = told
@@ -87,6 +89,11 @@ class Processes:
     def first(self) -> bool:
         """The one that writes the run's files and holds its locks."""
         return self.rank == 0
+
+    @property
+    def helps(self) -> bool:
+        """It computes what the first one alone makes use of: the first, and in lockstep all."""
+        return self.first or self.lockstep
 
     def pause(self) -> None:
         """Raise if the run is to stop here, where nothing is half done."""
@@ -104,6 +111,16 @@ class Processes:
     def mine(self, costs: Sequence[float]) -> list[int]:
         """Return which items are this process's share, in their order."""
         return deal(costs, self.count)[self.rank]
+
+    def in_step(self, items: Sequence[T]) -> Iterator[T | None]:
+        """Yield this process's items; in lockstep then None as often as another still has some."""
+        longest = max(self.gather(len(items))) if self.lockstep else len(items)
+        yield from items
+        yield from [None] * (longest - len(items))
+
+    def turns(self) -> Iterator[bool]:
+        """Yield whether it is this process's turn, once for each process of its machine."""
+        yield True
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Make every gradient the sum of all processes' gradients; all have to call it."""
@@ -138,7 +155,21 @@ class Together(Processes):
         self.peers = self.gather(Peer(rank, socket.gethostname(), os.getpid()))
 
     def pause(self) -> None:
-        super().pause()
+        if not self.lockstep:
+            super().pause()
+            self._look()
+        elif any(self.gather(self.told())):
+            raise Cancelled
+
+    def turns(self) -> Iterator[bool]:
+        hosts = [peer.host for peer in self.peers]
+        own = sum(host == hosts[self.rank] for host in hosts[: self.rank])
+        for turn in range(max(map(hosts.count, hosts))):
+            yield turn == own
+            self.gather(None)
+
+    def _look(self) -> None:
+        """Raise if another process has left; looks some times a second at most."""
         if time.monotonic() >= self.next_look:
             self.next_look = time.monotonic() + LOOK_SECONDS
             if (ending := self._left()) is not None:
@@ -200,7 +231,9 @@ class Together(Processes):
         """Wait until all processes have done their part, looking whether one has left."""
         wait = WAIT_SECONDS / 64
         while not work.is_completed():
-            self.pause()
+            self._look()
+            if not self.lockstep:
+                super().pause()
             time.sleep(wait)
             wait = min(2 * wait, WAIT_SECONDS)
         try:

@@ -1,12 +1,13 @@
 """What a run would be before there is one: its recipe, about how long it would take, and the facts
 that the advisor goes by. No torch.
 
-The command line estimates from the frozen snapshot (`align/estimate.py`); a screen asks before
-anything is frozen, so here the rows' size is the mean over the feedback.
+The command line counts every row (`align/forecast.py`); a screen asks at every look, so here the
+rows' size is the mean over the feedback, and the largest for the memory.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,21 @@ import psutil
 
 from align import recipes, runs, training
 from align.advisor import Epoch, Facts, can_be_checked
-from align.estimate import (
-    CHARACTERS_PER_TOKEN,
-    TEMPLATE_TOKENS,
-    Estimate,
-    measured_speed,
-    of_tokens,
-)
+from align.estimate import Estimate, estimate, first_pace, measured_pace, work_of
+from align.forecast import memory_words
 from align.losses import LOSSES
 from align.models import EMBEDDED, find_model
+from align.preflight import Device, Rows, Shape, Unit, settle
+from align.tokens import TEMPLATE_TOKENS, guessed
 from feedback.frozen import split_of
 from feedback.live import live_feedback, preferences_of
 from feedback.quality import live_length_bias
-from storage.errors import UserError
+from storage.errors import Unsupported, UserError
 from storage.records import Response
 from storage.store import Store
 
 SAMPLED = 200  # Choice: prompts whose length is looked at; the mean moves little after that
+HELD_OUT = 0.125  # held-out rows per row to train on (`feedback.frozen.split_of`)
 
 
 def recipe_for(method: str, model: str) -> recipes.Settings:
@@ -51,33 +50,62 @@ def config_of(model: str) -> dict[str, Any]:
     return training.config_of(find_model(model.strip() or EMBEDDED).path)
 
 
-def about(store: Store, settings: recipes.Settings, rows: int, model_name: str) -> Estimate:
-    """Return about how long a run on `rows` pairs or labels would take, from start to report."""
-    answers = 2 if LOSSES[settings.method].needs == "pairs" else 1
-    tokens = rows * _row_tokens(store, answers)
-    return of_tokens(tokens, settings, measured_speed(store.data, model_name))
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a run of so many rows needs here, from the rows' mean and largest size."""
+
+    time: Estimate | None  # None: the model's shape is not known, or it does not fit
+    memory: str  # needed and free, or why it does not fit and what would
+    fits: bool
 
 
-def _row_tokens(store: Store, answers: int) -> float:
-    """Return the mean tokens of a row: its prompt and so many answers."""
+def about(
+    store: Store, settings: recipes.Settings, rows: int, model: str, device: Device
+) -> Outlook:
+    """Return about what a run on `rows` pairs or labels needs, from start to report."""
+    base = find_model(model.strip() or EMBEDDED)
+    config, loss = training.config_of(base.path), LOSSES[settings.method]
+    mean, most = _row_tokens(store, 2 if loss.needs == "pairs" else 1)
+    parts = Rows([mean, most], riding=loss.mismatched)
+    try:
+        fit = settle(config, base.parameters, parts, settings.train, device, base.name)
+    except Unsupported as error:
+        return Outlook(None, str(error), False)
+    words, shape = memory_words(fit, device), Shape.of(config, base.parameters)
+    if shape is None:
+        return Outlook(None, words, True)
+    taken = min(rows, settings.train.max_rows or rows)
+    held_out = [mean] * max(1, round(taken * HELD_OUT))
+    work = work_of(
+        shape, settings, [mean] * taken, held_out, budget=fit.passes.budget, prompts=len(held_out)
+    )
+    guess = first_pace(shape, device, fit.passes.precision)
+    time = estimate(work, measured_pace(store.data, base.name, guess))
+    return Outlook(time, words, True)
+
+
+def _row_tokens(store: Store, answers: int) -> tuple[Unit, Unit]:
+    """Return prompt and answers of a row in tokens: on the mean, and where both are longest."""
     frames = [store.frame("votes"), store.frame("ratings")]
     sizes = [frame[column] for frame in frames for column in _CHARS if column in frame]
-    characters = [float(size.mean()) for size in sizes if len(size)]
-    answer = sum(characters) / len(characters) if characters else 0.0
-    return (_prompt_chars(store) + answers * answer) / CHARACTERS_PER_TOKEN + TEMPLATE_TOKENS
+    sizes = [size for size in sizes if len(size)]
+    means, largest = [float(size.mean()) for size in sizes], [float(size.max()) for size in sizes]
+    prompts = _prompt_chars(store)
+    mean = (sum(prompts) / max(1, len(prompts)), sum(means) / max(1, len(means)))
+    most = (max(prompts, default=0), max(largest, default=0))
+    found = [
+        Unit(TEMPLATE_TOKENS + guessed(prompt), (1 + guessed(answer),) * answers)
+        for prompt, answer in (mean, most)
+    ]
+    return found[0], found[1]
 
 
 _CHARS = ("chars_a", "chars_b", "chars")
 
 
-def _prompt_chars(store: Store) -> float:
+def _prompt_chars(store: Store) -> list[int]:
     texts: dict[str, Any] = store.texts(store.frame("prompts")["text"].head(SAMPLED))
-    return sum(map(len, texts.values())) / len(texts) if texts else 0.0
-
-
-def model_name(model: str) -> str:
-    """Return a model's name as runs keep it."""
-    return find_model(model.strip() or EMBEDDED).name
+    return list(map(len, texts.values()))
 
 
 def facts(store: Store, model: str = "") -> Facts:

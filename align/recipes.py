@@ -17,7 +17,7 @@ from typing import Any
 from align.leash import reach, unreachable
 from align.losses import LOSSES
 from align.rates import FULL, LORA, PREFERENCE, TINY, rate_of, rounded, too_high
-from storage.errors import BadInput
+from storage.errors import BadInput, Unsupported
 
 AUTO = "auto"
 PRECISIONS = (AUTO, "bf16", "fp32", "nf4")
@@ -242,6 +242,18 @@ def from_pairs(
 def tuning(values: Mapping[str, Any]) -> str:
     """Return how the weights are tuned: "full" where that is asked for, else "lora"."""
     return FULL if values.get("tune") == FULL else LORA
+
+
+def refuse_sharded(train: TrainSettings) -> None:
+    """Refuse settings of a base that is to lie in shares on several processes.
+
+    Raises:
+        Unsupported: such a base is bf16 or fp32, and frozen.
+    """
+    if train.precision == "nf4":
+        raise Unsupported("a base in nf4 is not sharded: set precision=bf16, or leave out --shard")
+    if train.tune == FULL:
+        raise Unsupported("--shard is for a frozen base: use tune=lora, or leave out --shard")
 
 
 def remarks(

@@ -10,8 +10,6 @@ step's margin is exactly 0. From the cache they may differ by the noise of the p
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from torch import Tensor
 from align.batches import Fork, Micro, pack
 from align.policy import Policy
 from align.rendering import Ids
+from align.scored import name_of
 
 
 class ReferenceScores:
@@ -38,10 +37,10 @@ class ReferenceScores:
         self.precision = precision
 
     def __getitem__(self, key: tuple[Ids, Ids]) -> Tensor:
-        return self._scores[_name(*key)]
+        return self._scores[name_of(*key)]
 
     def __contains__(self, key: tuple[Ids, Ids]) -> bool:
-        return _name(*key) in self._scores
+        return name_of(*key) in self._scores
 
     def __len__(self) -> int:
         return len(self._scores)
@@ -49,13 +48,13 @@ class ReferenceScores:
     def add(self, fork: Fork, rows: Tensor) -> None:
         """Keep the scores (K, R) of one fork's responses."""
         for response, row in zip(fork.responses, rows, strict=True):
-            self._scores[_name(fork.prompt, response)] = row[: len(response)].clone()
+            self._scores[name_of(fork.prompt, response)] = row[: len(response)].clone()
 
     def take(self, other: ReferenceScores, forks: Iterable[Fork]) -> None:
         """Take over the scores of these forks, as far as another mapping has them."""
         for fork in forks:
             for response in fork.responses:
-                if (name := _name(fork.prompt, response)) in other._scores:
+                if (name := name_of(fork.prompt, response)) in other._scores:
                     self._scores.setdefault(name, other._scores[name])
 
     def merge(self, other: ReferenceScores) -> None:
@@ -139,8 +138,3 @@ def batching_noise(policy: Policy, micro: Micro, *, shared: bool) -> float:
         together = policy(micro.block.to(policy.device)).sum(-1)
         alone = [policy(pack([f], shared=shared).to(policy.device)).sum(-1) for f in micro.forks]
     return (together - torch.cat(alone)).abs().max().item()
-
-
-def _name(prompt: Ids, response: Ids) -> str:
-    words = (len(prompt), *prompt, *response)
-    return hashlib.sha256(struct.pack(f"<{len(words)}q", *words)).hexdigest()

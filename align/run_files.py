@@ -16,6 +16,12 @@ from typing import Any
 
 from storage.errors import BadInput, NotFound
 
+LOADING, SCORING, TRAINING, ANSWERING = (
+    "loading the model",
+    "scoring the reference",
+    "training",
+    "answering held-out prompts before and after",
+)  # messages of the parts of a run, by which status.json tells their seconds
 EVERY_SECONDS = 0.5  # Choice: what looks steady on a page that asks every second or two
 
 
@@ -38,6 +44,7 @@ class RunFiles:
     _started: float = field(default_factory=time.monotonic)
     _working_since: float | None = None
     _written: float = 0.0
+    _phase: tuple[str, float] = ("", 0.0)  # the message since when
 
     def config(self) -> dict[str, Any]:
         """Return config.json.
@@ -59,8 +66,13 @@ class RunFiles:
         return dict(config)
 
     def status(self, status: str, message: str = "", **facts: Any) -> None:
-        """Write status.json now."""
-        self.state.update(facts, status=status, message=message, pid=os.getpid())
+        """Write status.json now; a new message ends the part of the run that went until here."""
+        last, since = self._phase
+        self._phase = (message, time.monotonic())
+        phases = dict(self.state.get("phases", {}))
+        if last:
+            phases[last] = round(phases.get(last, 0.0) + self._phase[1] - since, 2)
+        self.state.update(facts, status=status, message=message, pid=os.getpid(), phases=phases)
         self._write_status()
 
     def progress(self, work: float, **facts: Any) -> None:

@@ -88,6 +88,8 @@ def create_run(
     start_from: str | None = None,
     reference: str = "base",
     processes: int = 1,
+    shard: bool = False,
+    forecast: Mapping[str, Any] | None = None,
 ) -> Run:
     """Return a new run, written to the store and to its own folder; `start` starts it.
 
@@ -97,6 +99,8 @@ def create_run(
         start_from: the run whose adapter this one goes on from.
         reference: "base", or "start": that adapter, frozen.
         processes: how many train it together on this machine.
+        shard: the base lies in shares on them.
+        forecast: what the preflight settled, kept with the run: {"passes": …, "work": …}.
 
     Raises:
         NotFound: no such snapshot or model.
@@ -123,9 +127,11 @@ def create_run(
         "start": start,
         "reference": reference,
         "processes": processes,
+        "shard": shard,
         "device_lock": str((data / "DEVICE.lock").resolve()),
         "cache": str((data / "cache").resolve()),
         "created_at": created.isoformat(),
+        **(forecast or {}),
     }
     write_json(folder / "config.json", config)
     store.add([run])

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoTokenizer
 
-from align import recipes
+from align import recipes, sharding
 from align.batches import Cutter, Fork, Micro, plan
 from align.checkpoints import newest_complete, publish
+from align.device import device_now
 from align.evaluate import (
     REPORT_PROMPTS,
     answers_report,
@@ -36,32 +38,30 @@ from align.keeping import Published, judged_steps
 from align.losses import LOSSES, balanced_weights
 from align.policy import (
     Policy,
-    choose_precision,
+    device_here,
     flex_is_faster,
     load_policy,
     riders_agree,
     shared_prompts_agree,
     stop_ids,
 )
+from align.preflight import BUDGET, Passes, Rows, settle
 from align.probes import PROBE_PROMPTS, Prober
-from align.processes import Processes
+from align.processes import ALONE, Processes
 from align.reference import ReferenceScores, batching_noise, score
 from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, pair_rows
-from align.run_files import RunFiles
+from align.run_files import ANSWERING, SCORING, TRAINING, RunFiles
+from align.scored import cache_of, start_of
 from align.subset import part_of
-from align.trainer import Job, PreferenceTrainer, first_row
+from align.trainer import Job, PreferenceTrainer, first_row, idle_pass
 from align.tuning import TRAINED, copies_weights
-from storage.errors import BadInput, NotFound, Unsupported
+from storage.errors import BadInput, NotFound
 
 SAMPLE = 2  # rows whose scores are compared before a run
 TOLERANCE = 1e-4  # of a reward before the first step, in fp32
 GENERATED_WORK = (
     12  # forward tokens that one generated token costs in time. Choice: 2 cores, 16 rows
 )
-BUDGET = {
-    "cpu": 1536,
-    "cuda": 16384,
-}  # padded tokens per forward pass. Choice: SmolLM2 then trains within 3.2 GB (docs/log.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,31 +109,29 @@ class Session:
         base = read_base(path)
         limit = min(train.max_tokens, base.get("max_position_embeddings") or train.max_tokens)
         references = ReferenceScores.load(files.folder / "reference.safetensors")
-        parameters = recipes.count_parameters(base)
-        precision = references.precision or choose_precision(
-            train.precision, parameters, quantise=train.tune == recipes.LORA
-        )
-        precision = together.from_first(precision)
-        references.precision = precision  # a resumed run goes on as it began, whatever is free now
         stops = stop_ids(path)
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         template = Template.of(tokenizer, stops)
         stops |= {template.end[-1]}
         together.pause()
         material = prepare(settings, template, rows, limit)
-        policy = load_policy(
-            path,
-            precision=precision,
-            rank=train.lora_rank,
-            alpha=train.lora_alpha,
-            seed=train.seed,
-            tune=train.tune,
+        first = together.first  # what is free now may differ between processes
+        passes = together.from_first(
+            choose_passes(config, base, settings, material, references) if first else None
         )
+        precision = passes.precision
+        if sharded(config):
+            precision = together.from_first(sharding.precision(precision, train))
+        references.precision = precision  # a resumed run goes on as it began, whatever is free now
         start, kept = start_of(config)
-        if start is not None:
-            policy.go_on_from(start, as_reference=kept)
+        policy = load(config, settings, precision, together)
+        if passes.checkpointing:
+            policy.keep_only_layer_inputs()
         together.pause()
-        cutter = choose_cutter(policy, precision, settings, material, tokenizer.pad_token_id or 0)
+        cutter = choose_cutter(
+            policy, precision, settings, material, tokenizer.pad_token_id or 0,
+            budget=passes.budget, together=together,
+        )  # fmt: skip
         steps = plan(
             material.train,
             epochs=train.epochs,
@@ -145,6 +143,7 @@ class Session:
         job = Job(
             settings, loss, material.train, steps, cutter, references,
             from_reference=start is None or kept, processes=together,
+            idle=sharding.idle_micro(material.train[0]) if together.lockstep else None,
         )  # fmt: skip
         judge = Judge(
             files,
@@ -174,12 +173,14 @@ class Session:
         self._read_cache()
         self._plan_work(done)
         scoring = time.monotonic()
-        self.files.status("training", "scoring the reference", step=done, steps=len(self.job.steps))
+        self.files.status(
+            "training", SCORING, step=done, steps=len(self.job.steps), resumed=done > 0
+        )
         self._score_reference()
         self.files.keep_metrics(done if checkpoint else -1)
         if checkpoint is None:
             self.files.add_metrics(self._first_row())
-        self.files.status("training", "training")
+        self.files.status("training", TRAINING)
         trainer = PreferenceTrainer(
             self.policy,
             self.job,
@@ -195,11 +196,6 @@ class Session:
         try:
             if not self.judge(done):  # before the first step, or where a stop cut it short
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        except torch.cuda.OutOfMemoryError as error:
-            raise Unsupported(
-                "the GPU's memory is too small for this run; set micro_batch=1, a smaller "
-                "max_tokens, or precision=nf4"
-            ) from error
         finally:
             trainer.save_now()
         self.trained_seconds = time.monotonic() - started
@@ -247,10 +243,10 @@ class Session:
 
     def report(self) -> None:
         """Measure on held-out prompts and write report.json."""
-        self.files.status("evaluating", "answering held-out prompts before and after")
+        self.files.status("evaluating", ANSWERING)
         published = self._published()
         scores, kl = self.judge.score(published.step), self.judge.kl(published.step)
-        if not self.together.first:
+        if not self.together.helps:
             return
         with self.policy.reference():
             before = self._answers()
@@ -282,7 +278,13 @@ class Session:
         """Take over what earlier runs scored of this run's rows."""
         cache = cache_of(self.config, self.precision)
         if cache is not None:
-            forks = (fork for micro in self._every_micro() for fork in micro.forks)
+            forks = (
+                fork
+                for micro in self._every_micro()
+                for part in (micro, micro.riders)
+                if part is not None
+                for fork in part.forks
+            )
             self.references.take(ReferenceScores.load(cache), forks)
             self._share_references()
 
@@ -293,7 +295,7 @@ class Session:
         """
         known = len(self.references)
         try:
-            score(self.policy, self._every_micro(), self.references, self._tick_for_all)
+            score(self.policy, self._unscored(), self.references, self._tick_for_all)
             self._share_references()
         finally:
             if self.together.first:
@@ -323,18 +325,26 @@ class Session:
         held_out = self.judge.held_out
         yield from (held_out[i] for i in self.judge.mine())
 
+    def _unscored(self) -> Iterator[Micro]:
+        """Yield what has no score; in lockstep compute along while other processes still have."""
+        if not self.together.lockstep:
+            yield from self._every_micro()
+            return
+        for micro in self.together.in_step(sharding.unknown(self._every_micro(), self.references)):
+            if micro is not None:
+                yield micro
+                continue
+            with self.policy.reference():
+                idle_pass(self.policy, self.job)
+            self._tick(0)
+
     def _first_row(self) -> dict[str, Any]:
         tolerance = TOLERANCE
         if self.precision != "fp32":
-            noise = max(self.together.gather(self._noise()))
+            micro = self.together.from_first(self.job.batch(0).micros[:1])[0]
+            noise = batching_noise(self.policy, micro, shared=self.cutter.shared)
             tolerance = max(TOLERANCE, 2 * self.job.loss_settings.get("beta", 1.0) * noise)
         return first_row(self.policy, self.job, tolerance)
-
-    def _noise(self) -> float:
-        """Return what the company of other rows may change here, in nats; 0 without a row."""
-        micros = self.job.batch(0).micros[:1]
-        return max((batching_noise(self.policy, m, shared=self.cutter.shared) for m in micros),
-                   default=0.0)  # fmt: skip
 
     def _write(self, row: dict[str, Any]) -> None:
         self.files.add_metrics(row)
@@ -394,27 +404,6 @@ class Session:
         return training * passes + self.judge.work(done, GENERATED_WORK)
 
 
-def cache_of(config: Mapping[str, Any], precision: str) -> Path | None:
-    """Return the file of this base's reference scores in the data folder, if the run has one."""
-    folder, base = config.get("cache"), config.get("model_fingerprint")
-    if not folder or not base:
-        return None
-    words = [base[:16], precision]
-    if config["settings"].get("tune") == recipes.FULL:  # its base is held in fp32
-        words.append(recipes.FULL)
-    if start_of(config)[1]:
-        words.append(config["start"]["digest"][:16])
-    return Path(folder) / "reference" / f"{'-'.join(words)}.safetensors"
-
-
-def start_of(config: Mapping[str, Any]) -> tuple[Path | None, bool]:
-    """Return the adapter that a run goes on from, if any, and whether that is its reference."""
-    start = config.get("start")
-    if not start:
-        return None, False
-    return Path(start["adapter"]), config.get("reference") == "start"
-
-
 def prepare(
     settings: recipes.Settings,
     template: Template,
@@ -458,15 +447,86 @@ def probe_prompts(material: Material) -> list[Ids]:
     return (material.prompts or trained)[:PROBE_PROMPTS]
 
 
+def load(
+    config: Mapping[str, Any], settings: recipes.Settings, precision: str, together: Processes
+) -> Policy:
+    """Return the policy; where the base is to be sharded, with this process's share of it."""
+    if not sharded(config) or together.count == 1:
+        return read_policy(config, settings, precision, device_here())
+    read = partial(read_policy, config, settings, precision, torch.device("cpu"))
+    return sharding.load_in_turn(read, together, device_here())
+
+
+def read_policy(
+    config: Mapping[str, Any], settings: recipes.Settings, precision: str, device: torch.device
+) -> Policy:
+    """Return the base with an adapter, a new one or that of the run that this one goes on from."""
+    train, (start, kept) = settings.train, start_of(config)
+    policy = load_policy(
+        config["model"],
+        precision=precision,
+        rank=train.lora_rank,
+        alpha=train.lora_alpha,
+        seed=train.seed,
+        tune=train.tune,
+        device=device,
+    )
+    if start is not None:
+        policy.go_on_from(start, as_reference=kept)
+    return policy
+
+
+def sharded(config: Mapping[str, Any]) -> bool:
+    """Say whether the base is to lie in shares on the processes."""
+    return bool(config.get("shard"))
+
+
+def choose_passes(
+    config: Mapping[str, Any],
+    base: Mapping[str, Any],
+    settings: recipes.Settings,
+    material: Material,
+    references: ReferenceScores,
+) -> Passes:
+    """Return how the run computes: as its preflight settled, else by what is free now.
+
+    Args:
+        references: those of a run that goes on know the precision that it began with.
+
+    Raises:
+        Unsupported: it does not fit.
+    """
+    if settled := Passes.of(config):
+        return settled
+    train = settings.train
+    train = dataclasses.replace(train, precision=references.precision or train.precision)
+    rows = Rows.of(material.train, train, riding=LOSSES[settings.method].mismatched)
+    name = str(config.get("model_name", config["model"]))
+    return settle(base, 0, rows, train, device_now(), name).passes
+
+
 def choose_cutter(
-    policy: Policy, precision: str, settings: recipes.Settings, material: Material, pad: int
+    policy: Policy,
+    precision: str,
+    settings: recipes.Settings,
+    material: Material,
+    pad: int,
+    *,
+    budget: int = 0,
+    together: Processes = ALONE,
 ) -> Cutter:
     """Return how to cut batches; responses to one prompt share a row if that scores the same here,
-    and KTO's mismatched responses ride on the rows' prompts."""
+    and KTO's mismatched responses ride on the rows' prompts.
+
+    Args:
+        budget: padded tokens per forward pass; 0: what is usual on the device.
+        together: the processes that decide as the first one does. In lockstep nothing rides, for a
+            pass with riders in one process would meet two passes without in another.
+    """
     train, rows = settings.train, material.train
     alone = Cutter(
         shared=False,
-        budget=BUDGET[policy.device.type],
+        budget=budget or BUDGET[policy.device.type],
         limit=train.micro_batch,
         max_tokens=train.max_tokens,
         pad=pad,
@@ -476,14 +536,16 @@ def choose_cutter(
     if len(sample[0].responses) == 1:  # labels: each with another one's response beside it
         sample = [Fork(f.prompt, (*f.responses, *sample[i - 1].responses))
                   for i, f in enumerate(sample)]  # fmt: skip
-    policy.flex = flex_is_faster(policy, sample)
-    shared, difference = shared_prompts_agree(policy, sample, precision)
+    in_step = together.lockstep  # then nobody tries what might fail in one process alone
+    policy.flex = not in_step and together.from_first(flex_is_faster(policy, sample))
+    shared, difference = together.from_first(shared_prompts_agree(policy, sample, precision))
     if policy.flex and not shared:
         policy.flex = False
-        shared, difference = shared_prompts_agree(policy, sample, precision)
+        shared, difference = together.from_first(shared_prompts_agree(policy, sample, precision))
     print(f"one row per prompt: {shared} (differs by {difference:.2g} nats per token)", flush=True)
     mismatched = LOSSES[settings.method].mismatched
-    riding = shared and mismatched and riders_agree(policy, sample, precision)
+    apart = in_step or policy.recomputed  # recomputed: no keys and values are kept to ride on
+    riding = shared and mismatched and not apart and riders_agree(policy, sample, precision)
     if mismatched:
         print(f"mismatched responses ride on the prompts: {riding}", flush=True)
     return dataclasses.replace(alone, shared=shared, riding=riding)

@@ -16,7 +16,8 @@ from typing import Any
 
 from align import recipes, runs, sweep_files, training
 from align.enough import check_enough
-from align.estimate import estimate
+from align.estimate import KNOWN
+from align.forecast import Forecast
 from align.leash import leash_of
 from align.losses import LOSSES
 from align.models import EMBEDDED, Model, find_model
@@ -109,18 +110,22 @@ def begin(
     base = find_model(model or EMBEDDED)
     settings = sweep.runs(base.path)
     training.refuse_second(workspace.data)
+    seen = look_ahead(workspace, snapshot, base, settings)
+    if snapshot is None:
+        refuse_unjudged(snapshots.preview(workspace.store))
     folder, counts = ready(workspace, sweep.method, snapshot)
     for line in training.plan(sweep.method, folder.name, counts):
         progress(line + "\n")
     for line in remarks(sweep, settings, base, counts):
         progress(line + "\n")
-    progress(f"{time_words(workspace.data, folder, settings, base.name)}\n")
+    progress(f"{time_words(seen)}\n")
     made = {
         beta: runs.create_run(
-            workspace.store, workspace.data, folder.name, sweep.method, base, one.as_json()
+            workspace.store, workspace.data, folder.name, sweep.method, base, one.as_json(),
+            forecast=ahead.for_run(),
         ).id
-        for beta, one in settings.items()
-    }
+        for (beta, one), ahead in zip(settings.items(), seen, strict=True)
+    }  # fmt: skip
     id = sweep_files.write_sweep(
         workspace.data, made, method=sweep.method, model=base.name, snapshot=folder.name,
         rows=min(sweep.rows, counts[LOSSES[sweep.method].needs]["train"]),
@@ -138,10 +143,6 @@ def ready(
     Raises:
         BadInput: too little to learn from, or nothing to judge by.
     """
-    if snapshot is None:
-        counts = snapshots.preview(workspace.store)
-        training.refuse_too_little(method, counts)
-        refuse_unjudged(counts)
     folder = snapshot or training.frozen_now(workspace)
     counts = snapshots.verify(folder)["counts"]
     check_enough(method, counts)
@@ -168,14 +169,30 @@ def remarks(
     return list(dict.fromkeys(lines))
 
 
-def time_words(
-    data: Path, folder: Path, settings: Mapping[float, recipes.Settings], model_name: str
-) -> str:
-    """Return how many runs and about how long they take together."""
-    guesses = [estimate(folder, one, data, model_name) for one in settings.values()]
-    minutes = max(1, round(sum(guess.seconds for guess in guesses) / 60))
-    how = "as fast as the last run here" if guesses[0].measured else "a first guess"
-    return f"{len(settings)} runs, one after the other: about {minutes} min ({how})"
+def look_ahead(
+    workspace: Workspace, snapshot: Path | None, base: Model,
+    settings: Mapping[float, recipes.Settings],
+) -> list[Forecast]:  # fmt: skip
+    """Return what each run would need here; the first one scores the reference for all.
+
+    Raises:
+        BadInput: there is too little to train on.
+        Unsupported: it does not fit the memory; the sentence says what would.
+    """
+    return [
+        training.look_ahead(workspace, snapshot, base, one, scored=bool(number))
+        for number, one in enumerate(settings.values())
+    ]
+
+
+def time_words(seen: Sequence[Forecast]) -> str:
+    """Return how many runs, about how long they take together, and the memory that each needs."""
+    times = [one.time for one in seen if one.time is not None]
+    words = f"{len(seen)} runs, one after the other"
+    if times:
+        minutes = max(1, round(sum(time.seconds for time in times) / 60))
+        words += f": about {minutes} min ({KNOWN[times[0].known]})"
+    return f"{words}; each {seen[0].memory_words()}"
 
 
 @contextlib.contextmanager

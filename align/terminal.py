@@ -147,6 +147,10 @@ def _warnings(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _preflight(result: Mapping[str, Any]) -> str:
+    return "\n".join(result["words"])
+
+
 def _sweep(result: Mapping[str, Any]) -> str:
     lines = [f"{result['sweep']}: {result['status']}"]
     lines.append(f"  {'beta':>6}  {'accuracy (95 %)':22} {'nats per token':>14}  {'length':13} run")
@@ -201,6 +205,7 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "check": _check,
     "advise": _advise,
     "snapshot": _snapshot,
+    "preflight": _preflight,
     "train": _run,
     "sweep": _sweep,
     "resume": _run,

@@ -3,7 +3,8 @@
 A process of its own that talks through files alone: it reads config.json and the snapshot, and
 writes status.json, metrics.jsonl, checkpoints/, adapter/ and report.json. Started again on the same
 folder it goes on from the newest complete checkpoint. With `--processes N`, or started N times by
-torchrun, the processes share the work; the first one writes. Exit code 0: done; 2: a mistake that a
+torchrun, the processes share the work; the first one writes. `--dry-run` says what that would take
+on N devices. Exit code 0: done; 2: a mistake that a
 person can mend (one sentence on stderr and in status.json); 1: a bug; 143: cancelled by SIGTERM or
 Ctrl-C.
 """
@@ -28,7 +29,7 @@ from align.enough import check_enough
 from align.locks import FileLock
 from align.manifest import verify_manifest
 from align.processes import COUNT, Cancelled, Ending, PeerLeft, Processes, join
-from align.run_files import RunFiles
+from align.run_files import LOADING, RunFiles
 from storage.errors import BadInput, Busy, UserError
 
 CANCELLED = 143
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str]) -> int:
         given = parser().parse_args(arguments)
     except SystemExit as refused:  # the usage is printed
         return int(refused.code or 0)
+    if given.dry_run:
+        return dry_run(given)
     if given.processes > 1 and COUNT not in os.environ:
         from align.launch import launch  # here: it loads torch
 
@@ -82,7 +85,22 @@ def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser("python -m align.train", allow_abbrev=False)
     words.add_argument("folder", metavar="RUN_DIR")
     words.add_argument("--processes", type=int, default=1, help="on this machine (default 1)")
+    words.add_argument("--dry-run", action="store_true", help="say what N processes would take")
+    words.add_argument("--nodes", type=int, default=1, help="machines, for the dry run (default 1)")
     return words
+
+
+def dry_run(given: argparse.Namespace) -> int:
+    """Print what the run would take on N devices, and the commands; train nothing."""
+    from align.dry_run import Machines, report  # here: it loads torch
+
+    try:
+        config = RunFiles(Path(given.folder)).config()
+        print(report(config, given.folder, Machines(given.nodes, given.processes)))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 def guarded(files: RunFiles, together: Processes) -> int:
@@ -123,11 +141,24 @@ def ending_of(error: Exception) -> Ending:
         return Ending("cancelled", words, CANCELLED)
     if isinstance(error, UserError):
         return Ending("failed", str(error), 2)
-    if _disk_is_full(error):
-        words = "no room on the disk: free some space and resume; the last checkpoint is kept"
-        return Ending("failed", words, 2)
+    if short := _short_of(error):
+        return Ending("failed", short, 2)
     words = f"a bug in Hone: {type(error).__name__}: {error} (see log.txt)"
     return Ending("failed", words, 1)
+
+
+def _short_of(error: Exception) -> str | None:
+    """Return what to say where the machine ran out of something; None for any other error."""
+    from align.overflow import ran_out  # here: it loads torch, which an early refusal does without
+
+    if _disk_is_full(error):
+        return "no room on the disk: free some space and resume; the last checkpoint is kept"
+    if ran_out(error):
+        return (
+            "memory ran out: free some memory and resume, or train again with a smaller "
+            "max_tokens; the last checkpoint is kept"
+        )
+    return None
 
 
 def _disk_is_full(error: Exception) -> bool:
@@ -146,7 +177,7 @@ def run(files: RunFiles, config: dict[str, Any], together: Processes) -> None:
     device = wait_for_device(files, config, together) if together.first else None
     together.gather(None)
     try:
-        files.status("starting", "loading the model")
+        files.status("starting", LOADING)
         from align.session import Session  # here: torch takes seconds to load, a refusal none
 
         session = Session.open(files, config, settings, rows, together)

@@ -13,7 +13,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,10 @@ from align.losses import (
     Loss,
     PairBatch,
     PairOutcome,
+    Scores,
     kl_estimate,
 )
+from align.overflow import give_back_memory, ran_out, too_large
 from align.policy import Policy
 from align.processes import ALONE, Processes
 from align.recipes import Settings, TrainSettings
@@ -62,6 +64,7 @@ class Job:
     references: References
     from_reference: bool = True  # the policy starts as the reference, not as a later adapter
     processes: Processes = ALONE  # that share each step's rows
+    idle: Micro | None = None  # the pass of a process without rows, where all have to go in step
 
     @property
     def steps_per_epoch(self) -> int:
@@ -84,61 +87,89 @@ class Job:
         return micro.reference(self.references).to(policy.device)
 
 
-@dataclass(slots=True)
-class Tally:
-    """Sums over the rows of one step, for its line in metrics.jsonl."""
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Sums over the rows of one step, as numbers. Kinds: chosen or rejected, good or bad."""
 
-    loss: float = 0.0
-    margins: list[float] = field(default_factory=list)  # pairs: chosen - rejected reward
-    rewards: dict[bool, list[float]] = field(default_factory=lambda: {True: [], False: []})
-    logps: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
-    tokens: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
+    losses: float
+    wins: float  # a tie is half a one
+    judged: float  # rows that could be won
+    good_rows: float
+    good_rewards: float
+    good_logps: float
+    good_tokens: float
+    bad_rows: float
+    bad_rewards: float
+    bad_logps: float
+    bad_tokens: float
 
-    def add_pairs(self, outcome: PairOutcome, batch: PairBatch) -> None:
-        good, bad = outcome.chosen_rewards.tolist(), outcome.rejected_rewards.tolist()
-        self.margins += [a - b for a, b in zip(good, bad, strict=True)]
-        for is_good, side in ((True, batch.chosen), (False, batch.rejected)):
-            self.logps[is_good] += side.policy.detach().sum().item()
-            self.tokens[is_good] += side.mask.sum().item()
-
-    def add_labels(self, outcome: LabelOutcome, batch: LabelBatch) -> None:
-        good, side = batch.good, batch.completion
-        for is_good, reward in zip(good.tolist(), outcome.rewards.tolist(), strict=True):
-            self.rewards[is_good].append(reward)
-        for is_good in (True, False):
-            self.logps[is_good] += side.policy.detach()[good == is_good].sum().item()
-            self.tokens[is_good] += side.mask[good == is_good].sum().item()
-
-    def add(self, other: Tally) -> None:
-        """Count what another process has counted of the same step."""
-        self.loss += other.loss
-        self.margins += other.margins
-        for good in (True, False):
-            self.rewards[good] += other.rewards[good]
-            self.logps[good] += other.logps[good]
-            self.tokens[good] += other.tokens[good]
-
-    def as_json(self, start: float | None) -> dict[str, float | None]:
+    def as_json(self, size: int, start: float | None = None) -> dict[str, float | None]:
         """Return the step's means; log-probabilities per token, in nats.
 
         Accuracy: share of pairs with the larger reward for the chosen response; of labels, of those
-        whose reward stands on the right side of `start` = β·z. Equal counts as a half.
+        whose reward stands on the right side of β·z. Equal counts as a half.
+
+        Args:
+            size: rows of the step.
+            start: β·z; None for a loss without a z.
         """
-        if start is None:
-            margin, wins = _mean(self.margins), [_step(m) for m in self.margins]
-        else:
-            good, bad = _mean(self.rewards[True]), _mean(self.rewards[False])
-            margin = None if good is None or bad is None else good - bad
-            wins = [_step(r - start) for r in self.rewards[True]]
-            wins += [_step(start - r) for r in self.rewards[False]]
+        good = _ratio(self.good_rewards, self.good_rows)
+        bad = _ratio(self.bad_rewards, self.bad_rows)
         result = {
-            "loss": self.loss,
-            "margin": margin,
-            "accuracy": _mean(wins),
-            "logp_chosen": _ratio(self.logps[True], self.tokens[True]),
-            "logp_rejected": _ratio(self.logps[False], self.tokens[False]),
+            "loss": self.losses / size,
+            "margin": None if good is None or bad is None else good - bad,
+            "accuracy": _ratio(self.wins, self.judged),
+            "logp_chosen": _ratio(self.good_logps, self.good_tokens),
+            "logp_rejected": _ratio(self.bad_logps, self.bad_tokens),
         }
         return result if start is None else {**result, "beta_z": start}
+
+
+class Tally:
+    """What the passes of one step add up to, for its line in metrics.jsonl.
+
+    It stays on the device where it was computed: to read a number from a GPU is to wait until all
+    before it is done. `read` brings everything over at once.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.passes = [torch.zeros(len(fields(Sums)), device=device)]  # in the order of `Sums`
+        self.largest = [torch.zeros((), device=device)]  # of each pass's rewards or margins
+
+    def add_pairs(self, outcome: PairOutcome, batch: PairBatch) -> None:
+        good, bad = outcome.chosen_rewards, outcome.rejected_rewards
+        kinds = _kind(good, batch.chosen), _kind(bad, batch.rejected)
+        self._add(outcome.losses, good - bad, len(good), *kinds)
+        self.largest.append((good - bad).abs().max())
+
+    def add_labels(
+        self, outcome: LabelOutcome, batch: LabelBatch, start: Tensor | None = None
+    ) -> None:
+        """Count labels; where there is no `start` (β·z) none of them is won or lost."""
+        good, rewards = batch.good, outcome.rewards
+        kinds = (_kind(rewards, batch.completion, which) for which in (good, ~good))
+        gains = rewards if start is None else rewards - start
+        judged = 0 if start is None else len(gains)
+        self._add(outcome.losses, gains.where(good, -gains), judged, *kinds)
+        self.largest.append(rewards.abs().max())
+
+    def _add(self, losses: Tensor, gains: Tensor, judged: int, good: Tensor, bad: Tensor) -> None:
+        wins = (gains.sign() + 1).sum() / 2
+        first = torch.stack([losses.detach().sum(), wins, wins.new_full((), judged)])
+        self.passes.append(torch.cat([first, good, bad]))
+
+    def read(self, *more: Tensor) -> list[float]:
+        """Return the sums, as many as `Sums` has fields, and then more numbers () behind them."""
+        sums = torch.stack(self.passes).sum(0)
+        found: list[float] = torch.cat([sums, *(number[None] for number in more)]).tolist()
+        return found
+
+
+def _kind(rewards: Tensor, scores: Scores, which: Tensor | None = None) -> Tensor:
+    """Return rows, rewards, log-probabilities and tokens of the rows `which` (B,), or all; (4,)."""
+    logps = (scores.policy.detach() * scores.mask).sum(-1)
+    columns = torch.stack([torch.ones_like(rewards), rewards, logps, scores.mask.sum(-1)])
+    return (columns if which is None else columns.masked_fill(~which, 0.0)).sum(-1)
 
 
 class PreferenceTrainer(Trainer):
@@ -165,6 +196,8 @@ class PreferenceTrainer(Trainer):
         self.policy, self.job, self.folder = policy, job, folder
         self.write, self.pause, self.judge = write, pause, judge
         self.row: dict[str, Any] = {}
+        self.norm = torch.zeros(())  # of the step's gradients, on their device
+        self.z: Tensor | None = None  # of the step
         self.started = time.monotonic()
         super().__init__(
             model=policy,
@@ -191,21 +224,62 @@ class PreferenceTrainer(Trainer):
     def training_step(
         self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None
     ) -> Tensor:
-        """Add the gradient of the batch's mean loss, pass by pass; return the loss."""
+        """Do one step; where memory runs out do it again in passes of half the size.
+
+        The loss is a mean over the batch's rows, so the result does not depend on the passes.
+
+        Args:
+            inputs: the step's number in the plan.
+        """
         model.train()
-        tally = Tally()
-        z, scored = passes(model, inputs, self.job, self.pause)
-        for micro, policy in scored:
-            losses = evaluate(policy, micro, self.job, z, tally)
-            share = losses.sum() / inputs.size
-            self.accelerator.backward(share)
-            tally.loss += share.item()
-        tally = whole(tally, self.job)
-        if not math.isfinite(tally.loss):
+        self.z = None
+        tally = self._add_gradients_as_fits(model, inputs)
+        parameters = self.policy.trainable()
+        self.job.processes.sum_gradients(parameters)
+        self.norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        self.row = self._read(tally, len(self.job.steps[inputs]))
+        return torch.tensor(self.row["loss"])
+
+    def _read(self, tally: Tally, size: int) -> dict[str, Any]:
+        """Return the step's row, with the only look of a step at what the device has computed.
+
+        Raises:
+            Diverged: the loss or the gradients are no numbers; the step must not spoil the weights.
+        """
+        sums, (norm, *start) = whole(tally, self.job, self.norm, *beta_z(self.job, self.z))
+        row = {**sums.as_json(size, *start), "grad_norm": norm}
+        if not math.isfinite(row["loss"]):
             raise Diverged(self._sentence("the loss is not a number any more"))
-        self.job.processes.sum_gradients(self.policy.trainable())
-        self.row = tally.as_json(beta_z(self.job, z))
-        return torch.tensor(tally.loss, device=self.args.device)
+        if not math.isfinite(norm):
+            raise Diverged(self._sentence("the gradients are not numbers any more"))
+        return row
+
+    def _add_gradients_as_fits(self, model: nn.Module, step: int) -> Tally:
+        while True:
+            try:
+                return self._add_gradients(model, self.job.batch(step))
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out(error) or self.job.processes.lockstep:
+                    raise
+                trouble = error.with_traceback(None)  # its frames hold the tensors of the pass
+            model.zero_grad()
+            self.job = in_smaller_passes(self.job, step, trouble)
+            give_back_memory()
+            print(
+                f"out of memory: passes of {self.job.cutter.budget} tokens from now on", flush=True
+            )
+
+    def _add_gradients(self, model: nn.Module, batch: Batch) -> Tally:
+        """Add the gradient of the batch's mean loss, pass by pass; return what was counted."""
+        tally = Tally(self.policy.device)
+        self.z, scored = passes(model, batch, self.job, self.pause, self.z)
+        for micro, policy in scored:
+            if micro is None:
+                share = policy.sum() * 0.0
+            else:
+                share = evaluate(policy, micro, self.job, self.z, tally).sum() / batch.size
+            self.accelerator.backward(share)
+        return tally
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> None:
         """Say nothing: the loss is a mean over the batch's rows already."""
@@ -214,11 +288,12 @@ class PreferenceTrainer(Trainer):
         """Count none: nobody asks for them here."""
         return 0
 
-    def check_gradients(self) -> None:
-        """Raise before a step would spoil the weights with gradients that are no numbers."""
-        for parameter in self.policy.trainable():
-            if parameter.grad is not None and not parameter.grad.isfinite().all():
-                raise Diverged(self._sentence("the gradients are not numbers any more"))
+    def _clip_grad_norm(self, model: nn.Module) -> float:
+        """Clip the gradients by the norm that the step has taken already."""
+        limit = self.job.settings.train.max_grad_norm
+        nn.utils.clip_grads_with_norm_(self.policy.trainable(), limit, self.norm)
+        norm: float = self.row["grad_norm"]
+        return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write the step's row; the Trainer's closing summary has none."""
@@ -230,7 +305,6 @@ class PreferenceTrainer(Trainer):
                 "step": step,
                 "epoch": round(step / self.job.steps_per_epoch, 4),
                 **self.row,
-                "grad_norm": logs["grad_norm"],
                 "learning_rate": logs["learning_rate"],
                 "seconds": round(time.monotonic() - self.started, 2),
             }
@@ -275,27 +349,52 @@ class PreferenceTrainer(Trainer):
         )
 
 
+def in_smaller_passes(job: Job, step: int, trouble: BaseException) -> Job:
+    """Return the job with passes of at most half the tokens of this step's largest one.
+
+    Raises:
+        Unsupported: every pass is a single row already.
+    """
+    batch = job.batch(step)
+    micros = [*batch.micros, *batch.mismatched]
+    largest = max(micro.block.ids.numel() for micro in micros)
+    if all(max(len(micro.rows), len(micro.forks)) == 1 for micro in micros):
+        raise too_large(largest, job.settings.train) from trouble
+    return replace(job, cutter=replace(job.cutter, budget=min(largest, job.cutter.budget) // 2))
+
+
 def passes(
-    model: nn.Module, batch: Batch, job: Job, pause: Callable[[], None] = lambda: None
-) -> tuple[Tensor | None, Iterator[tuple[Micro, Tensor]]]:
+    model: nn.Module,
+    batch: Batch,
+    job: Job,
+    pause: Callable[[], None] = lambda: None,
+    z: Tensor | None = None,
+) -> tuple[Tensor | None, Iterator[tuple[Micro | None, Tensor]]]:
     """Return the step's z and, one after the other, its forward passes' log-probabilities (M, R).
 
     KTO's z is needed before the first loss. Where the mismatched responses ride on the only pass it
-    comes with it, else from passes of their own before.
+    comes with it, else from passes of their own before. Either way z is gathered once, so processes
+    agree on it of which one rides and another does not. A pass without a micro is an idle one.
+
+    Args:
+        z: known from a first try; the processes gather it once.
     """
-    if len(batch.micros) == 1 and batch.micros[0].riders is not None:
+    if z is None and len(batch.micros) == 1 and batch.micros[0].riders is not None:
         (micro,) = batch.micros
         pause()
         policy, ridden = log_probabilities(model, micro)
         reference = job.reference(micro.riders, ridden)
         return estimate_z(job, [(ridden - reference).sum(-1)]), iter([(micro, policy)])
 
-    def one_by_one() -> Iterator[tuple[Micro, Tensor]]:
-        for micro in batch.micros:
+    def one_by_one() -> Iterator[tuple[Micro | None, Tensor]]:
+        for micro in job.processes.in_step(batch.micros):
             pause()
-            yield micro, log_probabilities(model, micro)[0]
+            if micro is None:
+                yield None, idle_pass(model, job)
+            else:
+                yield micro, log_probabilities(model, micro)[0]
 
-    return mismatch(model, batch, job, pause), one_by_one()
+    return mismatch(model, batch, job, pause) if z is None else z, one_by_one()
 
 
 def mismatch(
@@ -306,8 +405,11 @@ def mismatch(
         return None
     ratios = [torch.zeros(0, device=_device(model))]
     with torch.no_grad():
-        for micro in batch.mismatched:
+        for micro in job.processes.in_step(batch.mismatched):
             pause()
+            if micro is None:
+                idle_pass(model, job)
+                continue
             policy, _ = log_probabilities(model, micro)
             ratios.append((policy - job.reference(micro, policy)).sum(-1))
     return estimate_z(job, ratios)
@@ -316,6 +418,8 @@ def mismatch(
 def estimate_z(job: Job, ratios: Sequence[Tensor]) -> Tensor:
     """Return z from this process's log-ratios of mismatched responses and those of all others."""
     own = torch.cat(list(ratios))
+    if job.processes.count == 1:
+        return kl_estimate(own)  # it stays on its device: nobody waits for it
     return kl_estimate(torch.cat(job.processes.gather(own.cpu())).to(own.device))
 
 
@@ -327,25 +431,31 @@ def evaluate(policy: Tensor, micro: Micro, job: Job, z: Tensor | None, tally: Ta
         outcome = job.loss(pairs, **job.loss_settings)
         tally.add_pairs(outcome, pairs)
     else:
-        start = policy.new_zeros(()) if z is None else z
-        labels = label_batch(micro, policy, reference, start)
+        labels = label_batch(micro, policy, reference, policy.new_zeros(()) if z is None else z)
         outcome = job.loss(labels, **job.loss_settings)
-        tally.add_labels(outcome, labels)
+        tally.add_labels(outcome, labels, *beta_z(job, z))
     losses: Tensor = outcome.losses
     return losses
 
 
-def whole(tally: Tally, job: Job) -> Tally:
-    """Return the tally of all processes' rows."""
-    total = Tally()
-    for part in job.processes.gather(tally):
-        total.add(part)
-    return total
+def whole(tally: Tally, job: Job, *more: Tensor) -> tuple[Sums, list[float]]:
+    """Return the sums over all processes' rows, and more numbers (), which all have the same of."""
+    own, count = tally.read(*more), len(fields(Sums))
+    columns = zip(*job.processes.gather(own[:count]), strict=True)
+    return Sums(*map(sum, columns)), own[count:]
 
 
-def beta_z(job: Job, z: Tensor | None) -> float | None:
-    """Return where KTO's gains start, in units of reward; None for a loss without a z."""
-    return None if z is None else job.loss_settings["beta"] * z.item()
+def idle_pass(model: nn.Module, job: Job) -> Tensor:
+    """Return the log-probabilities of a pass that counts for nothing; other processes need it."""
+    if job.idle is None:
+        raise RuntimeError("a job in lockstep has no idle pass")
+    found: Tensor = model(job.idle.block.to(_device(model)))
+    return found
+
+
+def beta_z(job: Job, z: Tensor | None) -> list[Tensor]:
+    """Return where KTO's gains start, in units of reward; nothing for a loss without a z."""
+    return [] if z is None else [job.loss_settings["beta"] * z]
 
 
 def first_row(policy: Policy, job: Job, tolerance: float) -> dict[str, Any]:
@@ -362,25 +472,28 @@ def first_row(policy: Policy, job: Job, tolerance: float) -> dict[str, Any]:
     Raises:
         RuntimeError: they do not fit: a bug, or a base that is not deterministic.
     """
-    batch, tally, neutral = job.batch(0), Tally(), 0.0
+    batch, tally, neutral = job.batch(0), Tally(policy.device), 0.0
     known = job.loss.reference and job.from_reference
     with torch.no_grad():
         z, scored = passes(policy, batch, job)
         for micro, values in scored:
-            tally.loss += evaluate(values, micro, job, z, tally).sum().item() / batch.size
+            if micro is None:
+                continue
+            evaluate(values, micro, job, z, tally)
             if known:
                 neutral += untrained_loss(micro, job).sum().item() / batch.size
-    tally, neutral = whole(tally, job), sum(job.processes.gather(neutral))
-    row = {"step": 0, "epoch": 0.0, **tally.as_json(beta_z(job, z))}
+    sums, start = whole(tally, job, *beta_z(job, z))
+    neutral = sum(job.processes.gather(neutral))
+    row = {"step": 0, "epoch": 0.0, **sums.as_json(batch.size, *start)}
     if not known:
         return {**row, "largest_reward": None, "expected_loss": None, "tolerance": None}
-    rewards = tally.margins + tally.rewards[True] + tally.rewards[False]
-    largest = max(map(abs, rewards))
+    largest = max(job.processes.gather(torch.stack(tally.largest).max().item()))
+    loss = sums.losses / batch.size
     slope = 4 * neutral if neutral >= 1 else 1  # IPO's square: 4 times its loss, per unit of reward
-    if not largest <= tolerance or not abs(tally.loss - neutral) <= slope * tolerance:
+    if not largest <= tolerance or not abs(loss - neutral) <= slope * tolerance:
         raise RuntimeError(
             f"before the first step a reward is {largest:.3g} (it has to be 0) and the loss "
-            f"{tally.loss:.6g} ({neutral:.6g}); allowed are {tolerance:.2g}"
+            f"{loss:.6g} ({neutral:.6g}); allowed are {tolerance:.2g}"
         )
     return {**row, "largest_reward": largest, "expected_loss": neutral, "tolerance": tolerance}
 
@@ -397,7 +510,10 @@ def untrained_loss(micro: Micro, job: Job) -> Tensor:
 
 
 class _Steps(torch.utils.data.Dataset):
-    """The plan as a data set: item k is step k's batch, so a resumed run skips to its place."""
+    """The plan as a data set: item k is the number k, so a resumed run skips to its place.
+
+    The batch is made in the step itself, where it is known how large a pass may be.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -405,8 +521,8 @@ class _Steps(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.job.steps)
 
-    def __getitem__(self, step: int) -> Batch:
-        return self.job.batch(step)
+    def __getitem__(self, step: int) -> int:
+        return step
 
 
 @dataclass(frozen=True)
@@ -427,8 +543,9 @@ class _Guard(TrainerCallback):
     def __init__(self, trainer: PreferenceTrainer) -> None:
         self.trainer = trainer
 
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.check_gradients()
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # the Trainer's sum of losses, off the device: it is read after the optimiser's step
+        self.trainer._tr_loss = torch.tensor(0.0)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.pause()
@@ -483,14 +600,6 @@ def _printer(trainer: Trainer) -> type[TrainerCallback]:
 
 def _device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
-
-
-def _step(value: float) -> float:
-    return 0.5 if value == 0 else float(value > 0)
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 def _ratio(total: float, count: float) -> float | None:

@@ -6,16 +6,16 @@ that goes already, too little feedback. Following a run to its end is in `align/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from align import recipes, runs
+from align.device import device_now
 from align.enough import check_enough
-from align.estimate import estimate
+from align.forecast import Forecast, config_of, foresee
 from align.losses import LOSSES
-from align.models import EMBEDDED, find_model
+from align.models import EMBEDDED, Model, find_model
 from align.sweep_files import refuse_beside
 from align.workspace import Workspace
 from feedback import snapshots
@@ -39,6 +39,8 @@ def begin(
     start_from: str | None = None,
     reference: str = "base",
     processes: int = 1,
+    shard: bool = False,
+    prepare: bool = False,
 ) -> str:
     """Start a run and return its id; tell before what it uses, what was dropped, and how long.
 
@@ -49,6 +51,8 @@ def begin(
         start_from: the run whose adapter this one goes on from.
         reference: "base", or "start" for that adapter.
         processes: how many share the work; on GPUs one each.
+        shard: the base lies in shares on them, because no device holds it whole.
+        prepare: write the run's folder, but leave the start to somebody else.
 
     Raises:
         BadInput: method or settings are not known or not good, or there is nothing to train on.
@@ -56,23 +60,23 @@ def begin(
         Busy: a run is going.
     """
     check_start(start_from, reference)
-    check_processes(processes)
+    check_processes(processes, shard and not prepare)
     if start_from and not model:
         base = runs.model_of(workspace.data, start_from)
     else:
         base = find_model(model or EMBEDDED)
     chosen = chosen_settings(method, settings, base.path)
+    if shard:
+        recipes.refuse_sharded(chosen.train)
     if start_from:
         chosen = shaped_as(chosen, runs.status(workspace.data, start_from))
     refuse_second(workspace.data)
-    if snapshot is None:
-        refuse_too_little(method, snapshots.preview(workspace.store))
+    seen = look_ahead(workspace, snapshot, base, chosen, reference=reference, processes=processes)
     folder = snapshot or frozen_now(workspace)
     counts = snapshots.verify(folder)["counts"]
-    check_enough(method, counts)
     if start_from:
         progress(f"goes on from {start_from}; the reference is {WHOSE[reference]}\n")
-    for line in plan(method, folder.name, counts):
+    for line in (*plan(method, folder.name, counts), *seen.sentences()):
         progress(line + "\n")
     if target := LOSSES[method].target(chosen.loss.get("beta", 1.0)):
         progress(f"{method.upper()} aims at a margin of {target}\n")
@@ -80,16 +84,48 @@ def begin(
         chosen, config_of(base.path), counts[LOSSES[method].needs]["train"]
     ):
         progress(line + "\n")
-    guess = estimate(folder, chosen, workspace.data, base.name)
-    progress(f"{base.name}, {method.upper()}: {guess.sentence()}\n")
     run = runs.create_run(
         workspace.store, workspace.data, folder.name, method, base, chosen.as_json(),
-        start_from, reference, processes,
+        start_from, reference, processes, shard, seen.for_run(),
     )  # fmt: skip
+    if prepare:
+        progress(f"run {run.id} is prepared in {workspace.data / 'runs' / run.id}\n")
+        return run.id
     workspace.client.leave()
     runs.start(workspace.data, run)
     progress(f"run {run.id}\n")
     return run.id
+
+
+def look_ahead(
+    workspace: Workspace,
+    snapshot: Path | None,
+    base: Model,
+    settings: recipes.Settings,
+    **how: Any,
+) -> Forecast:
+    """Return what a run would need here; nothing is written.
+
+    Args:
+        snapshot: a snapshot's folder; None looks at the feedback as it is now.
+        how: what else `foresee` takes.
+
+    Raises:
+        BadInput: there is too little to train on.
+        Unsupported: it does not fit the memory; the sentence says what would.
+    """
+    if snapshot is None:
+        counts = snapshots.preview(workspace.store)
+        if not counts["pairs"]["all"] and not counts["labels"]["all"]:
+            frozen_now(workspace)  # says best why there is nothing
+        rows = snapshots.unfrozen(workspace.store)
+    else:
+        counts = snapshots.verify(snapshot)["counts"]
+        frozen = snapshots.load(snapshot)
+        rows = {"pairs": list(frozen.pairs()), "labels": list(frozen.labels())}
+    check_enough(settings.method, counts)
+    device = device_now([workspace.client.pid])
+    return foresee(workspace.data, base, settings, rows, device, **how)
 
 
 def begin_again(workspace: Workspace, run: str, progress: Progress) -> None:
@@ -113,13 +149,15 @@ def check_start(start_from: str | None, reference: str) -> None:
         raise BadInput("the reference `start` is the run to go on from: name it with --from")
 
 
-def check_processes(processes: int) -> None:
-    """Refuse a number of processes that no machine has work for."""
+def check_processes(processes: int, shared: bool = False) -> None:
+    """Refuse a number of processes that no machine has work for, or that cannot share a base."""
     if not 1 <= processes <= MAX_PROCESSES:
         raise BadInput(
             f"--processes {processes}: give 1 to {MAX_PROCESSES} for this machine "
             "(for several machines see docs/processes.md)"
         )
+    if shared and processes == 1:
+        raise BadInput("--shard shares the base among processes: give --processes 2 or more")
 
 
 def shaped_as(settings: recipes.Settings, earlier: runs.RunStatus) -> recipes.Settings:
@@ -141,12 +179,6 @@ def chosen_settings(
     return recipes.from_pairs(settings, method, config)
 
 
-def config_of(model: Path) -> dict[str, Any]:
-    """Return the config.json of a base's folder."""
-    config: dict[str, Any] = json.loads((model / "config.json").read_text("utf-8"))
-    return config
-
-
 def refuse_second(data: Path) -> None:
     going = runs.going_run(data)
     if going is not None:
@@ -156,12 +188,6 @@ def refuse_second(data: Path) -> None:
 
 def frozen_now(workspace: Workspace) -> Path:
     return workspace.data / "snapshots" / snapshots.freeze(workspace.store).id
-
-
-def refuse_too_little(method: str, counts: Mapping[str, Any]) -> None:
-    """Refuse feedback that the method cannot learn from; that there is none, freezing says best."""
-    if counts["pairs"]["all"] or counts["labels"]["all"]:
-        check_enough(method, counts)
 
 
 def plan(method: str, snapshot: str, counts: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,10 @@ COMMANDS = (
     ("benchmarks/store_votes.py",),
     ("-m", "benchmarks.serve_kill"),
     ("benchmarks/effect.py", "--cache", ".setup/effect", "--write"),
+    ("benchmarks/growth.py", "--write"),
+    ("benchmarks/floor.py", "--write"),
     ("benchmarks/train_step.py", "--method", "dpo", "--write"),
+    ("benchmarks/train_step.py", "--method", "dpo", "--prompt", "512", "--write"),
     ("benchmarks/train_step.py", "--method", "kto", "--write"),
     ("benchmarks/train_step.py", "--method", "orpo", "--write"),
 )

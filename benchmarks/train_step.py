@@ -211,7 +211,8 @@ def first_adapter(model: str, precision: str) -> Any:
     return load_policy(model, precision=precision, rank=RANK, alpha=ALPHA, seed=0)
 
 
-def hone(arguments: argparse.Namespace, model: str, folder: Path) -> dict[str, Any]:
+def hone_job(arguments: argparse.Namespace, model: str, policy: Any) -> Any:
+    """Return the job of the rows, its reference scored."""
     from transformers import AutoTokenizer
 
     from align import recipes
@@ -219,14 +220,11 @@ def hone(arguments: argparse.Namespace, model: str, folder: Path) -> dict[str, A
     from align.reference import ReferenceScores, score
     from align.rendering import LabelRow, PairRow, Row
     from align.session import choose_cutter, loss_settings
-    from align.trainer import Job, PreferenceTrainer
+    from align.trainer import Job
 
-    policy = first_adapter(model, arguments.precision)
-    start_alike(policy.model, arguments.start)
     tokenizer = AutoTokenizer.from_pretrained(model)
     end = tokenizer.eos_token_id
     rows: list[Row] = []
-    started = time.perf_counter()
     for number, row in enumerate(texts(arguments)):
         prompt = tuple(tokenizer.encode(row["prompt"], add_special_tokens=False))
 
@@ -265,6 +263,16 @@ def hone(arguments: argparse.Namespace, model: str, folder: Path) -> dict[str, A
         for step in range(len(batches)):
             batch = job.batch(step)
             score(policy, [*batch.micros, *batch.mismatched], references)
+    return job
+
+
+def hone(arguments: argparse.Namespace, model: str, folder: Path) -> dict[str, Any]:
+    from align.trainer import PreferenceTrainer
+
+    policy = first_adapter(model, arguments.precision)
+    start_alike(policy.model, arguments.start)
+    started = time.perf_counter()
+    job = hone_job(arguments, model, policy)
     scored = time.perf_counter()
     lines: list[dict[str, Any]] = []
     times: list[float] = []

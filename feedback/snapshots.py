@@ -39,7 +39,16 @@ from storage.records import Snapshot, now
 if TYPE_CHECKING:
     from storage.store import Store
 
-__all__ = ["Frozen", "SnapshotSettings", "freeze", "load", "preview", "split_of", "verify"]
+__all__ = [
+    "Frozen",
+    "SnapshotSettings",
+    "freeze",
+    "load",
+    "preview",
+    "split_of",
+    "unfrozen",
+    "verify",
+]
 
 VERSION = "0.1.0"  # of Hone and of this format
 CHUNK = 500  # rows whose texts are in memory at the same time
@@ -65,6 +74,18 @@ class _Gathered(NamedTuple):
 def preview(store: Store, settings: SnapshotSettings = SnapshotSettings()) -> dict[str, Any]:
     """Return what `freeze` would write, without writing: counts by split, and what is left out."""
     return _counts(_gather(store, settings))
+
+
+def unfrozen(
+    store: Store, settings: SnapshotSettings = SnapshotSettings()
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows that `freeze` would write, without writing: {"pairs": …, "labels": …}."""
+    gathered = _gather(store, settings)
+    pairs, labels, _ = gathered.preferences
+    return {
+        "pairs": list(_pair_rows(store, gathered, pairs)),
+        "labels": list(_label_rows(store, gathered, labels)),
+    }
 
 
 def freeze(store: Store, settings: SnapshotSettings = SnapshotSettings()) -> Snapshot:

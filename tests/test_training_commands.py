@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +21,15 @@ from tests.serving import serve
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = {"run", "status", "adapter", "seconds", "report", "warnings"}
+FORECAST = {
+    "method", "model", "device", "memory_bytes", "free_bytes", "precision", "micro_batch",
+    "batch_size", "pass_tokens", "checkpointing", "rows", "tokens", "longest_tokens", "exact",
+    "dropped", "seconds", "speed", "words",
+}  # fmt: skip
 REPORT = {
     "published": {"step", "done", "steps", "why"},
     "drift": {"chosen", "rejected"},
+    "kl": {"per_token", "tokens"},
     "held_out": {
         "pairs", "reward_accuracy", "low", "high", "logp_accuracy_before", "logp_accuracy_after"
     },
@@ -75,6 +83,51 @@ def test_train_prints_the_issues_json_and_compare_and_generate_use_the_adapter(
     assert [(one["run"], one["status"]) for one in listed] == [(result["run"], "done")]
     assert "is done already" in hone("resume", result["run"], data=collected).refusal
     assert "nothing to cancel" in hone("cancel", result["run"], data=collected).refusal
+
+
+def test_preflight_tells_what_train_then_keeps_with_the_run(collected: Path, model: Path) -> None:
+    snapshots = len(list((collected / "snapshots").glob("s_*")))
+    known = len(runs.list_runs(collected))
+    words = ["--model", model, *QUICK, "--set", "max_tokens=96", "--json"]
+    told = hone("preflight", *words, data=collected).result
+    assert set(told) == FORECAST
+    assert 0.5e9 < told["memory_bytes"] < told["free_bytes"]
+    assert told["exact"]
+    assert told["longest_tokens"] <= 2 * 96
+    assert told["dropped"]["prompts cut at their beginning"] == told["rows"]
+    assert told["micro_batch"] >= 1
+    assert len(list((collected / "snapshots").glob("s_*"))) == snapshots
+    assert len(runs.list_runs(collected)) == known
+
+    done = hone("train", *words, data=collected)
+    config = read_json(collected / "runs" / done.result["run"] / "config.json")
+    assert config["passes"]["budget"] == told["pass_tokens"]
+    assert config["passes"]["precision"] == told["precision"]
+    assert "of memory" in done.err
+    assert f"{told['rows']} prompts cut at their beginning" in done.err
+    phases = read_json(collected / "runs" / done.result["run"] / "status.json")["phases"]
+    assert sum(phases.values()) <= done.result["seconds"] + 1
+    again = hone("preflight", *words, data=collected).result
+    assert again["speed"] == "run"
+
+
+def test_what_cannot_fit_is_refused_before_anything_is_written(
+    collected: Path, model: Path, tmp_path: Path
+) -> None:
+    """A config.json that tells of a million layers: more than any machine has memory for."""
+    giant = tmp_path / "giant"
+    shutil.copytree(model, giant)
+    config = read_json(giant / "config.json")
+    (giant / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 10**6}))
+    before = sorted(str(path) for path in collected.glob("*/*") if "cache" not in str(path))
+    for command in ("preflight", "train"):
+        done = hone(command, "--model", giant, *QUICK, data=collected)
+        assert "needs" in done.refusal
+        assert "take a base of at most about" in done.refusal
+    after = sorted(str(path) for path in collected.glob("*/*") if "cache" not in str(path))
+    assert [path for path in after if "/runs/" in path or "/snapshots/" in path] == [
+        path for path in before if "/runs/" in path or "/snapshots/" in path
+    ]
 
 
 def test_a_run_goes_on_from_another(collected: Path, model: Path) -> None:
@@ -216,6 +269,27 @@ def test_only_thumbs_up_are_refused(tmp_path: Path, model: Path) -> None:
     dpo = refused(data, model)
     assert "DPO needs at least 2 pairs to train on; there are 0" in dpo
     assert "--method kto" in dpo
+
+
+def test_a_prepared_run_waits_to_be_started_by_hand(collected: Path, model: Path) -> None:
+    words = ["train", "--model", model, *QUICK, "--processes", "2", "--shard", "--prepare"]
+    done = hone(*words, "--json", data=collected)
+    assert done.result["status"] == "waiting"
+    folder = collected / "runs" / done.result["run"]
+    config = read_json(folder / "config.json")
+    assert (config["processes"], config["shard"]) == (2, True)
+    assert f"is prepared in {folder}" in done.err
+    assert not (folder / "process.json").exists()
+
+
+def test_a_base_cannot_be_shared_by_one_process_or_in_nf4(collected: Path, model: Path) -> None:
+    alone = hone("train", "--model", model, "--shard", data=collected)
+    assert alone.code == 2
+    assert "give --processes 2 or more" in alone.err
+    words = ["--processes", "2", "--set", "precision=nf4"]
+    quantised = hone("train", "--model", model, "--shard", *words, data=collected)
+    assert quantised.code == 2
+    assert "set precision=bf16" in quantised.err
 
 
 def test_one_pair_only_is_refused(tmp_path: Path, model: Path) -> None:

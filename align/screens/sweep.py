@@ -13,6 +13,8 @@ import gradio as gr
 
 from align import readiness, recipes, sweep_files
 from align import sweep as sweeping
+from align.device import device_now
+from align.estimate import KNOWN
 from align.leash import leash_of
 from align.losses import LOSSES
 from align.screens.frontier import frontier_html
@@ -183,9 +185,10 @@ def show_cost(
     taken = min(int(rows), there)
     usual = readiness.recipe_for(method, model)
     short = recipes.from_json(method, {**usual.as_json(), "epochs": 1})
-    one = readiness.about(workspace.store, short, taken, readiness.model_name(model))
-    how = "as fast as the last run here" if one.measured else "a first guess for this machine"
-    return {
-        view.cost: f"{len(values)} runs of {taken:,} {needs}: **about "
-        f"{minutes(len(values) * one.seconds)}** together ({how})."
-    }
+    device = device_now([workspace.client.pid])
+    one = readiness.about(workspace.store, short, taken, model, device).time
+    words = f"{len(values)} runs of {taken:,} {needs}"
+    if one is None:
+        return {view.cost: f"{words}."}
+    how = f"**about {minutes(len(values) * one.seconds)}** together ({KNOWN[one.known]})"
+    return {view.cost: f"{words}: {how}."}

@@ -15,6 +15,8 @@ from align import readiness, recipes, runs, sweep_files
 from align.advisor import advise
 from align.commands import COMMANDS
 from align.comparing import finished_runs
+from align.device import device_now
+from align.estimate import KNOWN
 from align.leash import leash_of
 from align.losses import LOSSES
 from align.models import EMBEDDED
@@ -270,11 +272,16 @@ def show_ready(workspace: Any, form: Form, method: str, model: str) -> dict[Any,
 
 
 def time_words(workspace: Any, method: str, model: str, rows: int) -> str:
-    """Return about how long a run with the recipe takes, and how that is known."""
+    """Return about how long a run with the recipe takes, and what memory; or why it cannot fit."""
     settings = readiness.recipe_for(method, model)
-    guess = readiness.about(workspace.store, settings, rows, readiness.model_name(model))
-    how = "as fast as the last run here" if guess.measured else "a first guess for this machine"
-    return f"A run takes **about {minutes(guess.seconds)}** ({how})."
+    device = device_now([workspace.client.pid])
+    seen = readiness.about(workspace.store, settings, rows, model, device)
+    if not seen.fits:
+        return f"**It does not fit this machine:** {plain(seen.memory)}."
+    if seen.time is None:
+        return f"A run {plain(seen.memory)}."
+    how = KNOWN[seen.time.known]
+    return f"A run takes **about {minutes(seen.time.seconds)}** ({how}) and {plain(seen.memory)}."
 
 
 def counts_table(counts: Mapping[str, Any], needs: str) -> str:

@@ -19,7 +19,6 @@ from align.batches import Cutter, Fork, layout, pack, segments
 from align.policy import (
     Policy,
     check_head,
-    choose_precision,
     load_policy,
     riders_agree,
     shared_prompts_agree,
@@ -216,19 +215,6 @@ def test_each_response_is_scored_once_and_read_back_the_same(llama: Path, tmp_pa
 def test_in_fp32_a_row_hardly_differs_with_the_rows_beside_it(adapted: Policy) -> None:
     micro = Cutter().micros(forks(5))[0]
     assert batching_noise(adapted, micro, shared=True) < 1e-4
-
-
-def test_auto_precision_takes_a_cpus_own_and_nf4_only_where_memory_is_short(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for fast, own in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(policies, "cpu_has_bf16", lambda fast=fast: fast)
-        assert choose_precision("auto", 1_000_000) == own
-        assert choose_precision("auto", 10**13) == "nf4"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose_precision("auto", 1_000_000) == "nf4"
-    assert choose_precision("fp32", 10**13) == "fp32"
 
 
 def test_nf4_gradients_are_those_of_its_dequantised_weights(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -39,6 +40,7 @@ from tests.align.test_train import ROOT, adapter_weights, steps_done, wait_until
 QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 METHODS = ("dpo", "ipo", "orpo", "kto")
 RESUMED = ("dpo", "kto")
+RISING = {"desirable_weight": 4.0, "undesirable_weight": 0.5}  # all answers gain, so that z > 0
 FIGURES = ("loss", "margin", "accuracy", "logp_chosen", "logp_rejected", "grad_norm", "beta_z",
            "eval_loss", "eval_accuracy", "eval_margin", "eval_chosen_drift",
            "eval_kl")  # fmt: skip
@@ -60,13 +62,13 @@ def torchrun(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
 @contextlib.contextmanager
 def two(run: Path) -> Iterator[subprocess.Popen]:
     """`python -m align.train RUN --processes 2`, ended at the latest when the block ends."""
-    with (run / "log.txt").open("w") as log:
+    with (run / "log.txt").open("w") as log, (run / "out.txt").open("w") as out:
         child = subprocess.Popen(
             [sys.executable, "-m", "align.train", str(run), "--processes", "2"],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **QUIET},
-            stdout=subprocess.DEVNULL,
+            stdout=out,
             stderr=log,
         )
         try:
@@ -100,15 +102,19 @@ def figures(run: Path) -> list[dict[str, Any]]:
 
 
 def runs_in(data: Path, tiny: Path) -> dict[str, Path]:
-    """13 rows in steps of 5, 4 and 4; once in steps of one row, less than there are processes. One
-    run is judged on held-out pairs."""
+    """13 rows in steps of 5, 4 and 4; once in steps of one row, less than there are processes, and
+    once in passes of two rows. One run is judged on held-out pairs."""
     runs = {
         name: write_run(data / name, tiny, name, train=13, held_out=2 * (name == "dpo"),
-                        batch_size=5, save_every=1 if name in RESUMED else 100, keep="best")
+                        batch_size=5, save_every=1 if name in RESUMED else 100, keep="best",
+                        **RISING if name == "kto" else {})
         for name in METHODS
     }  # fmt: skip
     runs["one row"] = write_run(data / "one", tiny, train=5, held_out=0, batch_size=1, epochs=1,
                                 save_every=100)  # fmt: skip
+    runs["two a pass"] = write_run(data / "two", tiny, "kto", train=11, max_rows=13, held_out=0,
+                                   batch_size=5, micro_batch=2, save_every=100,
+                                   **RISING)  # fmt: skip
     return runs
 
 
@@ -121,14 +127,16 @@ def alone(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 @pytest.fixture(scope="module")
 def both(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    runs = runs_in(tmp_path_factory.mktemp("both"), tiny)
+    data = tmp_path_factory.mktemp("both")
+    runs = runs_in(data, tiny)
     done = torchrun(["tests.align.together", *map(str, runs.values())])
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("2 processes") == len(runs), "the first process alone says so"
+    (data / "err.txt").write_text(done.stderr)
     return runs
 
 
-@pytest.mark.parametrize("name", [*METHODS, "one row"])
+@pytest.mark.parametrize("name", [*METHODS, "one row", "two a pass"])
 def test_two_processes_train_as_one(
     alone: dict[str, Path], both: dict[str, Path], name: str
 ) -> None:
@@ -138,6 +146,22 @@ def test_two_processes_train_as_one(
         assert a.keys() == b.keys()
         assert a == pytest.approx(b, abs=1e-5, rel=1e-5)
     assert far_apart(alone[name], both[name]) < 2e-5
+    if "beta_z" in one[0]:
+        assert max(row.get("beta_z", 0.0) for row in one) > 0.01, "z of 0 would equal anything"
+
+
+def test_in_one_process_mismatched_answers_ride_and_in_the_other_they_do_not(
+    both: dict[str, Path],
+) -> None:
+    """A step of five labels, two a pass: one process has a single pass, which takes riders, and the
+    other has two. z comes from both, and "two a pass" trains as one process does."""
+    said = (both["kto"].parents[2] / "err.txt").read_text()
+    shares: dict[str, list[str]] = {"0": [], "1": []}
+    for rank, rides in re.findall(r"process (\d) rides: (\[.*?\])", said):
+        shares[rank].append(rides)
+    together = list(zip(shares["0"], shares["1"], strict=True))
+    assert ("[True]", "[True]") in together
+    assert {("[True]", "[False, False]"), ("[False, False]", "[True]")} & set(together)
 
 
 def test_both_processes_score_a_share_of_the_reference_and_know_all(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from align import recipes
-from align.estimate import FIRST_GUESS, estimate, measured_speed
 from align.leash import leash_of
 from align.losses import LOSSES, ipo_target
 from storage.errors import BadInput
-from tests.align.small import label_lines, pair_lines, write_snapshot
 
 
 @pytest.mark.parametrize("method", LOSSES)
@@ -189,23 +186,3 @@ def test_the_presets_name_the_target_they_have(method: str) -> None:
     assert leash is not None
     for preset in leash.presets:
         assert f"{ipo_target(preset.beta):g} nat" in preset.words
-
-
-def test_time_is_told_by_the_last_run_of_the_same_model(tmp_path: Path) -> None:
-    """20 pairs; the run at twice the speed halves what goes with tokens."""
-    pairs = pair_lines(20)
-    snapshot = write_snapshot(tmp_path / "snapshots" / "s", pairs, label_lines(pairs))
-    settings = recipes.recipe("dpo")
-    guess = estimate(snapshot, settings, tmp_path, "tiny")
-    assert not guess.measured
-    assert measured_speed(tmp_path, "tiny") is None
-    run = tmp_path / "runs" / "r"
-    run.mkdir(parents=True)
-    status = {"status": "done", "tokens_per_second": FIRST_GUESS * 2}
-    (run / "status.json").write_text(json.dumps(status))
-    (run / "config.json").write_text(json.dumps({"model_name": "tiny", "created_at": "2026"}))
-    found = estimate(snapshot, settings, tmp_path, "tiny")
-    assert found.measured
-    assert found.seconds < guess.seconds
-    assert "as fast as the last run" in found.sentence()
-    assert not estimate(snapshot, settings, tmp_path, "other").measured

@@ -97,8 +97,8 @@ def test_a_run_says_how_it_went(dpo_run: Path) -> None:
     assert (status["step"], status["steps"], status["epoch"]) == (6, 6, 2.0)
     assert status["pid"] == os.getpid()
     assert set(report) == {
-        "published", "held_out", "drift", "length", "repeating", "unfinished", "dropped", "step0",
-        "seconds",
+        "published", "held_out", "drift", "kl", "length", "repeating", "unfinished", "dropped",
+        "step0", "seconds", "warnings",
     }  # fmt: skip
     assert report["held_out"]["pairs"] == 4
     assert report["held_out"]["low"] <= report["held_out"]["reward_accuracy"]
@@ -216,6 +216,18 @@ def test_a_later_run_scores_only_what_is_new(
     (run / "config.json").write_text(json.dumps(config))
     assert train.main([str(run)]) == 0
     assert "reference: 2 answers scored, 32 known" in capsys.readouterr().out
+
+
+def test_mismatched_answers_of_a_later_run_are_known_too(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that ride on the passes as well."""
+    said = ""
+    for name in ("r-1", "r-2"):
+        assert train.main([str(write_run(tmp_path, tiny, "kto", epochs=1, name=name))]) == 0
+        said = capsys.readouterr().out
+        assert "ride on the prompts: True" in said
+    assert "reference: 0 answers scored" in said
 
 
 def goes_on(data: Path, model: Path, name: str, reference: str, **settings: Any) -> Path:
@@ -575,12 +587,12 @@ def test_nf4_trains_the_real_model(
 def test_a_run_killed_at_any_moment_ends_with_the_weights_of_one_that_was_not(
     tiny: Path, tmp_path: Path
 ) -> None:
-    """Ten times kill -9 at random moments, then to the end."""
-    whole = write_run(tmp_path, tiny, epochs=10, save_every=2, name="r-whole")
+    """Thirty times kill -9 at random moments, then to the end."""
+    whole = write_run(tmp_path, tiny, epochs=30, save_every=2, name="r-whole")
     assert train.main([str(whole)]) == 0
-    run = write_run(tmp_path, tiny, epochs=10, save_every=2, name="r-killed")
+    run = write_run(tmp_path, tiny, epochs=30, save_every=2, name="r-killed")
     generator = torch.Generator().manual_seed(0)
-    for _ in range(10):
+    for _ in range(30):
         with child_of(run) as child:
             before = steps_done(run)
             wait_until(lambda c=child, b=before: steps_done(run) > b or c.poll() is not None)
@@ -590,7 +602,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_weights_of_one_that_was_not(
     assert train.main([str(run)]) == 0
     assert same_weights(run, whole)
     steps = [row["step"] for row in rows_of(run) if "grad_norm" in row]
-    assert steps == list(range(1, 31))
+    assert steps == list(range(1, 91))
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from align import recipes
 from align.batches import Cutter, plan
@@ -159,6 +160,53 @@ def test_riders_wait_where_a_step_takes_several_passes(llama: Path) -> None:
     batch = job(tiny_policy(llama), "kto", riding=True, micro_batch=4).batch(0)
     assert len(batch.micros) == 2
     assert batch.mismatched
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often a number leaves its tensor; each time a GPU would be waited for."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("method", "librarys"), [("dpo", 0), ("kto", 8)])
+def test_a_step_reads_its_numbers_at_once_however_many_passes_it_takes(
+    llama: Path, tmp_path: Path, method: str, librarys: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first forward pass until the gradients are clipped. transformers itself looks once a
+    pass where a row has one response, so no mask: whether rows are packed sequences."""
+    policy = tiny_policy(llama)
+    whole = job(policy, method, micro_batch=2)
+    trainer = PreferenceTrainer(policy, whole, tmp_path, write=_ignore)
+    batch = whole.batch(0)
+    assert len(batch.micros) == 4
+    lists: list[int] = []
+    plain = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda t: (lists.append(t.numel()), plain(t))[1])
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda t: pytest.fail("a tensor leaves the device"))
+    with Reads() as reads:
+        trainer.training_step(policy, 0)
+        trainer._clip_grad_norm(policy)
+    assert reads.count == librarys
+    assert len(lists) == 1
+
+
+def test_gradients_are_clipped_to_their_limit(llama: Path, tmp_path: Path) -> None:
+    policy = tiny_policy(llama)
+    whole = job(policy, "dpo", max_grad_norm=1e-3)
+    trainer = PreferenceTrainer(policy, whole, tmp_path, write=_ignore)
+    trainer.training_step(policy, 0)
+    before = gradients(policy)
+    assert before.norm() > 1e-3
+    assert trainer._clip_grad_norm(policy) == pytest.approx(before.norm().item(), rel=1e-5)
+    assert torch.allclose(gradients(policy), before * (1e-3 / before.norm()), rtol=1e-4, atol=0)
+
+
+def gradients(policy: Policy) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in policy.trainable() if p.grad is not None]).clone()
 
 
 def test_a_step_writes_its_row(llama: Path, tmp_path: Path) -> None:

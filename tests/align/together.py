@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
-from align import train
+from align import train, trainer
 from align.processes import join
 from align.run_files import RunFiles
+
+plain_passes = trainer.passes
+
+
+def told_passes(model: Any, batch: Any, job: Any, *pause: Any) -> Any:
+    """Say whether this process's mismatched responses ride, and go on as ever."""
+    if job.loss.mismatched:
+        rides = [micro.riders is not None for micro in batch.micros]
+        sys.stderr.write(f"process {job.processes.rank} rides: {rides}\n")
+    return plain_passes(model, batch, job, *pause)
 
 
 def main(folders: list[str]) -> int:
     together = join(lambda: False)
     files = [RunFiles(Path(folder), quiet=not together.first) for folder in folders]
+    trainer.passes = told_passes
     code = max(train.guarded(one, together) for one in files)
     together.close()
     return code

@@ -1,0 +1,132 @@
+"""About how long a run takes: its operations by hand, and the speed of earlier runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from align.estimate import (
+    PER_CORE,
+    START_SECONDS,
+    Costs,
+    Pace,
+    Work,
+    estimate,
+    first_pace,
+    measured_pace,
+    work_of,
+)
+from align.preflight import Device, Shape, Unit
+from align.recipes import from_json
+from align.run_files import ANSWERING, LOADING, SCORING, TRAINING, RunFiles
+
+SMALL = Shape(layers=1, hidden=2, wide=3, vocabulary=10, heads=1, queries=2, keys=2, parameters=54)
+GUESS = Pace(1e9, 1e9, 30.0, START_SECONDS)
+
+
+def test_operations_of_a_pass_by_hand() -> None:
+    """Linear maps: 2·2·(2+2) + 3·2·3 = 34 weights. LoRA of rank 1: 4·2 + 2·2 + 2·2 + 3·(2+3) = 31.
+    Forward, a row of 5 tokens, 2 of them scored: 5 · (2·(34 + 31) + 4·1·2·5) + 2·2·10·2 = 930.
+    Backward: LoRA twice, attention twice: 5 · (2·(34 + 62) + 2·40) + 80 = 1440. Every weight:
+    forward 5 · (2·34 + 40) + 80 = 620, backward 5 · (4·34 + 80) + 3 · 80 = 1320."""
+    lora, full = Costs(SMALL, 1), Costs(SMALL, 0)
+    assert (lora.forward(5, 2), lora.backward(5, 2)) == (930, 1440)
+    assert (full.forward(5, 2), full.backward(5, 2)) == (620, 1320)
+    assert lora.forward(2, 2, row=5) == 2 * (130 + 40) + 80
+
+
+def test_work_is_what_the_method_and_the_epochs_ask_for() -> None:
+    """One row of 3 + 2 tokens (forward 930, backward 1440), nothing held out, one prompt."""
+    rows = [Unit(3, (2,))]
+
+    def work(method: str, epochs: int = 1, **more: Any) -> Work:
+        tune = more.pop("tune", "lora")
+        settings = from_json(method, {"epochs": epochs, "lora_rank": 1, "tune": tune})
+        return work_of(SMALL, settings, rows, prompts=1, **more)
+
+    assert work("dpo") == Work(scoring=930, training=930 + 1440, answers=1, tokens=5)
+    assert work("dpo", 3).training == 3 * work("dpo").training
+    assert work("orpo").scoring == 0
+    assert work("kto").scoring == 2 * 930  # mismatched responses too
+    assert work("kto").training == work("dpo").training + 930
+    assert work("dpo", known=1.0).scoring == 0
+    assert work("kto", known=0.5).scoring == 930 / 2 + 930
+    assert work("kto", known=1.0).scoring == 0  # as in a sweep's later runs
+    assert work("kto", budget=5).training == work("dpo").training + 420  # they ride: 2 tokens
+    assert work("kto", budget=4).training == work("kto").training
+    assert work("dpo", tune="full").training == 620 + 1320
+    assert work("dpo", checkpointing=True).training == work("dpo").training + 930
+    assert work("dpo", times=2.0).training == 2 * work("dpo").training
+    settings = from_json("dpo", {"epochs": 2, "lora_rank": 1})
+    judged = work_of(SMALL, settings, rows, held_out=rows, prompts=33)
+    assert judged.training == 2 * (930 + 1440 + 930)
+    assert judged.scoring == 2 * 930
+    assert judged.answers == 2  # 32 prompts, 16 side by side
+
+
+def test_time_is_work_over_pace() -> None:
+    pace = Pace(scoring=10.0, training=5.0, answer_seconds=7.0, start_seconds=3.0, known="run")
+    found = estimate(Work(scoring=100, training=200, answers=2, tokens=9), pace)
+    assert found.seconds == 10 + 40 + 14 + 3
+    assert found.sentence() == "about 1 min (as fast as the last run here)"
+    assert found.measured
+
+
+def finished(data: Path, name: str, model: str, at: str, **changes: Any) -> None:
+    run = data / "runs" / name
+    run.mkdir(parents=True)
+    phases = {LOADING: 9.0, SCORING: 10.0, TRAINING: 40.0, ANSWERING: 20.0}
+    status = {"status": "done", "resumed": False, "phases": phases, **changes}
+    work = {"scoring": 1000.0, "training": 8000.0, "answers": 2, "tokens": 50}
+    (run / "status.json").write_text(json.dumps(status))
+    config = {"model_name": model, "created_at": at, "work": work}
+    (run / "config.json").write_text(json.dumps(config))
+
+
+def test_pace_is_that_of_the_newest_whole_run_of_the_same_base(tmp_path: Path) -> None:
+    assert measured_pace(tmp_path, "m", GUESS) is GUESS
+    finished(tmp_path, "r-0", "m", "2026-01")
+    assert measured_pace(tmp_path, "m", GUESS) == Pace(100.0, 200.0, 10.0, 9.0, "run")
+    finished(tmp_path, "r-1", "m", "2026-03", status="failed")
+    finished(tmp_path, "r-2", "m", "2026-03", resumed=True)
+    finished(tmp_path, "r-3", "other", "2026-03", phases={TRAINING: 8.0, SCORING: 1.0})
+    assert measured_pace(tmp_path, "m", GUESS).training == 200.0
+    finished(tmp_path, "r-4", "m", "2026-02", phases={TRAINING: 80.0, SCORING: 10.0})
+    assert measured_pace(tmp_path, "m", GUESS).training == 100.0
+    third = measured_pace(tmp_path, "third", GUESS)  # operations per second pass between bases
+    assert (third.known, third.training, third.answer_seconds) == ("machine", 1000.0, 30.0)
+
+
+def test_a_phase_with_too_little_work_tells_no_rate(tmp_path: Path) -> None:
+    """Where the scores were known already, scoring is taken to go as in training."""
+    finished(tmp_path, "r-0", "m", "2026-01")
+    path = tmp_path / "runs" / "r-0" / "config.json"
+    config = json.loads(path.read_text())
+    config["work"]["scoring"] = 1.0
+    path.write_text(json.dumps(config))
+    assert measured_pace(tmp_path, "m", GUESS).scoring == 200.0
+
+
+def test_the_first_guess_goes_by_cores_and_instructions() -> None:
+    def rate(instructions: str, cores: int = 2, precision: str = "bf16") -> float:
+        device = Device("cpu", 10**10, 10**10, cores, instructions)
+        return first_pace(SMALL, device, precision).training
+
+    assert rate("avx512_bf16") == 2 * PER_CORE["avx512_bf16"]
+    assert rate("avx512_bf16", cores=64) == 8 * PER_CORE["avx512_bf16"]
+    assert rate("avx2") < rate("avx512f") < rate("avx512_bf16")
+    assert rate("avx512_bf16", precision="fp32") == rate("avx512f")
+    assert rate("?") < rate("avx2")
+
+
+def test_a_run_tells_the_seconds_of_its_parts(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+    files.status("starting", LOADING)
+    files.status("training", TRAINING, step=0)
+    files.status("training", SCORING)
+    files.status("training", TRAINING)
+    files.status("done", "done")
+    phases = json.loads((tmp_path / "status.json").read_text())["phases"]
+    assert set(phases) == {LOADING, TRAINING, SCORING}
+    assert all(seconds >= 0 for seconds in phases.values())
