@@ -246,7 +246,7 @@ class PreferenceTrainer(Trainer):
         """
         sums, (norm, *start) = whole(tally, self.job, self.norm, *beta_z(self.job, z))
         row = {**sums.as_json(size, *start), "grad_norm": norm}
-        if not math.isfinite(row["loss"]):
+        if not math.isfinite(sums.losses):
             raise Diverged(self._sentence("the loss is not a number any more"))
         if not math.isfinite(norm):
             raise Diverged(self._sentence("the gradients are not numbers any more"))
@@ -323,11 +323,11 @@ def passes(
     comes with it, else from passes of their own before. Either way z is gathered once, so processes
     agree on it of which one rides and another does not. A pass without a micro is an idle one.
     """
-    if len(batch.micros) == 1 and batch.micros[0].riders is not None:
+    if len(batch.micros) == 1 and (riders := batch.micros[0].riders) is not None:
         (micro,) = batch.micros
         pause()
         policy, ridden = log_probabilities(model, micro)
-        reference = job.reference(micro.riders, ridden)
+        reference = job.reference(riders, ridden)
         return estimate_z(job, [(ridden - reference).sum(-1)]), iter([(micro, policy)])
 
     def one_by_one() -> Iterator[tuple[Micro | None, Tensor]]:
