@@ -248,7 +248,7 @@ class PreferenceTrainer(Trainer):
         """
         sums, (norm, *start) = whole(tally, self.job, self.norm, *beta_z(self.job, self.z))
         row = {**sums.as_json(size, *start), "grad_norm": norm}
-        if not math.isfinite(row["loss"]):
+        if not math.isfinite(sums.losses):
             raise Diverged(self._sentence("the loss is not a number any more"))
         if not math.isfinite(norm):
             raise Diverged(self._sentence("the gradients are not numbers any more"))
@@ -379,11 +379,12 @@ def passes(
     Args:
         z: known from a first try; the processes gather it once.
     """
-    if z is None and len(batch.micros) == 1 and batch.micros[0].riders is not None:
+    riders = batch.micros[0].riders if len(batch.micros) == 1 else None
+    if z is None and riders is not None:
         (micro,) = batch.micros
         pause()
         policy, ridden = log_probabilities(model, micro)
-        reference = job.reference(micro.riders, ridden)
+        reference = job.reference(riders, ridden)
         return estimate_z(job, [(ridden - reference).sum(-1)]), iter([(micro, policy)])
 
     def one_by_one() -> Iterator[tuple[Micro | None, Tensor]]:
