@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from align.losses import LOSSES
 from align.keeping import judged_steps
+from align.losses import LOSSES
 from align.preflight import Device, Shape, Unit
 from align.rates import FULL
 from align.recipes import Settings, TrainSettings
