@@ -132,6 +132,8 @@ def _run(result: Mapping[str, Any]) -> str:
             f"  held-out  reward accuracy {held_out['reward_accuracy']:.3f} "
             f"({held_out['low']:.3f} to {held_out['high']:.3f}, {held_out['pairs']} pairs)"
         )
+    if (far := (report.get("kl") or {}).get("per_token")) is not None:
+        lines.append(f"  kl        {far:.2g} nats per token")
     for key, unit in (("length", "tokens"), ("repeating", "share"), ("unfinished", "share")):
         part = report.get(key) or {}
         if part.get("before") is not None and part.get("after") is not None:

@@ -36,6 +36,7 @@ class Curve:
     columns: Mapping[str, str]  # name in the key → column of metrics.jsonl
     even: float | None = None
     limits: tuple[float, float] | None = None
+    least: float = -math.inf  # no value is below
 
 
 CURVES = (
@@ -53,7 +54,7 @@ CURVES = (
         {"chosen": "eval_chosen_drift", "rejected": "eval_rejected_drift"},
         even=0.0,
     ),
-    Curve("KL to the reference per token", {"on its own answers": "eval_kl"}, even=0.0),
+    Curve("KL to the reference per token", {"on its own answers": "eval_kl"}, 0.0, least=0.0),
 )
 
 
@@ -150,6 +151,7 @@ def picture(curve: Curve, lines: Sequence[Series], kinds: Sequence[str]) -> str:
     steps = [x for line in lines for x, _ in line.points]
     first, last = min(steps), max(max(steps), min(steps) + 1)
     low, high = curve.limits or span([y for line in lines for _, y in line.points], curve.even)
+    low = max(low, curve.least)
 
     def at(point: Point) -> tuple[float, float]:
         x = LEFT + (point[0] - first) / (last - first) * (WIDTH - LEFT - RIGHT)

@@ -24,6 +24,7 @@ def report_words(report: Mapping[str, Any] | None, told: Collection[str] = ()) -
         published_words(report.get("published") or {}),
         accuracy_words(report.get("held_out") or {}),
         "" if "displaced" in told else drift_words(report.get("drift") or {}),
+        "" if "far_away" in told else kl_words(report.get("kl") or {}),
         "" if "length_drift" in told else length_words(report.get("length") or {}),
         "" if "repeating" in told else share_words(repeating, "repeat themselves"),
         "" if "endless" in told else share_words(unfinished, "do not come to an end"),
@@ -90,6 +91,12 @@ def drift_words(drift: Mapping[str, Any]) -> str:
 def signed(value: float) -> str:
     """Return a number with its sign, two digits after the point."""
     return f"{value:+.2f}".replace("-", "−")
+
+
+def kl_words(kl: Mapping[str, Any]) -> str:
+    """Return how far the model's own answers are from the reference."""
+    far = kl.get("per_token")
+    return "" if far is None else f"**Distance:** KL to the reference {far:.2g} nats per token."
 
 
 def length_words(length: Mapping[str, Any]) -> str:

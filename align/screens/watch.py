@@ -206,7 +206,7 @@ def build_watch(start: gr.Button) -> Watch:
             state = gr.HTML("", js_on_load=None, elem_id="train-state")
             message = gr.Markdown("", elem_classes="hone-note")
             concerns = gr.Markdown(
-                visible=False, elem_id="train-concerns", elem_classes=["hone-note", "hone-caution"]
+                visible=False, elem_id="train-concerns", elem_classes="hone-caution"
             )
             stop, go_on, packed, file = build_buttons()
             report = gr.Markdown(visible=False, elem_id="train-report")

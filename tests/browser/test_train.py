@@ -171,7 +171,10 @@ def test_a_run_goes_to_its_end_through_the_button(desk: At, trained: Server) -> 
     screen = desk(trained, "Train")
     screen.says("#train-state", "Done")
     screen.says("#train-report", "Held-out accuracy")
-    for title in ("Loss", "Reward margin", "Reward accuracy", "Log-probability per token"):
+    for title in (
+        "Loss", "Reward margin", "Reward accuracy", "Log-probability per token",
+        "Held-out answers: change per token", "KL to the reference per token",
+    ):  # fmt: skip
         expect(
             screen.part(f"#train-curves svg[aria-label='{title}'] polyline").first
         ).to_be_visible()
@@ -179,6 +182,22 @@ def test_a_run_goes_to_its_end_through_the_button(desk: At, trained: Server) -> 
     config = json.loads(next(trained.data.glob("runs/*/config.json")).read_text())
     assert config["method"] == "dpo"
     assert screen.console == []
+
+
+def test_what_looks_wrong_is_shown_with_its_remedy(desk: At, trained: Server) -> None:
+    """Beside it the report does not tell the same figure again."""
+    file = next(trained.data.glob("runs/*/status.json"))
+    state = json.loads(file.read_text())
+    concern = {"name": "length_drift", "what": "Answers have 4 tokens.", "remedy": "Look at *it*."}
+    file.write_text(json.dumps({**state, "warnings": [concern]}))
+    screen = desk(trained, "Train")
+    expect(screen.part("#train-concerns li")).to_have_text("Answers have 4 tokens. Look at *it*.")
+    expect(screen.part("#train-concerns li")).to_be_visible()
+    expect(screen.part("#train-report")).not_to_contain_text("tokens on average")
+    file.write_text(json.dumps({**state, "warnings": []}))
+    expect(screen.part("#train-concerns")).to_be_hidden(timeout=15_000)
+    screen.says("#train-report", "tokens on average")
+    file.write_text(json.dumps(state))
 
 
 def test_the_adapter_comes_as_a_zip_file(desk: At, trained: Server, tmp_path: Path) -> None:

@@ -82,3 +82,10 @@ def test_probe_answers_are_told_in_counts_with_those_before_training() -> None:
 def test_probes_that_are_no_numbers_are_not_told() -> None:
     assert probe_words([{**probe(0, 1.0, 0.0, 0.0), "probe_length": "<script>"}]) == ""
     assert "<script" not in curves_html([{**probe(0, 1.0, 0.0, 0.0), "step": "<script>"}])
+
+
+def test_no_level_is_drawn_below_what_there_can_be() -> None:
+    drawn = curves_html([{"step": 0, "eval_kl": 0.0}, {"step": 9, "eval_kl": 0.01}])
+    kl = drawn.split("KL to the reference per token</h4>")[1]
+    assert ">0<" in kl
+    assert ">-" not in kl

@@ -43,6 +43,13 @@ def test_no_report_gives_no_words() -> None:
     assert report_words(None) == ""
 
 
+def test_the_distance_is_told_unless_a_concern_tells_it() -> None:
+    far = {"kl": {"per_token": 0.0123, "tokens": 400}}
+    assert "KL to the reference 0.012 nats per token." in report_words(far)
+    assert "KL" not in report_words(far, ["far_away"])
+    assert "KL" not in report_words({"kl": {}, "seconds": 3})
+
+
 def test_drift_is_told_with_its_signs() -> None:
     words = report_words({"drift": {"chosen": -0.62, "rejected": -1.4}})
     assert "chosen answers −0.62 nats per token, rejected ones −1.40" in words
