@@ -229,16 +229,18 @@ def first_pace(shape: Shape, device: Device, precision: str) -> Pace:
     return Pace(rate, rate, answer, START_SECONDS)
 
 
-def measured_pace(data: Path, model_name: str, guess: Pace) -> Pace:
+def measured_pace(data: Path, model_name: str, guess: Pace, processes: int = 1) -> Pace:
     """Return the pace of the newest finished run of a model here, else of any model, else `guess`.
 
-    A run that was resumed is left out, for its times are those of its last part only.
+    A run that was resumed is left out, for its times are those of its last part only; so is one of
+    another number of processes.
     """
     paces = []
     for path in data.glob("runs/*/status.json"):
         status, config = _object(path), _object(path.with_name("config.json"))
         seconds, work = status.get("phases"), config.get("work")
-        if status.get("status") != "done" or status.get("resumed") or not seconds or not work:
+        whole = status.get("status") == "done" and not status.get("resumed")
+        if not whole or not seconds or not work or config.get("processes", 1) != processes:
             continue
         same = config.get("model_name") == model_name
         found = _pace(work, seconds, guess, "run" if same else "machine")
