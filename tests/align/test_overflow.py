@@ -11,16 +11,18 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
 
+from align import recipes
 from align.batches import Block, pack
 from align.overflow import ran_out
 from align.policy import Policy, load_policy
 from align.processes import Processes
 from align.rendering import PairRow
+from align.session import Material, choose_cutter
 from align.trainer import PreferenceTrainer, in_smaller_passes
 from storage.errors import Unsupported
 from tests.align.small import plain_llama, tiny_policy
 from tests.align.test_policy import forks
-from tests.align.test_trainer import job, weights
+from tests.align.test_trainer import job, rows, weights
 
 
 @pytest.fixture(scope="module")
@@ -218,3 +220,21 @@ def test_a_whole_run_with_activations_made_twice_ends_with_the_same_weights(
         return weights(policy)
 
     assert torch.allclose(run(tmp_path / "1", False), run(tmp_path / "2", True), atol=2e-5)
+
+
+def test_nothing_rides_where_activations_are_made_twice(llama: Path) -> None:
+    """Keys and values are not kept then: transformers drops the cache."""
+    policy = tiny_policy(llama)
+    material = Material(rows("kto"), [], [], {})
+    settings = recipes.from_json("kto", {"max_tokens": 64})
+    assert choose_cutter(policy, "fp32", settings, material, 0).riding
+    policy.keep_only_layer_inputs()
+    assert not choose_cutter(policy, "fp32", settings, material, 0).riding
+
+
+def test_every_weight_can_be_trained_with_activations_made_twice(llama: Path) -> None:
+    policy = load_policy(str(llama), precision="fp32", rank=1, alpha=1, seed=0, tune="full")
+    block = pack(forks(2), shared=True)
+    plain = gradients(policy, block)
+    policy.keep_only_layer_inputs()
+    assert torch.allclose(gradients(policy, block), plain, rtol=1e-5, atol=1e-6)
