@@ -176,7 +176,7 @@ def train(
     prepare: bool = False,
     wait: bool = True,
 ) -> dict[str, Any]:
-    """Start a training; return {"run", "status", "adapter", "seconds", "report"}.
+    """Start a training; return {"run", "status", "adapter", "seconds", "report", "warnings"}.
 
     Args:
         settings: words like "beta=0.1", or a mapping.

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from align.keeping import judged_steps
 from align.losses import LOSSES
 from align.preflight import Device, Shape, Unit
 from align.rates import FULL
@@ -50,7 +51,7 @@ class Work:
     """What a run has to do."""
 
     scoring: float  # operations: the reference's log-probabilities
-    training: float  # operations: all epochs, held-out pairs after each
+    training: float  # operations: all epochs, and held-out pairs as often as they judge the run
     answers: int  # batches of held-out prompts, answered before and after
     tokens: int  # of one epoch's rows
 
@@ -172,10 +173,17 @@ def work_of(
     reference = once * (1 - known) + mismatched * (known < 1) if loss.reference else 0.0
     return Work(
         scoring=(reference + judging * (1 - known)) * times,
-        training=train.epochs * (trained + judging) * times,
+        training=(train.epochs * trained + _judgements(units, train, times) * judging) * times,
         answers=math.ceil(min(prompts, ANSWERED) / ANSWER_ROWS),
         tokens=round(times * sum(unit.tokens for unit in units)),
     )
+
+
+def _judgements(units: Sequence[Unit], train: TrainSettings, times: float) -> int:
+    """Return how often the held-out pairs are scored; before the first step nothing is to do."""
+    rows = times * sum(unit.rows for unit in units)
+    per_epoch = max(1, math.ceil(rows / train.batch_size))
+    return len(judged_steps(train.epochs * per_epoch, per_epoch, train.eval_every)) - 1
 
 
 def _steps(units: Sequence[Unit], train: TrainSettings) -> Iterator[list[Unit]]:
@@ -243,11 +251,18 @@ def measured_pace(data: Path, model_name: str, guess: Pace, processes: int = 1) 
         if not whole or not seconds or not work or config.get("processes", 1) != processes:
             continue
         same = config.get("model_name") == model_name
-        found = _pace(work, seconds, guess, "run" if same else "machine")
+        trained = work["training"] * _share_trained(status)
+        found = _pace({**work, "training": trained}, seconds, guess, "run" if same else "machine")
         if not same:  # an answer's time goes with the model's depth, not with its operations
             found = replace(found, answer_seconds=guess.answer_seconds)
         paces.append(((same, str(config.get("created_at", ""))), found))
     return max(paces, key=lambda one: one[0])[1] if paces else guess
+
+
+def _share_trained(status: dict[str, Any]) -> float:
+    """Return how much of its steps a run has done: not all where it stopped early."""
+    done, planned = status.get("step"), status.get("steps")
+    return done / planned if done and planned else 1.0
 
 
 def _pace(work: dict[str, Any], seconds: dict[str, float], guess: Pace, known: str) -> Pace:

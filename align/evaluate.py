@@ -1,4 +1,5 @@
-"""What a run changed, on prompts it never trained on: the report of `align.train`.
+"""What a run changed, on prompts it never trained on: the report of `align.train`, and what its
+judgements on the way are made of.
 
 Held-out pairs tell whether the implicit reward prefers the chosen response; greedy answers to
 held-out prompts, before and after, tell how long they are, whether they repeat themselves and
@@ -13,12 +14,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from align.batches import Micro, References, by_length, pair_batch
 from align.losses import PairBatch, PairOutcome
 from align.policy import Policy
 from align.rendering import Ids
+from align.sampling import gumbel
 
 REPORT_PROMPTS = (
     32  # held-out prompts answered twice. Choice: about a minute on 2 cores for SmolLM2
@@ -49,7 +56,7 @@ class Answer:
 
 @torch.no_grad()
 def score_pairs(
-    policy: Policy,
+    policy: Policy | None,
     micros: Sequence[Micro],
     references: References,
     loss: Callable[[PairBatch], PairOutcome],
@@ -58,22 +65,37 @@ def score_pairs(
     """Return the scores of pairs in the order of the micro-batches.
 
     Args:
+        policy: None is the reference itself, which costs no forward pass.
         loss: a loss of pairs, its settings filled in.
     """
     scores = []
     for micro in micros:
-        now = policy(micro.block.to(policy.device)).cpu()
-        pairs = pair_batch(micro, now, micro.reference(references).cpu())
+        then = micro.reference(references).cpu()
+        now = then if policy is None else policy(micro.block.to(policy.device)).cpu()
+        pairs = pair_batch(micro, now, then)
         found, both = loss(pairs), (pairs.chosen, pairs.rejected)
         margins = pairs.chosen.log_ratio() - pairs.rejected.log_ratio()
         gains = found.chosen_rewards - found.rejected_rewards
         before = torch.stack([side.reference.sum(-1) / side.length() for side in both], 1)
         after = torch.stack([side.mean_logp() for side in both], 1)
         columns = (margins, gains, found.losses, before, after)
-        for margin, gain, own, then, later in zip(*(c.tolist() for c in columns), strict=True):
-            scores.append(PairScore(margin, gain, own, tuple(then), tuple(later)))
-        tick(micro.block.ids.numel())
+        for margin, gain, own, old, new in zip(*(c.tolist() for c in columns), strict=True):
+            scores.append(PairScore(margin, gain, own, tuple(old), tuple(new)))
+        tick(0 if policy is None else micro.block.ids.numel())
     return scores
+
+
+def judgement(scores: Sequence[PairScore]) -> dict[str, float | int | None]:
+    """Return one judgement's figures on held-out pairs, as a row of metrics.jsonl names them."""
+    moved = drift(scores)
+    return {
+        "eval_pairs": len(scores),
+        "eval_loss": _share(s.loss for s in scores),
+        "eval_accuracy": held_out(scores)["reward_accuracy"],
+        "eval_margin": _share(s.reward_margin for s in scores),
+        "eval_chosen_drift": moved["chosen"],
+        "eval_rejected_drift": moved["rejected"],
+    }
 
 
 def held_out(scores: Sequence[PairScore]) -> dict[str, float | int | None]:
@@ -165,32 +187,91 @@ def greedy_answers(
     pause: Callable[[], None] = lambda: None,
 ) -> list[Answer]:
     """Return the most likely answer to each prompt, as the policy stands (adapter on, or off)."""
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(stops)
-    found: dict[int, Answer] = {}
-    budget = ANSWER_ROWS * max((len(p) for p in prompts), default=0)
-    for part in by_length([len(p) for p in prompts], budget=budget, limit=ANSWER_ROWS):
+    rows = generated(
+        policy,
+        prompts,
+        [None] * len(prompts),
+        stops=stops,
+        max_tokens=max_tokens,
+        pad=tokenizer.pad_token_id,
+        pause=pause,
+    )
+    return [answer_of(tokenizer, row, stops) for row in rows]
+
+
+def generated(
+    policy: Policy,
+    prompts: Sequence[Ids],
+    seeds: Sequence[int | None],
+    *,
+    stops: set[int],
+    max_tokens: int,
+    pad: int | None = None,
+    budget: int = 0,
+    pause: Callable[[], None] = lambda: None,
+) -> list[Ids]:
+    """Return the tokens of an answer to each prompt, its end-of-turn among them if it has one.
+
+    Args:
+        seeds: None answers greedily; a number draws from the model's own distribution
+            (temperature 1, nothing cut off), the same answer for the same number.
+        pad: a token to fill up with; None takes one of the stops.
+        budget: tokens per batch, prompts and answers with their padding; 0: `ANSWER_ROWS` rows.
+    """
+    fill = min(stops) if pad is None else pad
+    found: dict[int, Ids] = {}
+    lengths = [len(prompt) + max_tokens for prompt in prompts]
+    room = budget or ANSWER_ROWS * max(lengths, default=0)
+    for part in by_length(lengths, budget=room, limit=ANSWER_ROWS):
         width = max(len(prompts[i]) for i in part)
-        ids = torch.tensor([(pad,) * (width - len(prompts[i])) + prompts[i] for i in part])
+        ids = torch.tensor([(fill,) * (width - len(prompts[i])) + prompts[i] for i in part])
         seen = torch.tensor([[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in part])
+        drawn = LogitsProcessorList([_Draw([seeds[i] for i in part], width)])
         rows = policy.generate(
             input_ids=ids.to(policy.device),
             attention_mask=seen.to(policy.device),
             do_sample=False,
+            repetition_penalty=1.0,  # some models' own files ask for another: not what they learned
             max_new_tokens=max_tokens,
             eos_token_id=sorted(stops),
-            pad_token_id=pad,
+            pad_token_id=fill,
             use_cache=True,
+            logits_processor=drawn,
             stopping_criteria=StoppingCriteriaList([_Pause(pause)]),
         )
         for i, row in zip(part, rows[:, width:].tolist(), strict=True):
-            found[i] = _answer(tokenizer, row, stops)
+            end = next((k for k, token in enumerate(row) if token in stops), len(row))
+            found[i] = tuple(row[: end + 1])
     return [found[i] for i in range(len(prompts))]
 
 
-def _answer(tokenizer: Any, row: list[int], stops: set[int]) -> Answer:
-    end = next((i for i, token in enumerate(row) if token in stops), None)
-    text = tokenizer.decode(row[:end], skip_special_tokens=True)
-    return Answer(text, len(row) if end is None else end, end is not None)
+def answer_of(tokenizer: Any, row: Ids, stops: set[int]) -> Answer:
+    """Return an answer's text, and whether it stopped by itself."""
+    finished = bool(row) and row[-1] in stops
+    words = row[:-1] if finished else row
+    return Answer(tokenizer.decode(list(words), skip_special_tokens=True), len(words), finished)
+
+
+class _Draw(LogitsProcessor):
+    """Makes the greedy choice of some rows a draw: the Gumbel trick, by each row's own seed.
+
+    Source: Maddison et al. 2014; the largest of log-probability + Gumbel noise is a sample.
+    """
+
+    def __init__(self, seeds: Sequence[int | None], width: int) -> None:
+        self.rows = [i for i, seed in enumerate(seeds) if seed is not None]
+        self.seeds = torch.tensor([seed for seed in seeds if seed is not None], dtype=torch.int64)
+        self.width = width  # of the prompts
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        if not self.rows:
+            return scores
+        seeds, place = self.seeds.to(scores.device), input_ids.shape[1] - self.width
+        tokens = torch.arange(scores.shape[1], device=scores.device)
+        steps = torch.full_like(seeds, place)
+        for row, seed, step in zip(self.rows, seeds.split(1), steps.split(1), strict=True):
+            scores[row] += gumbel(seed, step, tokens[None])[0].to(scores.dtype)
+        return scores
 
 
 class _Pause(StoppingCriteria):

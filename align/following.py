@@ -17,7 +17,9 @@ Progress = Callable[[str], None]
 
 POLL_SECONDS = 0.3  # Choice: far less than a step takes, and cheap: two small files
 BAR_CHARS = 24
-REPORT = ("held_out", "length", "repeating", "unfinished")  # what is printed of report.json
+REPORT = (  # what is printed of report.json
+    "published", "held_out", "drift", "kl", "length", "repeating", "unfinished",
+)  # fmt: skip
 
 
 def follow(data: Path, run_id: str, progress: Progress) -> dict[str, Any]:
@@ -50,6 +52,7 @@ def result_of(now: RunStatus) -> dict[str, Any]:
         "adapter": now.adapter,
         "seconds": round(now.seconds, 1),
         "report": {key: now.report.get(key) for key in REPORT} if done and now.report else None,
+        "warnings": list(now.warnings),
     }
 
 

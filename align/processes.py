@@ -90,6 +90,11 @@ class Processes:
         """The one that writes the run's files and holds its locks."""
         return self.rank == 0
 
+    @property
+    def helps(self) -> bool:
+        """It computes what the first one alone makes use of: the first, and in lockstep all."""
+        return self.first or self.lockstep
+
     def pause(self) -> None:
         """Raise if the run is to stop here, where nothing is half done."""
         if self.told():

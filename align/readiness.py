@@ -183,6 +183,8 @@ def last_epochs(data: Path) -> tuple[runs.RunStatus | None, tuple[Epoch, ...]]:
     if not done:
         return None, ()
     rows = [
-        row for row in runs.read_metrics(data, done[0].run) if row.get("eval_accuracy") is not None
+        row
+        for row in runs.read_metrics(data, done[0].run)
+        if row["step"] and row.get("eval_accuracy") is not None  # 0: before anything was learned
     ]
     return done[0], tuple(Epoch(r["eval_accuracy"], r["eval_margin"]) for r in rows)

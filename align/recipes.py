@@ -21,6 +21,7 @@ from storage.errors import BadInput, Unsupported
 
 AUTO = "auto"
 PRECISIONS = (AUTO, "bf16", "fp32", "nf4")
+KEPT = (AUTO, "best", "last")
 EMBEDDED_PARAMETERS = 134_515_008  # SmolLM2-135M-Instruct
 
 
@@ -40,6 +41,10 @@ class TrainSettings:
     warmup: float = 0.1  # share of the steps
     max_grad_norm: float = 1.0
     save_every: int = 0  # steps between checkpoints; 0: ten times per run
+    eval_every: int = 0  # steps between judgements; 0: at epochs' ends, at least four times per run
+    early_stop: int = 0  # judgements without a lower held-out loss that end the run; 0: never.
+    # Choice: 0, because held-out loss may rise while accuracy still does, and `keep` undoes harm
+    keep: str = AUTO  # publish the "best" judged step or the "last"; auto: see `keeping.ENOUGH`
     seed: int = 0
     max_rows: int = 0  # rows to train on, and as many pairs to judge by; 0: all of them
     allow_high_learning_rate: bool = False  # above what `rates` says a base stands
@@ -59,6 +64,9 @@ CHECKS: Mapping[str, Check] = {
     "warmup": (lambda v: 0 <= v < 1, "a share from 0 to below 1"),
     "max_grad_norm": (lambda v: 0 < v < math.inf, "a number above 0"),
     "save_every": (lambda v: 0 <= v <= 1_000_000, "0 (automatic) or steps between checkpoints"),
+    "eval_every": (lambda v: 0 <= v <= 1_000_000, "0 (automatic) or steps between judgements"),
+    "early_stop": (lambda v: 0 <= v <= 1000, "0 (never) or judgements without improvement"),
+    "keep": (lambda v: v in KEPT, "one of " + ", ".join(KEPT)),
     "seed": (lambda v: 0 <= v < 2**32, "a whole number from 0 to 2^32 - 1"),
     "max_rows": (lambda v: v == 0 or 2 <= v <= 10**9, "0 (all) or how many rows, at least 2"),
     "allow_high_learning_rate": (lambda v: isinstance(v, bool), "true or false"),

@@ -12,7 +12,7 @@ import dataclasses
 import json
 import secrets
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +55,7 @@ class RunStatus:
     message: str = ""
     adapter: str | None = None  # the adapter's folder, once it is published
     report: Mapping[str, Any] | None = None
+    warnings: Sequence[Mapping[str, str]] = ()  # name, what, remedy: see `align/health.py`
 
     @property
     def resumable(self) -> bool:
@@ -231,6 +232,7 @@ def status(data: Path, run_id: str) -> RunStatus:
         message=message,
         adapter=str(adapter) if (adapter / MANIFEST).is_file() else None,
         report=read_json(folder / "report.json") or None,
+        warnings=told.get("warnings") or [],
     )
 
 

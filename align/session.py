@@ -27,14 +27,15 @@ from align.checkpoints import newest_complete, publish
 from align.device import device_now
 from align.evaluate import (
     REPORT_PROMPTS,
-    PairScore,
     answers_report,
     drift,
     greedy_answers,
     held_out,
-    score_pairs,
 )
-from align.losses import LOSSES, PairBatch, PairOutcome, balanced_weights, dpo
+from align.health import Course, concerns_of
+from align.judge import Judge
+from align.keeping import Published, judged_steps
+from align.losses import LOSSES, balanced_weights
 from align.policy import (
     Policy,
     device_here,
@@ -45,6 +46,7 @@ from align.policy import (
     stop_ids,
 )
 from align.preflight import BUDGET, Passes, Rows, of_one, settle
+from align.probes import PROBE_PROMPTS, Prober
 from align.processes import ALONE, Processes
 from align.reference import ReferenceScores, batching_noise, score
 from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, pair_rows
@@ -55,7 +57,6 @@ from align.trainer import Job, PreferenceTrainer, first_row, idle_pass
 from align.tuning import TRAINED, copies_weights
 from storage.errors import BadInput, NotFound
 
-WORSE = 0.1  # Choice: of 32 answers, three more
 SAMPLE = 2  # rows whose scores are compared before a run
 TOLERANCE = 1e-4  # of a reward before the first step, in fp32
 GENERATED_WORK = (
@@ -89,8 +90,8 @@ class Session:
     cutter: Cutter
     references: ReferenceScores
     job: Job
-    judged: list[Micro]  # the held-out pairs
-    scores: tuple[int, list[PairScore]] | None = None  # of the held-out pairs, after a step
+    judge: Judge
+    published: Published | None = None  # whose weights, once trained
     trained_seconds: float = 0.0
     speed: float = 0.0  # forward tokens per second, from the reference's scores to the last step
 
@@ -146,7 +147,14 @@ class Session:
             from_reference=start is None or kept, processes=together,
             idle=sharding.idle_micro(material.train[0]) if together.lockstep else None,
         )  # fmt: skip
-        judged = list(cutter.batch(material.held_out).micros)
+        judge = Judge(
+            files,
+            policy,
+            job,
+            cutter.batch(material.held_out).micros,
+            Prober(tokenizer, probe_prompts(material), stops, cutter, train.seed),
+            judged_steps(len(steps), job.steps_per_epoch, train.eval_every),
+        )
         print(
             f"{config['run']}: {settings.method}, {len(material.train)} rows, {len(steps)} steps, "
             f"{precision} on {policy.device}, {together.count} processes, "
@@ -155,7 +163,7 @@ class Session:
         )
         return Session(
             files, config, settings, together, policy, template, stops, material, precision,
-            cutter, references, job, judged,
+            cutter, references, job, judge,
         )  # fmt: skip
 
     def train(self) -> None:
@@ -181,15 +189,24 @@ class Session:
             checkpoints,
             write=self._write,
             pause=self.together.pause,
-            after_epoch=self._judge,
+            judge=self.judge,
         )
+        self.judge.write_weights = trainer.write_weights
+        if checkpoint is not None:
+            trainer.read_weights(checkpoint)
         started = time.monotonic()
         try:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            if not self.judge(done):  # before the first step, or where a stop cut it short
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         finally:
             trainer.save_now()
         self.trained_seconds = time.monotonic() - started
         self.speed = round(self.files.work_done / (time.monotonic() - scoring), 1)
+        done = max(done, trainer.state.global_step)
+        self.published = self.judge.published(done)
+        self.files.work -= self._work_after(done)
+        if self.published.step != done:
+            trainer.read_weights(self.judge.kept(self.published.step))
 
     def publish(self) -> None:
         """Put the adapter into its place, in PEFT's format, with tokenizer and template."""
@@ -222,31 +239,39 @@ class Session:
             settings={**self.settings.as_json(), **self.job.loss_settings},
             rows=len(self.material.train),
             steps=len(self.job.steps),
+            published=self._published().as_json(),
             versions=versions(),
         )
 
     def report(self) -> None:
         """Measure on held-out prompts and write report.json."""
         self.files.status("evaluating", ANSWERING)
-        steps = len(self.job.steps)
-        if self.scores is None or self.scores[0] != steps:
-            self._judge(steps)
+        published = self._published()
+        scores, kl = self.judge.score(published.step), self.judge.kl(published.step)
+        if not self.together.helps:
+            return
         with self.policy.reference():
             before = self._answers()
+        rows = self.files.metrics()
         report = {
-            "held_out": held_out(self.scores[1] if self.scores else []),
-            "drift": drift(self.scores[1] if self.scores else []),
+            "published": published.as_json(),
+            "held_out": held_out(scores),
+            "drift": drift(scores),
+            "kl": kl,
             **answers_report(before, self._answers()),
             "dropped": dict(self.material.dropped),
-            "step0": next((row for row in self.files.metrics() if row["step"] == 0), None),
+            "step0": next((row for row in rows if row["step"] == 0), None),
             "seconds": self.files.seconds,
         }
-        self.files.report(report)
+        course = Course.of(rows, self.settings.as_json(), report)
+        warnings = [concern.as_json() for concern in concerns_of(course)]
+        self.files.report({**report, "warnings": warnings})
         self.files.status(
             "done",
-            closing_words(report),
-            step=steps,
-            epoch=float(self.settings.train.epochs),
+            published.words if published.step < len(self.job.steps) else "done",
+            step=published.done,
+            epoch=round(published.done / self.job.steps_per_epoch, 4),
+            warnings=warnings,
             training_seconds=round(self.trained_seconds, 1),
             tokens_per_second=self.speed,
         )
@@ -299,8 +324,8 @@ class Session:
             batch = self.job.batch(step)
             yield from batch.micros
             yield from batch.mismatched
-        mine = self.together.mine([micro.block.ids.numel() for micro in self.judged])
-        yield from (self.judged[i] for i in mine)
+        held_out = self.judge.held_out
+        yield from (held_out[i] for i in self.judge.mine())
 
     def _unscored(self) -> Iterator[Micro]:
         """Yield what has no score; in lockstep compute along while other processes still have."""
@@ -329,23 +354,10 @@ class Session:
             work = (3 + self.job.loss.mismatched) * self._tokens_of(row["step"] - 1)
             self.files.progress(work, step=row["step"], epoch=row["epoch"], message="training")
 
-    def _judge(self, step: int) -> dict[str, Any]:
-        """Score the held-out pairs now; return their row for metrics.jsonl."""
-        scores = score_pairs(self.policy, self.judged, self.references, self._judging, self._tick)
-        self.scores = (step, scores)
-        return {
-            "eval_loss": _mean([score.loss for score in scores]),
-            "eval_accuracy": held_out(scores)["reward_accuracy"],
-            "eval_margin": _mean([score.reward_margin for score in scores]),
-            "eval_chosen_drift": drift(scores)["chosen"],
-        }
-
-    def _judging(self, batch: PairBatch) -> PairOutcome:
-        """Return the method's loss on held-out pairs; DPO's for a method of labels."""
-        if self.job.loss.needs == "labels":
-            return dpo(batch, beta=self.job.loss_settings.get("beta", 1.0))
-        outcome: PairOutcome = self.job.loss(batch, **self.job.loss_settings)
-        return outcome
+    def _published(self) -> Published:
+        if self.published is None:
+            raise RuntimeError("publish and report come after train")
+        return self.published
 
     def _answers(self) -> list[Any]:
         return greedy_answers(
@@ -378,12 +390,20 @@ class Session:
         epoch. The reference scores all of them once, and held-out pairs as well.
         """
         epochs, mismatched = self.settings.train.epochs, self.job.loss.mismatched
-        training = sum(self._tokens_of(step) for step in range(done, len(self.job.steps)))
-        judging = sum(micro.block.ids.numel() for micro in self.judged)
-        scored = training // epochs * (1 + mismatched) if self.job.loss.reference else 0
-        reference = 0 if len(self.references) else scored + judging
+        whole = sum(map(self._tokens_of, range(len(self.job.steps))))
+        judging = sum(micro.block.ids.numel() for micro in self.judge.held_out)
+        scored = whole // epochs * (1 + mismatched) if self.job.loss.reference else 0
         answers = 2 * len(self.material.prompts) * 100 * GENERATED_WORK
-        self.files.work = training * (3 + mismatched) + judging * epochs + reference + answers
+        run = whole * (3 + mismatched) + scored + judging + answers
+        self.judge.plan_probes(run, GENERATED_WORK)  # by the whole run, wherever this one resumes
+        reference = 0 if len(self.references) else scored + judging
+        self.files.work = self._work_after(done) + reference + answers
+
+    def _work_after(self, done: int) -> float:
+        """Return what training and judging take from a step on, in forward tokens."""
+        training = sum(self._tokens_of(step) for step in range(done, len(self.job.steps)))
+        passes = 3 + self.job.loss.mismatched
+        return training * passes + self.judge.work(done, GENERATED_WORK)
 
 
 def prepare(
@@ -420,6 +440,13 @@ def prepare(
         if len(prompts) < REPORT_PROMPTS:
             prompts.setdefault(one.prompt_id, one.prompt)
     return Material(found, held, list(prompts.values()), dict(+counts))
+
+
+def probe_prompts(material: Material) -> list[Ids]:
+    """Return the prompts of a run's probes: held-out ones, or where there is none, trained ones."""
+    rows = sorted(material.train, key=lambda row: row.prompt_id)
+    trained = list(dict.fromkeys(row.prompt for row in rows))
+    return (material.prompts or trained)[:PROBE_PROMPTS]
 
 
 def load(
@@ -559,18 +586,6 @@ def read_base(path: str) -> dict[str, Any]:
     return values
 
 
-def closing_words(report: Mapping[str, Any]) -> str:
-    """Return "done", and what is wrong with the answers where training made them worse."""
-    worse = [
-        f"{after:.0%} of the answers {what} (before: {before:.0%})"
-        for name, what in (("repeating", "repeat themselves"), ("unfinished", "do not stop"))
-        if (after := report[name]["after"] or 0) > (before := report[name]["before"] or 0) + WORSE
-    ]
-    if not worse:
-        return "done"
-    return f"done, but now {' and '.join(worse)}: train again with fewer epochs or a larger beta"
-
-
 def versions() -> dict[str, str]:
     """Return what the adapter was made with."""
     return {
@@ -583,7 +598,3 @@ def versions() -> dict[str, str]:
 
 def _steps_of(checkpoint: Path | None) -> int:
     return 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None

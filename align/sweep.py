@@ -44,6 +44,8 @@ class Sweep:
     def runs(self, model: Path) -> dict[float, recipes.Settings]:
         """Return the settings of each run: the recipe, one epoch, few rows, and its β.
 
+        Each trains to its end and publishes its last step, so that they differ in β alone.
+
         Raises:
             BadInput: a method without β, too few or too many values, or bad settings.
         """
@@ -54,6 +56,7 @@ class Sweep:
             raise BadInput("a sweep sets beta itself: give its values with --betas")
         asked = training.chosen_settings(self.method, self.settings, model).as_json()
         asked |= {name: value for name, value in short.items() if name not in names}
+        asked |= {"early_stop": 0, "keep": "last"}
         return {
             beta: training.chosen_settings(self.method, {**asked, "beta": beta}, model)
             for beta in betas

@@ -121,8 +121,11 @@ def _run(result: Mapping[str, Any]) -> str:
     if result["adapter"]:
         lines.append(f"  adapter   {result['adapter']}")
     report = result["report"]
+    lines += _warnings(result)
     if report is None:
         return "\n".join(lines)
+    if published := report.get("published"):
+        lines.insert(1, f"  {published['why']}")
     held_out = report.get("held_out") or {}
     if held_out.get("reward_accuracy") is not None:
         lines.append(
@@ -134,6 +137,14 @@ def _run(result: Mapping[str, Any]) -> str:
         if part.get("before") is not None and part.get("after") is not None:
             lines.append(f"  {key:9} {part['before']:.3g} -> {part['after']:.3g} ({unit})")
     return "\n".join(lines)
+
+
+def _warnings(result: Mapping[str, Any]) -> list[str]:
+    """Return what looks wrong in a run, each with its remedy."""
+    lines = []
+    for one in result.get("warnings") or ():
+        lines += [f"  warning   {one['what']}", f"            -> {one['remedy']}"]
+    return lines
 
 
 def _preflight(result: Mapping[str, Any]) -> str:

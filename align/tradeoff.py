@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from align.health import OF_ANSWERS
+
 NEAR = 0.02  # Choice: two pairs in a hundred are not worth drifting further for
 ALIKE = 1.3  # Choice: distances within a third are what the order of rows makes of them
 
@@ -43,7 +45,7 @@ def point_of(
     """Return what a run's report says of its β.
 
     Args:
-        message: the run's closing words: why it failed, or what is wrong with its answers.
+        message: the run's closing words: why it failed.
     """
     if status != "done" or not report:
         return Point(beta, run, status, warnings=(message,) if status == "failed" else ())
@@ -55,7 +57,7 @@ def point_of(
         high=held_out.get("high"), pairs=held_out.get("pairs") or 0, kl=kl, kl_of=kl_of,
         length_before=length.get("before"), length_after=length.get("after"),
         repeating=(report.get("repeating") or {}).get("after"),
-        warnings=warnings_of(report, message),
+        warnings=warnings_of(report),
     )  # fmt: skip
 
 
@@ -79,13 +81,17 @@ def distance(report: Mapping[str, Any]) -> tuple[float | None, str]:
     return (sum(moved) / len(moved), "pairs") if moved else (None, "")
 
 
-def warnings_of(report: Mapping[str, Any], message: str) -> tuple[str, ...]:
-    """Return what a run's report or its closing words complain of."""
-    told = tuple(
-        str(one.get("message", "")) if isinstance(one, Mapping) else str(one)
+def warnings_of(report: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a run's report finds worse in its answers.
+
+    Concerns about something else, such as a loss that hardly moved, are no reason against a β: the
+    points show accuracy and distance themselves.
+    """
+    return tuple(
+        str(one.get("what", ""))
         for one in report.get("warnings") or ()
+        if one.get("name") in OF_ANSWERS
     )
-    return told or ((message.removeprefix("done, but "),) if message not in ("", "done") else ())
 
 
 def best_of(points: Sequence[Point]) -> Point | None:

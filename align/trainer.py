@@ -178,7 +178,7 @@ class PreferenceTrainer(Trainer):
     Args:
         write: gets one JSON-able row per step, for metrics.jsonl.
         pause: called between forward passes; raises to stop the run where it stands.
-        after_epoch: called at the end of each epoch with the steps done; returns a row to write.
+        judge: called after each step's row with the steps done; True stops the run here.
     """
 
     loss_is_scaled_for_ga = False
@@ -191,10 +191,10 @@ class PreferenceTrainer(Trainer):
         *,
         write: Callable[[dict[str, Any]], None],
         pause: Callable[[], None] = lambda: None,
-        after_epoch: Callable[[int], dict[str, Any]] | None = None,
+        judge: Callable[[int], bool] = lambda step: False,
     ) -> None:
         self.policy, self.job, self.folder = policy, job, folder
-        self.write, self.pause, self.after_epoch = write, pause, after_epoch
+        self.write, self.pause, self.judge = write, pause, judge
         self.row: dict[str, Any] = {}
         self.norm = torch.zeros(())  # of the step's gradients, on their device
         self.z: Tensor | None = None  # of the step
@@ -248,7 +248,7 @@ class PreferenceTrainer(Trainer):
         """
         sums, (norm, *start) = whole(tally, self.job, self.norm, *beta_z(self.job, self.z))
         row = {**sums.as_json(size, *start), "grad_norm": norm}
-        if not math.isfinite(row["loss"]):
+        if not math.isfinite(sums.losses):
             raise Diverged(self._sentence("the loss is not a number any more"))
         if not math.isfinite(norm):
             raise Diverged(self._sentence("the gradients are not numbers any more"))
@@ -309,8 +309,8 @@ class PreferenceTrainer(Trainer):
                 "seconds": round(time.monotonic() - self.started, 2),
             }
         )
-        if self.after_epoch is not None and step % self.job.steps_per_epoch == 0:
-            self.write({"step": step, **self.job.processes.from_first(self.after_epoch(step))})
+        if self.judge(step):
+            self.control.should_training_stop = True
 
     def save_now(self) -> None:
         """Write a checkpoint of the last whole step, unless it has one already."""
@@ -327,13 +327,19 @@ class PreferenceTrainer(Trainer):
         seal(place, step=self.state.global_step)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        folder = Path(output_dir or self.folder)
+        self.write_weights(Path(output_dir or self.folder))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        self.read_weights(Path(resume_from_checkpoint))
+
+    def write_weights(self, folder: Path) -> None:
+        """Write what is trained, as it is now, into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file(weights_of(self.policy.model), folder / WEIGHTS)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        weights = load_file(Path(resume_from_checkpoint) / WEIGHTS)
-        set_peft_model_state_dict(self.policy.model, weights)
+    def read_weights(self, folder: Path) -> None:
+        """Take back what `write_weights` wrote there."""
+        set_peft_model_state_dict(self.policy.model, load_file(folder / WEIGHTS))
 
     def _sentence(self, what: str) -> str:
         step, rate = self.state.global_step + 1, self.job.settings.train.learning_rate
@@ -373,11 +379,12 @@ def passes(
     Args:
         z: known from a first try; the processes gather it once.
     """
-    if z is None and len(batch.micros) == 1 and batch.micros[0].riders is not None:
+    riders = batch.micros[0].riders if len(batch.micros) == 1 else None
+    if z is None and riders is not None:
         (micro,) = batch.micros
         pause()
         policy, ridden = log_probabilities(model, micro)
-        reference = job.reference(micro.riders, ridden)
+        reference = job.reference(riders, ridden)
         return estimate_z(job, [(ridden - reference).sum(-1)]), iter([(micro, policy)])
 
     def one_by_one() -> Iterator[tuple[Micro | None, Tensor]]:

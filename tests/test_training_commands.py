@@ -20,13 +20,16 @@ from tests.commandline import hone, pairs, write_lines
 from tests.serving import serve
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULT = {"run", "status", "adapter", "seconds", "report"}
+RESULT = {"run", "status", "adapter", "seconds", "report", "warnings"}
 FORECAST = {
     "method", "model", "device", "memory_bytes", "free_bytes", "precision", "micro_batch",
     "batch_size", "pass_tokens", "checkpointing", "rows", "tokens", "longest_tokens", "exact",
     "dropped", "seconds", "speed", "words",
 }  # fmt: skip
 REPORT = {
+    "published": {"step", "done", "steps", "why"},
+    "drift": {"chosen", "rejected"},
+    "kl": {"per_token", "tokens"},
     "held_out": {
         "pairs", "reward_accuracy", "low", "high", "logp_accuracy_before", "logp_accuracy_after"
     },

@@ -1,6 +1,6 @@
 """Training curves as SVG (pure): numbers of metrics.jsonl in, markup of our own out.
 
-Drawn by hand because the page needs four small, quiet pictures that follow the theme, redraw every
+Drawn by hand because the page needs a few small, quiet pictures that follow the theme, redraw every
 two seconds without a flicker, and keep their size; a plotting library does none of that.
 """
 
@@ -48,6 +48,12 @@ CURVES = (
         limits=(0.0, 1.0),
     ),
     Curve("Log-probability per token", {"chosen": "logp_chosen", "rejected": "logp_rejected"}),
+    Curve(
+        "Held-out answers: change per token",
+        {"chosen": "eval_chosen_drift", "rejected": "eval_rejected_drift"},
+        even=0.0,
+    ),
+    Curve("KL to the reference per token", {"on its own answers": "eval_kl"}, even=0.0),
 )
 
 
@@ -56,7 +62,31 @@ def curves_html(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return ""
     drawn = "".join(curve_html(curve, series_of(curve, rows)) for curve in CURVES)
-    return f"<div class='hone-curves'>{drawn}</div>"
+    words = probe_words(rows)
+    below = f"<p class='hone-probe'>{words}</p>" if words else ""
+    return f"<div class='hone-curves'>{drawn}</div>{below}"
+
+
+def probe_words(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the newest probe answers are like, and the first ones; "" without numbers."""
+    names = ("step", "probe_length", "probe_repeating", "probe_unfinished", "probe_prompts")
+    probes = [row for row in rows if all(_finite(row.get(name)) for name in names)]
+    if not probes:
+        return ""
+    first, last = probes[0], probes[-1]
+    count, trained = round(last["probe_prompts"]), last["step"] > first["step"]
+
+    def told(figure: float, before: float, what: str) -> str:
+        return f"{figure:.0f} {what}" + (f" ({before:.0f} before training)" if trained else "")
+
+    circles = (count * row["probe_repeating"] for row in (last, first))
+    ends = (count * (1 - row["probe_unfinished"]) for row in (last, first))
+    parts = [
+        told(last["probe_length"], first["probe_length"], "tokens on average"),
+        told(*circles, "repeat themselves"),
+        told(*ends, "stop by themselves"),
+    ]
+    return f"{count} short probe answers after step {last['step']:.0f}: {', '.join(parts)}."
 
 
 def series_of(curve: Curve, rows: Sequence[Mapping[str, Any]]) -> list[Series]:

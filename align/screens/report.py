@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from feedback.screens.parts import minutes, percent, plain
 
 FEW_PAIRS = 30  # Choice: below this the 95 % interval is wider than about ±0.17; say so
 LONGER = 0.1  # Choice: a change of a tenth in length is worth a word
-WORSE = 0.05  # Choice: five answers of a hundred more that repeat or do not end are worth a warning
-DISPLACED = -0.5  # nats per token. Choice: a run whose answers became echoes lost 0.6 (docs/log.md)
 
 
-def report_words(report: Mapping[str, Any] | None) -> str:
-    """Return what a run did, one line per finding; "" without a report."""
+def report_words(report: Mapping[str, Any] | None, told: Collection[str] = ()) -> str:
+    """Return what a run did, one line per finding; "" without a report.
+
+    Args:
+        told: names of the concerns (`align/health.py`) that are shown beside it with their figure.
+    """
     if not report:
         return ""
+    repeating, unfinished = report.get("repeating") or {}, report.get("unfinished") or {}
     lines = [
+        published_words(report.get("published") or {}),
         accuracy_words(report.get("held_out") or {}),
-        drift_words(report.get("drift") or {}),
-        length_words(report.get("length") or {}),
-        share_words(report.get("repeating") or {}, "repeat themselves"),
-        share_words(report.get("unfinished") or {}, "do not come to an end"),
+        "" if "displaced" in told else drift_words(report.get("drift") or {}),
+        "" if "length_drift" in told else length_words(report.get("length") or {}),
+        "" if "repeating" in told else share_words(repeating, "repeat themselves"),
+        "" if "endless" in told else share_words(unfinished, "do not come to an end"),
         dropped_words(report.get("dropped") or {}),
     ]
     if report.get("seconds"):
         lines.append(f"It took {minutes(report['seconds'])}.")
     return "\n".join(f"- {line}" for line in lines if line)
+
+
+def concern_words(concerns: Sequence[Mapping[str, Any]]) -> str:
+    """Return what looks wrong in a run, one line each with its remedy; "" where nothing does."""
+    lines = [f"- **{plain(one['what'])}** {plain(one['remedy'])}" for one in concerns]
+    return "\n".join(lines)
+
+
+def published_words(published: Mapping[str, Any]) -> str:
+    """Return whose weights the adapter has, where it is not simply the last planned step's."""
+    step, steps = published.get("step"), published.get("steps")
+    if step is None or step == steps:
+        return ""
+    why = str(published.get("why") or "")
+    return f"**Step {step:,} of {steps:,}:** {plain(why)}."
 
 
 def accuracy_words(held_out: Mapping[str, Any]) -> str:
@@ -55,7 +74,7 @@ def accuracy_words(held_out: Mapping[str, Any]) -> str:
 
 
 def drift_words(drift: Mapping[str, Any]) -> str:
-    """Return whether the chosen answers became likelier, with advice where they sank deep."""
+    """Return whether the chosen answers became likelier."""
     chosen, rejected = drift.get("chosen"), drift.get("rejected")
     if chosen is None or rejected is None:
         return ""
@@ -63,12 +82,7 @@ def drift_words(drift: Mapping[str, Any]) -> str:
         f"**Likelihood:** chosen answers {signed(chosen)} nats per token, rejected ones "
         f"{signed(rejected)}."
     )
-    if chosen <= DISPLACED:
-        words += (
-            " The chosen ones sank too: the model now prefers answers that nobody voted for. Add "
-            "an SFT term (0.2 to 1), use a larger β, or train for fewer epochs."
-        )
-    elif chosen < 0:
+    if chosen < 0:
         words += " That chosen answers lose a little as well is usual."
     return words
 
@@ -91,17 +105,11 @@ def length_words(length: Mapping[str, Any]) -> str:
 
 
 def share_words(share: Mapping[str, Any], what: str) -> str:
-    """Return which share of the answers has a fault now and had before, with advice if it grew."""
+    """Return which share of the answers has a fault now and had before."""
     before, after = share.get("before"), share.get("after")
     if before is None or after is None:
         return ""
-    words = f"**{percent(after)}** of the answers {what}, {percent(before)} before."
-    if after - before >= WORSE:
-        words += (
-            " That is a cost of this run: train for fewer epochs, with a lower learning rate or a "
-            "larger β."
-        )
-    return words
+    return f"**{percent(after)}** of the answers {what}, {percent(before)} before."
 
 
 def dropped_words(dropped: Mapping[str, Any]) -> str:

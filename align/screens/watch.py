@@ -17,7 +17,7 @@ import pandas as pd
 
 from align import runs
 from align.screens.curves import curves_html
-from align.screens.report import report_words
+from align.screens.report import concern_words, report_words
 from feedback.screens.parts import minutes, percent, plain, wire
 
 LOG_LINES = 60  # Choice: what a person scrolls through; the whole log lies in the run's folder
@@ -42,6 +42,7 @@ class Watch:
     run: gr.Dropdown
     state: gr.HTML
     message: gr.Markdown
+    concerns: gr.Markdown  # what looks wrong, while it goes and after
     cancel: gr.Button
     resume: gr.Button
     curves: gr.HTML
@@ -56,8 +57,9 @@ class Watch:
     def parts(self) -> list[Any]:
         """Return what `look` may change."""
         return [
-            self.panel, self.run, self.state, self.message, self.cancel, self.resume, self.curves,
-            self.report, self.pack, self.adapter, self.log, self.drawn, self.history, self.start,
+            self.panel, self.run, self.state, self.message, self.concerns, self.cancel, self.resume,
+            self.curves, self.report, self.pack, self.adapter, self.log, self.drawn, self.history,
+            self.start,
         ]  # fmt: skip
 
 
@@ -68,7 +70,7 @@ def look(workspace: Any, view: Watch, run: str | None, drawn: Any) -> dict[Any, 
         return {view.panel: gr.Column(visible=False)}
     one = next((r for r in known if r.run == run), None) or pick(known)
     rows = runs.read_metrics(workspace.data, one.run)
-    now = [one.run, len(rows), one.status]
+    now = [one.run, len(rows), one.status, len(one.warnings)]
     parts: dict[Any, Any] = {
         view.state: state_html(one),
         view.message: plain(one.message) if one.status != "done" else "",
@@ -86,8 +88,10 @@ def look(workspace: Any, view: Watch, run: str | None, drawn: Any) -> dict[Any, 
 
 def switched(view: Watch, one: runs.RunStatus) -> dict[Any, Any]:
     """Return what depends on the run's state: the buttons and the report."""
-    words = report_words(one.report)
+    words = report_words(one.report, [concern["name"] for concern in one.warnings])
+    concerns = concern_words(one.warnings)
     return {
+        view.concerns: gr.Markdown(f"### Look out\n{concerns}", visible=bool(concerns)),
         view.panel: gr.Column(visible=True),
         view.cancel: gr.Button(visible=one.running),
         view.resume: gr.Button(visible=one.resumable),
@@ -201,6 +205,9 @@ def build_watch(start: gr.Button) -> Watch:
                 )
             state = gr.HTML("", js_on_load=None, elem_id="train-state")
             message = gr.Markdown("", elem_classes="hone-note")
+            concerns = gr.Markdown(
+                visible=False, elem_id="train-concerns", elem_classes=["hone-note", "hone-caution"]
+            )
             stop, go_on, packed, file = build_buttons()
             report = gr.Markdown(visible=False, elem_id="train-report")
             curves = gr.HTML("", js_on_load=None, elem_id="train-curves")
@@ -214,8 +221,8 @@ def build_watch(start: gr.Button) -> Watch:
             elem_id="train-history",
         )  # fmt: skip
     return Watch(
-        panel, run, state, message, stop, go_on, curves, report, packed, file, log, gr.State(None),
-        history, start,
+        panel, run, state, message, concerns, stop, go_on, curves, report, packed, file, log,
+        gr.State(None), history, start,
     )  # fmt: skip
 
 

@@ -42,7 +42,8 @@ METHODS = ("dpo", "ipo", "orpo", "kto")
 RESUMED = ("dpo", "kto")
 RISING = {"desirable_weight": 4.0, "undesirable_weight": 0.5}  # all answers gain, so that z > 0
 FIGURES = ("loss", "margin", "accuracy", "logp_chosen", "logp_rejected", "grad_norm", "beta_z",
-           "eval_loss", "eval_accuracy", "eval_margin", "eval_chosen_drift")  # fmt: skip
+           "eval_loss", "eval_accuracy", "eval_margin", "eval_chosen_drift",
+           "eval_kl")  # fmt: skip
 
 
 def torchrun(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
@@ -105,7 +106,7 @@ def runs_in(data: Path, tiny: Path) -> dict[str, Path]:
     once in passes of two rows. One run is judged on held-out pairs."""
     runs = {
         name: write_run(data / name, tiny, name, train=13, held_out=2 * (name == "dpo"),
-                        batch_size=5, save_every=1 if name in RESUMED else 100,
+                        batch_size=5, save_every=1 if name in RESUMED else 100, keep="best",
                         **RISING if name == "kto" else {})
         for name in METHODS
     }  # fmt: skip
@@ -184,6 +185,10 @@ def test_a_run_of_several_processes_leaves_the_same_files(
 
     assert names(alone["dpo"]) == names(both["dpo"])
     assert read(both["dpo"] / "status.json")["status"] == "done"
+    assert (both["dpo"] / "kept").exists(), "the first one keeps the best weights"
+    one, two = (read(run / "report.json") for run in (alone["dpo"], both["dpo"]))
+    assert one["published"]["step"] == two["published"]["step"]
+    assert one["kl"] == pytest.approx(two["kl"], abs=1e-5)
 
 
 def test_a_refusal_is_one_sentence_and_exit_code_2(tiny: Path, tmp_path: Path) -> None:

@@ -203,6 +203,8 @@ def test_the_runs_are_alike_in_all_but_beta(tmp_path: Path) -> None:
     assert len({json.dumps({**one.as_json(), "beta": 0}) for one in made.values()}) == 1
     train = made[0.1].train
     assert (train.epochs, train.max_rows, train.seed) == (1, 150, 3)
+    stopping = sweep.Sweep("dpo", BETAS, 150, {"early_stop": 2, "keep": "best"}).runs(model)
+    assert {(one.train.early_stop, one.train.keep) for one in stopping.values()} == {(0, "last")}
     longer = sweep.Sweep("dpo", BETAS, 150, {"epochs": 2}).runs(model)
     assert longer[0.1].train.epochs == 2
     with pytest.raises(BadInput, match="sets beta itself"):
@@ -320,11 +322,13 @@ def test_the_distance_is_the_kl_of_the_answers_where_it_was_measured() -> None:
 
 
 def test_a_run_that_made_answers_worse_warns() -> None:
-    words = "done, but now 40% of the answers repeat themselves"
-    assert point_of(0.1, "r", "done", REPORT, words).warnings == (words[10:],)
-    assert point_of(0.1, "r", "done", REPORT, "done").warnings == ()
-    told = {**REPORT, "warnings": [{"message": "answers loop"}, "so they do"]}
-    assert point_of(0.1, "r", "done", told, words).warnings == ("answers loop", "so they do")
+    """Other concerns are no reason against a β."""
+    worse = {"name": "repeating", "what": "40 % of 32 answers repeat themselves.", "remedy": "R."}
+    other = {"name": "stuck", "what": "The loss still stands at 0.69.", "remedy": "R."}
+    told = {**REPORT, "warnings": [other, worse]}
+    assert point_of(0.1, "r", "done", told).warnings == (worse["what"],)
+    assert point_of(0.1, "r", "done", {**REPORT, "warnings": [other]}).warnings == ()
+    assert point_of(0.1, "r", "done", REPORT, "the adapter is that of step 5").warnings == ()
 
 
 # The whole way

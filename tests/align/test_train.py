@@ -97,7 +97,8 @@ def test_a_run_says_how_it_went(dpo_run: Path) -> None:
     assert (status["step"], status["steps"], status["epoch"]) == (6, 6, 2.0)
     assert status["pid"] == os.getpid()
     assert set(report) == {
-        "held_out", "drift", "length", "repeating", "unfinished", "dropped", "step0", "seconds",
+        "published", "held_out", "drift", "kl", "length", "repeating", "unfinished", "dropped",
+        "step0", "seconds", "warnings",
     }  # fmt: skip
     assert report["held_out"]["pairs"] == 4
     assert report["held_out"]["low"] <= report["held_out"]["reward_accuracy"]
@@ -112,11 +113,17 @@ def test_before_the_first_step_the_margin_is_0_and_the_loss_ln_2(dpo_run: Path) 
     assert start == rows_of(dpo_run)[0]
 
 
-def test_metrics_hold_a_row_per_step_and_one_per_epoch_on_held_out_pairs(dpo_run: Path) -> None:
+def test_metrics_hold_a_row_per_step_and_one_per_judgement(dpo_run: Path) -> None:
+    """Two epochs of three steps: before the first one, within each epoch, and at its end."""
     rows = rows_of(dpo_run)
     assert [row["step"] for row in rows if "grad_norm" in row] == [1, 2, 3, 4, 5, 6]
     judged = [row for row in rows if "eval_accuracy" in row]
-    assert [row["step"] for row in judged] == [3, 6]
+    assert [row["step"] for row in judged] == [0, 2, 3, 5, 6]
+    assert judged[0]["eval_loss"] == pytest.approx(math.log(2), abs=1e-4)
+    assert (judged[0]["eval_margin"], judged[0]["eval_chosen_drift"]) == (0.0, 0.0)
+    probed = [row for row in judged if "probe_length" in row]
+    assert [probed[0]["step"], probed[-1]["step"]] == [0, 6]
+    assert probed[0]["eval_kl"] == 0.0
     report = read(dpo_run / "report.json")["held_out"]
     assert judged[-1]["eval_accuracy"] == report["reward_accuracy"]
     losses = [row["loss"] for row in rows if "grad_norm" in row]
@@ -404,17 +411,6 @@ def test_a_run_stopped_while_it_reports_goes_on_to_its_report(
     assert rows_of(run) == rows
     assert all(torch.equal(before[name], weight) for name, weight in adapter_weights(run).items())
     assert read(run / "report.json")["length"]["prompts"] == 4
-
-
-def test_answers_that_got_worse_are_said_so() -> None:
-    """Of the answers 40 % repeat themselves, 10 % did; 12 % against 10 % is nothing to tell."""
-    report = {
-        "repeating": {"before": 0.1, "after": 0.4},
-        "unfinished": {"before": 0.1, "after": 0.12},
-    }
-    assert session.closing_words(report).startswith("done, but now 40% of the answers repeat")
-    report["repeating"]["after"] = None
-    assert session.closing_words(report) == "done"
 
 
 def test_a_snapshot_that_was_changed_is_refused(tiny: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from align.screens.report import report_words
+from align.screens.report import concern_words, report_words
 
 FULL = {
     "held_out": {
@@ -17,13 +17,11 @@ FULL = {
 
 
 def test_a_full_report_reads_as_sentences() -> None:
-    """Length: (49 − 79) / 79 = −38 %. Repeating grew by 0.07, more than 0.05: advice follows."""
+    """Length: (49 − 79) / 79 = −38 %."""
     words = report_words(FULL)
     assert "**Held-out accuracy: 89 %** (by chance 50 %), 95 % interval 79 % to 95 %" in words
     assert "49 tokens on average, 79 before (−38 %), over 30 held-out prompts" in words
-    assert (
-        "**9 %** of the answers repeat themselves, 2 % before. That is a cost of this run" in words
-    )
+    assert "**9 %** of the answers repeat themselves, 2 % before." in words
     assert "**5 %** of the answers do not come to an end, 10 % before." in words
     assert "2 too long" in words
     assert "0 empty" not in words
@@ -45,9 +43,30 @@ def test_no_report_gives_no_words() -> None:
     assert report_words(None) == ""
 
 
-def test_a_chosen_answer_that_sank_deep_is_told_with_the_remedy() -> None:
+def test_drift_is_told_with_its_signs() -> None:
     words = report_words({"drift": {"chosen": -0.62, "rejected": -1.4}})
     assert "chosen answers −0.62 nats per token, rejected ones −1.40" in words
-    assert "Add an SFT term" in words
-    assert "SFT" not in report_words({"drift": {"chosen": -0.1, "rejected": -0.4}})
-    assert "sank" not in report_words({"drift": {"chosen": 0.2, "rejected": -0.4}})
+    assert "lose a little as well is usual" in words
+    assert "usual" not in report_words({"drift": {"chosen": 0.2, "rejected": -0.4}})
+
+
+def test_what_a_concern_says_the_report_does_not_say_again() -> None:
+    words = report_words(FULL, ["repeating", "length_drift"])
+    assert "repeat themselves" not in words
+    assert "tokens on average" not in words
+    assert "do not come to an end" in words
+
+
+def test_concerns_come_with_their_remedy_as_plain_text() -> None:
+    one = {"name": "displaced", "what": "It *sank*.", "remedy": "Use <b>."}
+    assert concern_words([one]) == r"- **It \*sank\*.** Use &lt;b>."
+    assert concern_words([]) == ""
+
+
+def test_an_earlier_step_that_was_published_is_said() -> None:
+    why = "the adapter is that of step 15 of 40: held-out loss was lowest there"
+    words = report_words({"published": {"step": 15, "done": 40, "steps": 40, "why": why}})
+    assert (
+        words.startswith(f"- **Step 15 of 40:** {why.replace('-', chr(92) + '-')}") or why in words
+    )
+    assert "Step" not in report_words({"published": {"step": 40, "steps": 40, "why": why}})
