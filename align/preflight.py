@@ -457,13 +457,12 @@ def refusal(
     smallest = memory_of(
         shape, rows.cut(changed.max_tokens), changed, Passes("nf4", 1, True), device.kind
     )
-    over = smallest.total - device.free * USABLE
-    room = smallest.weights - over
-    if over <= 0:
+    grows = smallest.weights + smallest.adapter + smallest.activations  # with the base
+    share = (device.free * USABLE - smallest.program - smallest.head) / grows
+    if share >= 1:
         return f"{start}: it would fit with {_words(least)} together"
-    if room <= 0:
+    if share <= 0:
         return f"{start}: no base fits beside the program itself; free some memory"
-    share = room / smallest.weights
     return (
         f"{start}: take a base of at most about {millions(shape.parameters * share)} parameters "
         f"(this one has {millions(shape.parameters)}), or free some memory"
@@ -510,4 +509,6 @@ def millions(count: float) -> str:
         >>> millions(134_515_008), millions(8.03e9)
         ('135 M', '8.0 B')
     """
-    return f"{count / 1e9:.1f} B" if count >= 1e9 else f"{count / 1e6:.0f} M"
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} B"
+    return f"{count / 1e6:.0f} M" if count >= 1e7 else f"{count / 1e6:.2g} M"
