@@ -237,23 +237,32 @@ def first_pace(shape: Shape, device: Device, precision: str) -> Pace:
     return Pace(rate, rate, answer, START_SECONDS)
 
 
-def measured_pace(data: Path, model_name: str, guess: Pace) -> Pace:
+def measured_pace(data: Path, model_name: str, guess: Pace, processes: int = 1) -> Pace:
     """Return the pace of the newest finished run of a model here, else of any model, else `guess`.
 
-    A run that was resumed is left out, for its times are those of its last part only.
+    A run that was resumed is left out, for its times are those of its last part only; so is one of
+    another number of processes.
     """
     paces = []
     for path in data.glob("runs/*/status.json"):
         status, config = _object(path), _object(path.with_name("config.json"))
         seconds, work = status.get("phases"), config.get("work")
-        if status.get("status") != "done" or status.get("resumed") or not seconds or not work:
+        whole = status.get("status") == "done" and not status.get("resumed")
+        if not whole or not seconds or not work or config.get("processes", 1) != processes:
             continue
         same = config.get("model_name") == model_name
-        found = _pace(work, seconds, guess, "run" if same else "machine")
+        trained = work["training"] * _share_trained(status)
+        found = _pace({**work, "training": trained}, seconds, guess, "run" if same else "machine")
         if not same:  # an answer's time goes with the model's depth, not with its operations
             found = replace(found, answer_seconds=guess.answer_seconds)
         paces.append(((same, str(config.get("created_at", ""))), found))
     return max(paces, key=lambda one: one[0])[1] if paces else guess
+
+
+def _share_trained(status: dict[str, Any]) -> float:
+    """Return how much of its steps a run has done: not all where it stopped early."""
+    done, planned = status.get("step"), status.get("steps")
+    return done / planned if done and planned else 1.0
 
 
 def _pace(work: dict[str, Any], seconds: dict[str, float], guess: Pace, known: str) -> Pace:

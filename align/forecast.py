@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from align.estimate import Estimate, Work, estimate, first_pace, measured_pace, work_of
 from align.losses import LOSSES
 from align.models import Model
-from align.preflight import Device, Fit, Rows, Shape, gigabytes, settle
-from align.recipes import Settings, TrainSettings
+from align.preflight import Device, Fit, Rows, Shape, gigabytes, of_one, settle
+from align.recipes import Settings
 from align.rendering import Row
 from align.scored import cache_of, name_of, names_in
 from align.tokens import Counted, count
@@ -102,6 +102,7 @@ def foresee(
     *,
     reference: str = "base",
     processes: int = 1,
+    sharded: bool = False,
     scored: bool = False,
 ) -> Forecast:
     """Return what a run would need here.
@@ -111,6 +112,7 @@ def foresee(
         rows: of a snapshot, {"pairs": …, "labels": …}.
         reference: "base", or "start" for the adapter that the run goes on from.
         processes: how many share a step's rows, and a CPU's memory; on GPUs one each.
+        sharded: the base's layers lie in shares on them.
         scored: a run before this one scores the reference for it.
 
     Raises:
@@ -122,11 +124,10 @@ def foresee(
     if not counted.train:
         raise BadInput(f"none of the {LOSSES[settings.method].needs} can be trained on: "
                        f"{dict(counted.dropped)}")  # fmt: skip
-    loss, share = LOSSES[settings.method], share_of(settings.train, processes)
-    if device.kind == "cpu":
-        device = replace(device, free=device.free // processes)
-    units = Rows.of(counted.train, share, riding=loss.mismatched)
-    fit = settle(config, model.parameters, units, share, device, model.name)
+    share, device = of_one(settings.train, device, processes)
+    units = Rows.of(counted.train, share, riding=LOSSES[settings.method].mismatched)
+    shares = processes if sharded else 1
+    fit = settle(config, model.parameters, units, share, device, model.name, shares)
     shape = Shape.of(config, model.parameters)
     if shape is None:
         return Forecast(model.name, settings, device, counted, fit, None, None)
@@ -145,13 +146,8 @@ def foresee(
         times=counted.times,
     )  # fmt: skip
     guess = first_pace(shape, device, passes.precision)
-    time = estimate(work, measured_pace(data, model.name, guess))
+    time = estimate(work, measured_pace(data, model.name, guess, processes))
     return Forecast(model.name, settings, device, counted, fit, work, time)
-
-
-def share_of(train: TrainSettings, processes: int) -> TrainSettings:
-    """Return settings with as many rows in a step as one of the processes has of it."""
-    return replace(train, batch_size=-(-train.batch_size // processes))
 
 
 def share_known(counted: Counted, names: set[str]) -> float:

@@ -28,7 +28,7 @@ QUERIES = 128  # queries at a time there, which see no later block's keys (`atte
 HEAD_ROWS = 128  # scored positions whose logits are there at once (`logprobs.CHUNK`)
 USABLE = 0.9  # of the free memory. Choice: a forecast may be 10 % off, and Linux kills at the end
 ROOM_TO_SPARE = 4  # a base may take this share of the free memory before a CPU goes over to NF4
-SMALLEST = (64, 4)  # tokens and rank below which no run is proposed
+SMALLEST = {"precision": "nf4", "max_tokens": 64, "lora_rank": 4}  # no smaller run is proposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +151,7 @@ class Passes:
     precision: str
     budget: int  # padded tokens per forward pass
     checkpointing: bool
+    shares: int = 1  # processes on which the layers' weights lie (`align/sharding.py`)
 
     @staticmethod
     def of(config: Mapping[str, Any]) -> Passes | None:
@@ -187,16 +188,18 @@ class Fit:
         return self.memory is None or self.memory.total <= USABLE * self.free
 
 
-def choose_precision(train: TrainSettings, parameters: int, device: Device) -> str:
+def choose_precision(
+    train: TrainSettings, parameters: int, device: Device, *, sharded: bool = False
+) -> str:
     """Return "bf16", "fp32" or "nf4" for "auto" on a device, else what is wanted.
 
     On a GPU NF4 saves memory at little cost. A CPU gains nothing from it (about the same speed), so
     there the base stays as it is when it fits with room to spare, in bf16 where the CPU computes in
-    it. Where every weight is trained there is nothing to quantise.
+    it. Where every weight is trained there is nothing to quantise, and a sharded base is not.
     """
     if train.precision != AUTO:
         return train.precision
-    quantise = train.tune != FULL
+    quantise = train.tune != FULL and not sharded
     if device.kind == "cuda":
         return "nf4" if quantise else "bf16"
     if quantise and parameters * (2 if device.bf16 else 4) > device.free / ROOM_TO_SPARE:
@@ -204,15 +207,18 @@ def choose_precision(train: TrainSettings, parameters: int, device: Device) -> s
     return "bf16" if device.bf16 else "fp32"
 
 
-def choose(shape: Shape, rows: Rows, train: TrainSettings, device: Device) -> Fit:
+def choose(shape: Shape, rows: Rows, train: TrainSettings, device: Device, shares: int = 1) -> Fit:
     """Return how a run computes here: the fastest way that fits, or the smallest one.
 
     Passes are halved down to a single row before activations are made twice: half a pass costs a
     tenth of the time, checkpointing a third.
+
+    Args:
+        shares: processes on which the layers' weights lie.
     """
-    precision, rows = choose_precision(train, shape.parameters, device), rows.cut(train.max_tokens)
-    fit = None
-    for passes in _ways(precision, rows.longest, device.kind):
+    precision = choose_precision(train, shape.parameters, device, sharded=shares > 1)
+    rows, fit = rows.cut(train.max_tokens), None
+    for passes in _ways(precision, rows.longest, device.kind, shares):
         memory = memory_of(shape, rows, train, passes, device.kind)
         fit = Fit(passes, memory, device.free, _together(rows.longest, 1, train, passes.budget))
         if fit.fits:
@@ -228,6 +234,7 @@ def settle(
     train: TrainSettings,
     device: Device,
     name: str,
+    shares: int = 1,
 ) -> Fit:
     """Return how a run of a base computes here.
 
@@ -235,25 +242,35 @@ def settle(
 
     Args:
         config: the base's config.json.
+        shares: processes on which the layers' weights lie.
 
     Raises:
         Unsupported: it does not fit; the sentence says what would.
     """
     shape = Shape.of(config, parameters)
     if shape is None:
-        precision = choose_precision(train, parameters, device)
-        return Fit(Passes(precision, BUDGET[device.kind], False), None, device.free, 0)
-    found = choose(shape, rows, train, device)
+        precision = choose_precision(train, parameters, device, sharded=shares > 1)
+        passes = Passes(precision, BUDGET[device.kind], False, shares)
+        return Fit(passes, None, device.free, 0)
+    found = choose(shape, rows, train, device, shares)
     if not found.fits:
         raise Unsupported(refusal(shape, rows, train, device, found, name))
     return found
 
 
-def _ways(precision: str, longest: int, kind: str) -> Iterator[Passes]:
+def of_one(train: TrainSettings, device: Device, processes: int) -> tuple[TrainSettings, Device]:
+    """Return settings and device as one of a machine's processes has them: its rows of a step, and
+    its part of a CPU's memory; GPUs they have one each."""
+    rows = -(-train.batch_size // processes)
+    free = device.free // processes if device.kind == "cpu" else device.free
+    return dataclasses.replace(train, batch_size=rows), dataclasses.replace(device, free=free)
+
+
+def _ways(precision: str, longest: int, kind: str, shares: int) -> Iterator[Passes]:
     for checkpointing in (False, True):
         budget = BUDGET[kind]
         while True:
-            yield Passes(precision, budget, checkpointing)
+            yield Passes(precision, budget, checkpointing, shares)
             if budget <= longest:
                 break
             budget = max(longest, budget // 2)
@@ -265,7 +282,8 @@ def memory_of(shape: Shape, rows: Rows, train: TrainSettings, passes: Passes, ki
     linear = shape.layers * shape.linear
     other = max(0, shape.parameters - linear)
     precision = "fp32" if full else passes.precision  # a copied base is held in fp32
-    weights = linear * WEIGHT[precision] + other * max(2, int(WEIGHT[precision]))
+    held = linear if passes.shares == 1 else linear / passes.shares + 2 * shape.linear  # at work
+    weights = held * WEIGHT[precision] + other * max(2, int(WEIGHT[precision]))
     trained = shape.parameters if full else shape.adapter(train.lora_rank)
     each = TRAINED_WEIGHT + (CAST if full and passes.precision != "fp32" else 0)
     head = HEAD_ROWS * shape.vocabulary * 12  # fp32 logits, a copy, and a bf16 one twice
@@ -422,34 +440,41 @@ def refusal(
 ) -> str:
     """Return why a run cannot fit and what would, in one sentence."""
     where = "of the GPU's memory" if device.kind == "cuda" else "of memory"
+    needed = found.memory.total if found.memory else 0
     start = (
-        f"{name} needs {gigabytes(found.memory.total)} {where} for this run, "
+        f"{name} needs {gigabytes(needed)} {where} for this run, "
         f"and {gigabytes(device.free * USABLE)} can be used"
     )
-    remedies = list(_remedies(shape, rows, train, device))
+    shares = found.passes.shares
+    remedies = list(_remedies(shape, rows, train, device, shares))
     if remedies:
         return f"{start}: it would fit with {' or with '.join(remedies)}"
-    least = {"precision": "nf4", "max_tokens": SMALLEST[0], "lora_rank": SMALLEST[1]}
+    if shares > 1:
+        return f"{start}: take more processes, or a smaller base"
+    least: dict[str, Any] = dict(SMALLEST)
     least |= {"tune": LORA} if train.tune == FULL else {}
     changed = dataclasses.replace(train, **least)
-    smallest = memory_of(shape, rows.cut(SMALLEST[0]), changed, Passes("nf4", 1, True), device.kind)
-    over = smallest.total - device.free * USABLE
-    room = smallest.weights - over
-    if over <= 0:
+    smallest = memory_of(
+        shape, rows.cut(changed.max_tokens), changed, Passes("nf4", 1, True), device.kind
+    )
+    grows = smallest.weights + smallest.adapter + smallest.activations  # with the base
+    share = (device.free * USABLE - smallest.program - smallest.head) / grows
+    if share >= 1:
         return f"{start}: it would fit with {_words(least)} together"
-    if room <= 0:
+    if share <= 0:
         return f"{start}: no base fits beside the program itself; free some memory"
-    share = room / smallest.weights
     return (
         f"{start}: take a base of at most about {millions(shape.parameters * share)} parameters "
         f"(this one has {millions(shape.parameters)}), or free some memory"
     )
 
 
-def _remedies(shape: Shape, rows: Rows, train: TrainSettings, device: Device) -> Iterator[str]:
+def _remedies(
+    shape: Shape, rows: Rows, train: TrainSettings, device: Device, shares: int
+) -> Iterator[str]:
     """Yield single changes of a setting that make it fit, as the command line takes them."""
     longest, full = rows.cut(train.max_tokens).longest, train.tune == FULL
-    quantised = full or choose_precision(train, shape.parameters, device) == "nf4"
+    quantised = full or choose_precision(train, shape.parameters, device) == "nf4" or shares > 1
     changes: list[list[dict[str, Any]]] = [
         [{"max_tokens": n} for n in TOKENS_TRIED if n < min(train.max_tokens, longest)],
         [{"tune": LORA}] if full else [],
@@ -458,7 +483,7 @@ def _remedies(shape: Shape, rows: Rows, train: TrainSettings, device: Device) ->
     ]
     for family in changes:
         for change in family:
-            if choose(shape, rows, dataclasses.replace(train, **change), device).fits:
+            if choose(shape, rows, dataclasses.replace(train, **change), device, shares).fits:
                 yield _words(change)
                 break
 
@@ -484,4 +509,6 @@ def millions(count: float) -> str:
         >>> millions(134_515_008), millions(8.03e9)
         ('135 M', '8.0 B')
     """
-    return f"{count / 1e9:.1f} B" if count >= 1e9 else f"{count / 1e6:.0f} M"
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} B"
+    return f"{count / 1e6:.0f} M" if count >= 1e7 else f"{count / 1e6:.2g} M"

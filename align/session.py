@@ -45,7 +45,7 @@ from align.policy import (
     shared_prompts_agree,
     stop_ids,
 )
-from align.preflight import BUDGET, Passes, Rows, settle
+from align.preflight import BUDGET, Passes, Rows, of_one, settle
 from align.probes import PROBE_PROMPTS, Prober
 from align.processes import ALONE, Processes
 from align.reference import ReferenceScores, batching_noise, score
@@ -117,7 +117,9 @@ class Session:
         material = prepare(settings, template, rows, limit)
         first = together.first  # what is free now may differ between processes
         passes = together.from_first(
-            choose_passes(config, base, settings, material, references) if first else None
+            choose_passes(config, base, settings, material, references, together.count)
+            if first
+            else None
         )
         precision = passes.precision
         if sharded(config):
@@ -487,11 +489,13 @@ def choose_passes(
     settings: recipes.Settings,
     material: Material,
     references: ReferenceScores,
+    processes: int = 1,
 ) -> Passes:
     """Return how the run computes: as its preflight settled, else by what is free now.
 
     Args:
         references: those of a run that goes on know the precision that it began with.
+        processes: that share the work.
 
     Raises:
         Unsupported: it does not fit.
@@ -500,9 +504,10 @@ def choose_passes(
         return settled
     train = settings.train
     train = dataclasses.replace(train, precision=references.precision or train.precision)
+    train, device = of_one(train, device_now(), processes)
     rows = Rows.of(material.train, train, riding=LOSSES[settings.method].mismatched)
     name = str(config.get("model_name", config["model"]))
-    return settle(base, 0, rows, train, device_now(), name).passes
+    return settle(base, 0, rows, train, device, name, processes if sharded(config) else 1).passes
 
 
 def choose_cutter(

@@ -71,22 +71,21 @@ def begin(
     if start_from:
         chosen = shaped_as(chosen, runs.status(workspace.data, start_from))
     refuse_second(workspace.data)
-    seen = look_ahead(workspace, snapshot, base, chosen, reference=reference, processes=processes)
+    if prepare and snapshot is None:
+        refuse_too_little(method, snapshots.preview(workspace.store))
+    how = {"reference": reference, "processes": processes, "sharded": shard}
+    # a prepared run may go to another machine, and is settled there
+    seen = None if prepare else look_ahead(workspace, snapshot, base, chosen, **how)
     folder = snapshot or frozen_now(workspace)
     counts = snapshots.verify(folder)["counts"]
     if start_from:
         progress(f"goes on from {start_from}; the reference is {WHOSE[reference]}\n")
-    for line in (*plan(method, folder.name, counts), *seen.sentences()):
-        progress(line + "\n")
-    if target := LOSSES[method].target(chosen.loss.get("beta", 1.0)):
-        progress(f"{method.upper()} aims at a margin of {target}\n")
-    for line in recipes.remarks(
-        chosen, config_of(base.path), counts[LOSSES[method].needs]["train"]
-    ):
+    check_enough(method, counts)
+    for line in begin_words(chosen, folder, counts, base, seen):
         progress(line + "\n")
     run = runs.create_run(
         workspace.store, workspace.data, folder.name, method, base, chosen.as_json(),
-        start_from, reference, processes, shard, seen.for_run(),
+        start_from, reference, processes, shard, seen.for_run() if seen else None,
     )  # fmt: skip
     if prepare:
         progress(f"run {run.id} is prepared in {workspace.data / 'runs' / run.id}\n")
@@ -95,6 +94,22 @@ def begin(
     runs.start(workspace.data, run)
     progress(f"run {run.id}\n")
     return run.id
+
+
+def begin_words(
+    settings: recipes.Settings,
+    folder: Path,
+    counts: Mapping[str, Any],
+    base: Model,
+    seen: Forecast | None,
+) -> list[str]:
+    """Return what to tell before a run: rows, what it needs, its target, what is unusual."""
+    method = settings.method
+    lines = [*plan(method, folder.name, counts), *(seen.sentences() if seen else ())]
+    if target := LOSSES[method].target(settings.loss.get("beta", 1.0)):
+        lines.append(f"{method.upper()} aims at a margin of {target}")
+    rows = counts[LOSSES[method].needs]["train"]
+    return [*lines, *recipes.remarks(settings, config_of(base.path), rows)]
 
 
 def look_ahead(
@@ -116,14 +131,14 @@ def look_ahead(
     """
     if snapshot is None:
         counts = snapshots.preview(workspace.store)
+        refuse_too_little(settings.method, counts)
         if not counts["pairs"]["all"] and not counts["labels"]["all"]:
             frozen_now(workspace)  # says best why there is nothing
         rows = snapshots.unfrozen(workspace.store)
     else:
-        counts = snapshots.verify(snapshot)["counts"]
+        check_enough(settings.method, snapshots.verify(snapshot)["counts"])
         frozen = snapshots.load(snapshot)
         rows = {"pairs": list(frozen.pairs()), "labels": list(frozen.labels())}
-    check_enough(settings.method, counts)
     device = device_now([workspace.client.pid])
     return foresee(workspace.data, base, settings, rows, device, **how)
 
@@ -188,6 +203,12 @@ def refuse_second(data: Path) -> None:
 
 def frozen_now(workspace: Workspace) -> Path:
     return workspace.data / "snapshots" / snapshots.freeze(workspace.store).id
+
+
+def refuse_too_little(method: str, counts: Mapping[str, Any]) -> None:
+    """Refuse feedback that the method cannot learn from; that there is none, freezing says best."""
+    if counts["pairs"]["all"] or counts["labels"]["all"]:
+        check_enough(method, counts)
 
 
 def plan(method: str, snapshot: str, counts: Mapping[str, Any]) -> list[str]:

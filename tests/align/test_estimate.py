@@ -98,6 +98,20 @@ def test_pace_is_that_of_the_newest_whole_run_of_the_same_base(tmp_path: Path) -
     assert (third.known, third.training, third.answer_seconds) == ("machine", 1000.0, 30.0)
 
 
+def test_a_run_that_stopped_early_has_done_a_part_of_its_work(tmp_path: Path) -> None:
+    finished(tmp_path, "r-0", "m", "2026-01", step=30, steps=40)
+    assert measured_pace(tmp_path, "m", GUESS).training == 0.75 * 200.0
+
+
+def test_pace_is_that_of_as_many_processes(tmp_path: Path) -> None:
+    finished(tmp_path, "r-0", "m", "2026-01")
+    assert measured_pace(tmp_path, "m", GUESS, 2) is GUESS
+    path = tmp_path / "runs" / "r-0" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "processes": 2}))
+    assert measured_pace(tmp_path, "m", GUESS, 2).training == 200.0
+    assert measured_pace(tmp_path, "m", GUESS) is GUESS
+
+
 def test_a_phase_with_too_little_work_tells_no_rate(tmp_path: Path) -> None:
     """Where the scores were known already, scoring is taken to go as in training."""
     finished(tmp_path, "r-0", "m", "2026-01")

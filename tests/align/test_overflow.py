@@ -11,14 +11,18 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
 
+from align import recipes
 from align.batches import Block, pack
 from align.overflow import ran_out
 from align.policy import Policy, load_policy
-from align.trainer import PreferenceTrainer
+from align.processes import Processes
+from align.rendering import PairRow
+from align.session import Material, choose_cutter
+from align.trainer import PreferenceTrainer, in_smaller_passes
 from storage.errors import Unsupported
 from tests.align.small import plain_llama, tiny_policy
 from tests.align.test_policy import forks
-from tests.align.test_trainer import job, weights
+from tests.align.test_trainer import job, rows, weights
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +38,13 @@ class Narrow(Policy):
     passes = 0
     refused = 0
 
-    def forward(self, block: Block) -> torch.Tensor:
+    def _hidden(self, ids: torch.Tensor, *others: Any) -> torch.Tensor:
         self.passes += torch.is_grad_enabled()
-        if block.ids.numel() > self.most or self.passes == self.fails_at:
+        if ids.numel() > self.most or self.passes == self.fails_at:
             self.refused += 1
             self.passes += 1
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you …")
-        return super().forward(block)
+        return super()._hidden(ids, *others)
 
 
 def trained(
@@ -77,6 +81,57 @@ def test_what_a_failed_step_added_to_the_gradients_does_not_stay(
     short, _ = trained(llama, tmp_path / "2", "dpo", micro_batch=2, fails_at=2)
     assert short.refused == 1
     assert torch.allclose(weights(calm), weights(short), atol=2e-5)
+
+
+class Asked(Processes):
+    """One process that counts how often the others would be asked for their part of z."""
+
+    asked = 0
+
+    def gather(self, value: Any) -> list[Any]:
+        self.asked += isinstance(value, torch.Tensor)
+        return [value]
+
+
+@pytest.mark.parametrize("riding", [False, True])
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_a_step_done_again_asks_the_other_processes_for_z_once(
+    llama: Path, tmp_path: Path, riding: bool, fails_at: int
+) -> None:
+    """More often, and they would answer with numbers of their next step."""
+    policy = Narrow(tiny_policy(llama).model, mixed=False)
+    processes = Asked()
+    processes.count = 2
+    whole = job(policy, "kto", riding=riding, micro_batch=0 if riding else 2)
+    whole = replace(whole, processes=processes)
+    policy.fails_at, policy.passes, policy.refused, processes.asked = fails_at, 0, 0, 0
+    PreferenceTrainer(policy, whole, tmp_path, write=lambda row: None).train()
+    assert policy.refused == (0 if riding and fails_at == 2 else 1)
+    assert processes.asked == len(whole.steps)
+
+
+def several_of_one_prompt() -> list[PairRow]:
+    """Four pairs of one short prompt, and one pair that is longer than all of them together."""
+
+    def pair(name: str, prompt: int, good: int, bad: int) -> PairRow:
+        ids = [tuple(range(3 + n, 3 + n + 4)) for n in (good, bad)]
+        return PairRow(name, f"p{prompt}", tuple(range(3, 3 + prompt)), (ids[0], ids[1]), 1.0, 1.0)
+
+    return [pair(f"r{n}", 4, n, n + 9) for n in range(4)] + [pair("long", 40, 1, 2)]
+
+
+def test_rows_that_share_a_prompt_are_taken_apart_too(llama: Path) -> None:
+    """The long row is a pass of its own from the start, and stays the largest one."""
+    whole = job(tiny_policy(llama), "dpo", given_rows=several_of_one_prompt(), batch_size=10)
+    whole = replace(whole, cutter=replace(whole.cutter, budget=48))
+    sizes = [micro.block.ids.numel() for micro in whole.batch(0).micros]
+    assert sizes == [48, 36]
+    smaller = in_smaller_passes(whole, 0, MemoryError())
+    assert [len(micro.rows) for micro in smaller.batch(0).micros] == [1, 2, 2]
+    alone = in_smaller_passes(smaller, 0, MemoryError())
+    assert [len(micro.rows) for micro in alone.batch(0).micros] == [1] * 5
+    with pytest.raises(Unsupported, match="single row of 48 tokens"):
+        in_smaller_passes(alone, 0, MemoryError())
 
 
 def test_a_single_row_that_does_not_fit_is_explained(llama: Path, tmp_path: Path) -> None:
@@ -165,3 +220,21 @@ def test_a_whole_run_with_activations_made_twice_ends_with_the_same_weights(
         return weights(policy)
 
     assert torch.allclose(run(tmp_path / "1", False), run(tmp_path / "2", True), atol=2e-5)
+
+
+def test_nothing_rides_where_activations_are_made_twice(llama: Path) -> None:
+    """Keys and values are not kept then: transformers drops the cache."""
+    policy = tiny_policy(llama)
+    material = Material(rows("kto"), [], [], {})
+    settings = recipes.from_json("kto", {"max_tokens": 64})
+    assert choose_cutter(policy, "fp32", settings, material, 0).riding
+    policy.keep_only_layer_inputs()
+    assert not choose_cutter(policy, "fp32", settings, material, 0).riding
+
+
+def test_every_weight_can_be_trained_with_activations_made_twice(llama: Path) -> None:
+    policy = load_policy(str(llama), precision="fp32", rank=1, alpha=1, seed=0, tune="full")
+    block = pack(forks(2), shared=True)
+    plain = gradients(policy, block)
+    policy.keep_only_layer_inputs()
+    assert torch.allclose(gradients(policy, block), plain, rtol=1e-5, atol=1e-6)

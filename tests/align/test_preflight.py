@@ -226,6 +226,26 @@ def test_riders_keep_the_prompts_keys_and_values() -> None:
     assert more == pytest.approx(factor * 1536 * 30 * 2 * 192 * 2, rel=1e-3)
 
 
+def test_processes_share_a_steps_rows_and_a_cpus_memory() -> None:
+    train = TrainSettings(batch_size=9)
+    share, device = preflight.of_one(train, laptop(8), 2)
+    assert (share.batch_size, device.free) == (5, 4 * GB)
+    assert preflight.of_one(train, laptop(8, "cuda"), 2)[1].free == 8 * GB
+
+
+def test_a_base_in_shares_fits_where_a_whole_one_does_not() -> None:
+    """Llama 8B in bf16: 14 GB of layers on four devices, two of 32 layers brought together, and
+    2.1 GB of embeddings and head everywhere."""
+    rows, train = of(400), TrainSettings()
+    found = settle(LLAMA_8B, 0, rows, train, laptop(14, "cuda"), "llama", 4)
+    assert found.passes.precision == "bf16"
+    assert found.memory is not None
+    layer = shape(LLAMA_8B).linear
+    assert found.memory.weights == 2 * (8 * layer + 2 * layer + 2 * 128256 * 4096)
+    with pytest.raises(Unsupported, match="take more processes, or a smaller base"):
+        settle(LLAMA_8B, 0, rows, train, laptop(6, "cuda"), "llama", 2)
+
+
 def test_every_trained_weight_is_counted_and_lora_is_named_as_what_would_fit() -> None:
     """The frozen base in fp32 (4 bytes), its copy and what trains it (16), one in bf16 (2)."""
     train = TrainSettings(batch_size=8, tune="full", precision="bf16")

@@ -14,6 +14,7 @@ from align.policy import stop_ids
 from align.recipes import from_json
 from align.rendering import Template, label_rows, pair_rows
 from align.scored import name_of
+from align.session import prepare
 from align.tokens import Counted, count, read_template
 from tests.align.small import label_lines, pair_lines, tiny_model
 
@@ -62,6 +63,22 @@ def test_what_is_dropped_and_cut_is_counted_by_reason(tiny: Path) -> None:
     assert found.dropped["rows dropped: empty response"] == 1
     assert found.dropped["responses cut at their end"] >= 1
     assert max(len(row.prompt) + max(map(len, row.responses)) for row in found.train) <= 64
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_a_run_on_a_part_of_the_rows_is_counted_on_that_part(method: str, tiny: Path) -> None:
+    """The very rows that `max_rows` leaves to the run, to learn from and to judge by."""
+    pairs = pair_lines(30) + pair_lines(9, "held_out")
+    rows = {"pairs": pairs, "labels": label_lines(pairs)}
+    settings = from_json(method, {"max_rows": 6})
+    found = count(tiny, {}, settings, rows)
+    template = read_template(tiny)
+    assert template is not None
+    told = prepare(settings, template, rows, settings.train.max_tokens)
+    assert found.train == told.train
+    assert found.held_out == told.held_out
+    assert (len(found.train), len(found.held_out)) == (6, 6)
+    assert found.dropped == told.dropped
 
 
 def test_a_base_without_a_tokenizer_file_is_guessed(tmp_path: Path) -> None:
