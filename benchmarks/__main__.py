@@ -11,6 +11,7 @@ COMMANDS = (
     ("benchmarks/store_votes.py",),
     ("-m", "benchmarks.serve_kill"),
     ("benchmarks/effect.py", "--cache", ".setup/effect", "--write"),
+    ("benchmarks/theory.py", "--cache", ".setup/theory", "--write"),
     ("benchmarks/train_step.py", "--method", "dpo", "--write"),
     ("benchmarks/train_step.py", "--method", "kto", "--write"),
     ("benchmarks/train_step.py", "--method", "orpo", "--write"),

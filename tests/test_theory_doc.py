@@ -1,0 +1,51 @@
+"""docs/theory.md: its tables and plots are those of benchmarks/results/theory-*.json."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree
+from pathlib import Path
+
+import pytest
+
+from benchmarks import theory
+
+PAGE = theory.PAGE.read_text("utf-8")
+LARGEST = 100_000  # bytes of a plot
+
+
+@pytest.mark.parametrize("name", theory.EXPERIMENTS)
+def test_the_tables_on_the_page_are_those_of_the_results(name: str) -> None:
+    table = theory.EXPERIMENTS[name].table(theory.read(name))
+    assert theory.with_table(PAGE, name, table) == PAGE
+    assert table in PAGE
+
+
+@pytest.mark.parametrize("name", theory.EXPERIMENTS)
+def test_the_plots_are_drawn_from_the_results_and_shown_on_the_page(
+    name: str, tmp_path: Path
+) -> None:
+    kept = theory.ROOT / "docs" / f"theory-{name}.svg"
+    theory.EXPERIMENTS[name].plot(theory.read(name), tmp_path / "again.svg")
+    assert paths(tmp_path / "again.svg") == paths(kept)
+    assert f"({kept.name})" in PAGE
+    assert kept.stat().st_size < LARGEST
+
+
+def paths(picture: Path) -> list[str | None]:
+    """Return every line and mark that an SVG draws, to a tenth of a point."""
+    tree = xml.etree.ElementTree.parse(picture)
+    drawn = [e.get("d") for e in tree.iter() if e.tag.endswith("}path")]
+    return [re.sub(r"\d+\.\d+", lambda n: f"{float(n.group()):.1f}", d or "") for d in drawn]
+
+
+def test_a_page_without_marks_for_an_experiment_is_refused() -> None:
+    with pytest.raises(ValueError, match="no marks for frontier"):
+        theory.with_table("nothing here", "frontier", "| a |")
+
+
+def test_every_result_says_what_it_ran_on() -> None:
+    for name in theory.EXPERIMENTS:
+        found = theory.read(name)
+        assert {"cores", "memory_gb", "cpu", "torch"} <= set(found["machine"])
+        assert found["command"] == f"python benchmarks/theory.py --only {name}"
