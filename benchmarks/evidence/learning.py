@@ -78,7 +78,8 @@ def fresh_policy(world: World) -> Policy:
     """
     policy = load_policy(world.model, precision=precision(), rank=RANK, alpha=ALPHA, seed=0)
     head: Any = policy.model.get_base_model().get_output_embeddings()  # type: ignore[operator]
-    head.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
+    whole = torch.contiguous_format
+    head.register_forward_pre_hook(lambda _, inputs: (inputs[0].clone(memory_format=whole),))
     return policy
 
 
