@@ -27,7 +27,7 @@ test-slow: .venv/.dev model .venv/.chromium  ## kills, resumes, whole runs besid
 check: .venv/.dev  ## style, types of the pure parts, then the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy storage/records.py storage/errors.py feedback align/losses.py align/batches.py align/recipes.py align/advisor.py align/enough.py
+	$(BIN)/mypy storage/records.py storage/errors.py feedback align/losses.py align/batches.py align/recipes.py align/rates.py align/leash.py align/subset.py align/tradeoff.py align/advisor.py align/enough.py
 	$(MAKE) test
 
 format: .venv/.dev  ## let ruff mend what it can

@@ -148,6 +148,7 @@ def train(
         str | None, typer.Option("--from", metavar="RUN", help="Go on from a run's adapter.")
     ] = None,
     reference: Annotated[str, typer.Option(help="base, or start: the adapter of --from.")] = "base",
+    processes: Annotated[int, typer.Option(help="Share the work; on GPUs one each.")] = 1,
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
@@ -159,20 +160,55 @@ def train(
         "settings": settings or [],
         "start_from": start_from,
         "reference": reference,
+        "processes": processes,
         "wait": False,
     }
     return run_training("train", data, as_json, params)
 
 
 @cli.command()
+def sweep(
+    method: Annotated[str, typer.Option(help="The loss; one that has a beta.")] = "dpo",
+    betas: Annotated[
+        str, typer.Option(metavar="LIST", help="Such as 0.01,0.1,0.5; else the method's presets.")
+    ] = "",
+    rows: Annotated[int, typer.Option(min=2, help="To train on at most, in every run.")] = 200,
+    snapshot: Annotated[str | None, typer.Option(help="A snapshot's id; else freezes one.")] = None,
+    model: Annotated[str | None, typer.Option(help="A name, a folder or a hub id.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; repeatable.")
+    ] = None,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Try a few values of beta in short runs, to choose one by accuracy and distance."""
+    from align.sweep_files import parsed
+
+    params = {
+        "method": method,
+        "betas": parsed(betas),
+        "rows": rows,
+        "snapshot": snapshot,
+        "model": resolved_model(model),
+        "settings": settings or [],
+        "wait": False,
+    }
+    return run_sweep("sweep", data, as_json, params)
+
+
+@cli.command()
 def cancel(run_id: RunId, data: Data = HERE, as_json: Json = False) -> int:
-    """Stop a training; it can be resumed."""
+    """Stop a training (it can be resumed), or a whole sweep."""
     return run("cancel", data, as_json, {"run": run_id})
 
 
 @cli.command()
 def resume(run_id: RunId, data: Data = HERE, as_json: Json = False) -> int:
     """Go on with a stopped training from its newest complete checkpoint, and follow it."""
+    from align.sweep_files import is_sweep
+
+    if is_sweep(run_id):
+        return run_sweep("", data, as_json, {"sweep": run_id})
     return run_training("resume", data, as_json, {"run": run_id, "wait": False})
 
 
@@ -261,6 +297,49 @@ def run_training(name: str, data: Path, as_json: bool, params: Mapping[str, Any]
         terminal.close()
     print(json.dumps(result) if as_json else words(name, result))
     return {"done": 0, "failed": 1}.get(result["status"], 130)
+
+
+def run_sweep(name: str, data: Path, as_json: bool, params: Mapping[str, Any]) -> int:
+    """Start a sweep where the data folder is held (or go on with one), follow it, print it.
+
+    Without an app on the folder this process starts each next run itself.
+    """
+    from functools import partial
+
+    from align.calls import find_server
+    from align.following import line_of
+    from align.sweep_files import advance, follow, left_to, result_of
+    from align.terminal import Terminal, words
+
+    data, terminal = data.expanduser().resolve(), Terminal(sys.stderr)
+    try:
+        started = (
+            perform(name, data, params, terminal)[0] if name else result_of(data, params["sweep"])
+        )
+        id = started["sweep"]
+        served = find_server(data) is not None
+        tend = partial(left_to, data, id, find_server) if served else partial(advance, data, id)
+        try:
+            result = follow(data, id, terminal, line_of, tend)
+        except KeyboardInterrupt:
+            result = away(data, id, served, terminal)
+    finally:
+        terminal.close()
+    print(json.dumps(result) if as_json else words("sweep", result))
+    return {"done": 0, "failed": 1}.get(result["status"], 130)
+
+
+def away(data: Path, id: str, served: bool, terminal: Any) -> dict[str, Any]:
+    """Ctrl-C while following a sweep: cancel one of our own, only look away from an app's."""
+    from align import sweep_files
+
+    if served:
+        how = shlex.join(["python", "app.py", "cancel", id, "--data", str(data)])
+        terminal(f"{id} goes on in the app; stop it with: {how}\n")
+    else:
+        terminal(f"Cancelling {id} …\n")
+        sweep_files.cancel(data, id)
+    return sweep_files.result_of(data, id)
 
 
 def interrupted(data: Path, run_id: str, server: str | None, terminal: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The child process of a training run: start it, know whether it goes, end it. Knows no torch.
 
+A run of several processes is one child too: it starts the others and hands a signal on to them.
 `FOLDER/lock` is the truth about whether it goes. The process id lies in process.json together with
 the process's start time, so that a signal never reaches a stranger that got the same number later.
 """
@@ -31,18 +32,23 @@ MAX_THREADS = 8  # Choice: more brings little to small models and takes the mach
 
 
 def start_child(folder: Path) -> None:
-    """Start `python -m align.train` in its own session, low in priority, writing to log.txt."""
+    """Start `python -m align.train` in its own session, low in priority, writing to log.txt.
+
+    As many processes train as the run's configuration says; they share the threads.
+    """
     write_json(folder / "status.json", {"status": "starting", "message": "loading the model"})
-    threads = str(min(os.cpu_count() or 1, MAX_THREADS))
+    processes = int(read_json(folder / "config.json").get("processes") or 1)
+    threads = max(1, min(os.cpu_count() or 1, MAX_THREADS) // processes)
+    several = ["--processes", str(processes)] if processes > 1 else []
     with (folder / "log.txt").open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "align.train", str(folder)],
+            [sys.executable, "-m", "align.train", str(folder), *several],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={"OMP_NUM_THREADS": threads, **os.environ, **QUIET},
+            env={"OMP_NUM_THREADS": str(threads), **os.environ, **QUIET},
         )
     priority.lower(child.pid)
     process = {"pid": child.pid, "started": _started(child.pid), "at": time.time()}
@@ -75,11 +81,14 @@ def end_child(folder: Path) -> None:
             f"run {folder.name} goes in a process that this machine does not know "
             "(another container or host holds its lock); cancel it there."
         )
-    group = _group_led_by(pid)
+    group, others = _group_led_by(pid), _descendants(pid)
     _signal(pid, group, signal.SIGTERM)
     _wait(lambda: not is_running(folder), CANCEL_SECONDS)
     if group or _process_of(folder) == pid:
         _signal(pid, group, signal.SIGKILL)  # with a group also what it may have left behind
+    for other in others:  # each of several processes leads a group of its own
+        with contextlib.suppress(psutil.NoSuchProcess):
+            other.kill()
     _wait(lambda: not is_held(folder / "lock"), CANCEL_SECONDS)
 
 
@@ -87,6 +96,14 @@ def _wait(over: Callable[[], bool], seconds: float) -> None:
     until = time.monotonic() + seconds
     while not over() and time.monotonic() < until:
         time.sleep(0.02)
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        found: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return found
 
 
 def _group_led_by(pid: int) -> bool:

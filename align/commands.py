@@ -11,12 +11,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from align import comparing, generation, readiness, runs, starters, training
+from align import comparing, generation, readiness, runs, starters, sweep_files, training
+from align import sweep as sweeping
 from align.advisor import advise
-from align.following import cancel_run, follow, list_runs, result_of
+from align.following import cancel_run, follow, line_of, list_runs, result_of
 from align.generation import SamplingSettings
 from align.models import EMBEDDED
 from align.workspace import Workspace
@@ -146,6 +148,7 @@ def train(
     settings: Sequence[str] | Mapping[str, Any] = (),
     start_from: str | None = None,
     reference: str = "base",
+    processes: int = 1,
     wait: bool = True,
 ) -> dict[str, Any]:
     """Start a training; return {"run", "status", "adapter", "seconds", "report"}.
@@ -154,14 +157,46 @@ def train(
         settings: words like "beta=0.1", or a mapping.
         start_from: the run whose adapter this one goes on from.
         reference: "base", or "start" for that adapter.
+        processes: how many share the work on this machine; on GPUs one each.
         wait: Return when the run has ended; else at once, with the report still null.
     """
     folder = snapshot_folder(workspace, snapshot) if snapshot else None
     run = training.begin(
         workspace, progress, method=method, snapshot=folder, model=model, settings=settings,
-        start_from=start_from, reference=reference,
+        start_from=start_from, reference=reference, processes=processes,
     )  # fmt: skip
     return _awaited(workspace, run, progress, wait)
+
+
+def sweep(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    method: str = "dpo",
+    betas: Sequence[float] = (),
+    rows: int = sweeping.ROWS,
+    snapshot: str | None = None,
+    model: str | None = None,
+    settings: Sequence[str] | Mapping[str, Any] = (),
+    wait: bool = True,
+) -> dict[str, Any]:
+    """Try a few values of β in short runs; return {"sweep", "status", …, "points", "take",
+    "reading"}.
+
+    Args:
+        betas: the values; none: the presets of the method.
+        rows: to train on at most, in every run.
+        settings: as for `train`, without beta.
+        wait: Return when the last run has ended; else at once, with points not known yet.
+    """
+    folder = snapshot_folder(workspace, snapshot) if snapshot else None
+    asked = sweeping.Sweep(method, betas, rows, settings)
+    id = sweeping.begin(workspace, progress, asked, snapshot=folder, model=model)
+    if wait:
+        make_way = workspace.client.leave
+        tend = partial(sweep_files.advance, workspace.data, id, make_way)
+        return sweep_files.follow(workspace.data, id, progress, line_of, tend)
+    return sweep_files.result_of(workspace.data, id)
 
 
 def resume(
@@ -250,7 +285,7 @@ def runs_(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
 
 
 def cancel(workspace: Workspace, *, progress: Progress, run: str) -> dict[str, Any]:
-    """Stop a run; return {"run", "status"}."""
+    """Stop a run, or all of a sweep; return {"run" or "sweep", "status"}."""
     return cancel_run(workspace.data, run)
 
 
@@ -262,6 +297,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "advise": advise_,
     "snapshot": snapshot,
     "train": train,
+    "sweep": sweep,
     "cancel": cancel,
     "resume": resume,
     "compare": compare,

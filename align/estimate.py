@@ -7,12 +7,14 @@ model had on this machine; without one, a first guess.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from align.losses import LOSSES
 from align.recipes import Settings
+from align.subset import part_of
 
 CHARACTERS_PER_TOKEN = 4.2  # English prose under SmolLM2's tokenizer
 TEMPLATE_TOKENS = 35  # a chat template's words around a prompt
@@ -46,8 +48,9 @@ def estimate(snapshot: Path, settings: Settings, data: Path, model_name: str) ->
     """
     loss = LOSSES[settings.method]
     rows = _training_rows(snapshot / f"{loss.needs}.jsonl")
-    return of_tokens(sum(_tokens(row) for row in rows if row.get("label") or not loss.only_good),
-                     settings, measured_speed(data, model_name))  # fmt: skip
+    rows = [row for row in rows if row.get("label") or not loss.only_good]
+    taken = part_of(rows, settings.train.max_rows)
+    return of_tokens(sum(map(_tokens, taken)), settings, measured_speed(data, model_name))
 
 
 def of_tokens(tokens: float, settings: Settings, speed: float | None) -> Estimate:
@@ -80,7 +83,7 @@ def _training_rows(path: Path) -> list[dict[str, Any]]:
     return [row for row in rows if row["split"] == "train"]
 
 
-def _tokens(row: dict[str, Any]) -> float:
+def _tokens(row: Mapping[str, Any]) -> float:
     texts = [m["content"] for m in row["prompt"]]
     texts += [row[name] for name in ("chosen", "rejected", "completion") if name in row]
     return sum(map(len, texts)) / CHARACTERS_PER_TOKEN + TEMPLATE_TOKENS

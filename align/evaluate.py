@@ -63,15 +63,15 @@ def score_pairs(
     scores = []
     for micro in micros:
         now = policy(micro.block.to(policy.device)).cpu()
-        then, lengths = micro.reference(references).cpu(), micro.block.mask().sum(-1)
-        ratio, after, before = (now - then).sum(-1), now.sum(-1) / lengths, then.sum(-1) / lengths
-        found = loss(pair_batch(micro, now, then))
-        gains = (found.chosen_rewards - found.rejected_rewards).tolist()
-        for i, (gain, own) in enumerate(zip(gains, found.losses.tolist(), strict=True)):
-            both = slice(2 * i, 2 * i + 2)
-            margin = (ratio[2 * i] - ratio[2 * i + 1]).item()
-            sides = tuple(before[both].tolist()), tuple(after[both].tolist())
-            scores.append(PairScore(margin, gain, own, *sides))
+        pairs = pair_batch(micro, now, micro.reference(references).cpu())
+        found, both = loss(pairs), (pairs.chosen, pairs.rejected)
+        margins = pairs.chosen.log_ratio() - pairs.rejected.log_ratio()
+        gains = found.chosen_rewards - found.rejected_rewards
+        before = torch.stack([side.reference.sum(-1) / side.length() for side in both], 1)
+        after = torch.stack([side.mean_logp() for side in both], 1)
+        columns = (margins, gains, found.losses, before, after)
+        for margin, gain, own, then, later in zip(*(c.tolist() for c in columns), strict=True):
+            scores.append(PairScore(margin, gain, own, tuple(then), tuple(later)))
         tick(micro.block.ids.numel())
     return scores
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from align import runs
+from align import runs, sweep_files
 from align.runs import RunStatus
 
 Progress = Callable[[str], None]
@@ -85,7 +85,9 @@ def list_runs(data: Path) -> dict[str, Any]:
 
 
 def cancel_run(data: Path, run: str) -> dict[str, Any]:
-    """Stop a run and return what it is now, as `cancel --json` prints it."""
+    """Stop a run, or a sweep as a whole; return what it is now, as `cancel --json` prints it."""
+    if sweep_files.is_sweep(run):
+        return sweep_files.cancel(data, run)
     stopped = runs.cancel(data, run)
     return {"run": stopped.run, "status": stopped.status}
 

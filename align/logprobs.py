@@ -49,16 +49,12 @@ class _TokenLogprobs(torch.autograd.Function):
         wanted = ctx.needs_input_grad[0]
         result = hidden.new_empty(len(targets), dtype=torch.float32)
         gradient = torch.empty_like(hidden) if wanted else None
+        logits = _Logits(weight, bias, min(chunk, len(targets)))
         for start in range(0, len(targets), chunk):
             part = slice(start, start + chunk)
-            logits = _logits(hidden[part], weight, targets[part], bias)
-            own, top = logits.gather(-1, targets[part, None]), logits.amax(-1, keepdim=True)
-            powers = logits.sub_(top).exp_()  # by hand: torch.logsumexp takes ten times as long
-            total = powers.sum(-1, keepdim=True)
-            result[part] = (own - top - total.log()).squeeze(-1)
+            result[part] = logits.logprobs(hidden[part], targets[part])
             if gradient is not None:
-                expected = (powers.to(weight.dtype) @ weight).float() / total
-                gradient[part] = weight[targets[part]] - expected
+                gradient[part] = weight[targets[part]] - logits.expected_weight()
         ctx.save_for_backward(gradient)
         return result
 
@@ -68,15 +64,37 @@ class _TokenLogprobs(torch.autograd.Function):
         return upstream[:, None].to(gradient.dtype) * gradient, None, None, None, None
 
 
-def _logits(hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None) -> Tensor:
-    """Return fp32 logits of one chunk; (s, V).
+class _Logits:
+    """Logits of one chunk after another, in the same memory: fresh memory of this size is slow.
 
     In bf16 a logit of 16 is rounded by up to 0.03, which would go straight into the target's
     log-probability. Its logit is therefore computed apart in fp32 (one dot product per token); the
     others only meet in the sum over V, where their roundings weigh as little as their
     probabilities.
     """
-    logits = (hidden.to(weight.dtype) @ weight.T).float()
-    exact = (hidden.float() * weight[targets].float()).sum(-1, keepdim=True)
-    logits.scatter_(-1, targets[:, None], exact)
-    return logits if bias is None else logits + bias.float()
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, chunk: int) -> None:
+        self.weight, self.bias = weight, bias
+        self.raw = weight.new_empty(chunk, len(weight))
+        self.wide = self.raw if weight.dtype == torch.float32 else self.raw.float()
+
+    def logprobs(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Return log p(target) of s positions; (s,). Leaves exp(logit - top) behind in `wide`."""
+        self.rows = len(targets)
+        raw, wide = self.raw[: self.rows], self.wide[: self.rows]
+        torch.mm(hidden.to(raw.dtype), self.weight.T, out=raw)
+        wide.copy_(raw)
+        exact = (hidden.float() * self.weight[targets].float()).sum(-1, keepdim=True)
+        wide.scatter_(-1, targets[:, None], exact)
+        if self.bias is not None:
+            wide.add_(self.bias.float())
+        own, top = wide.gather(-1, targets[:, None]), wide.amax(-1, keepdim=True)
+        wide.sub_(top).exp_()  # by hand: torch.logsumexp takes ten times as long
+        self.total = wide.sum(-1, keepdim=True)
+        return (own - top - self.total.log()).squeeze(-1)
+
+    def expected_weight(self) -> Tensor:
+        """Return softmax(logits) · weight of the last positions; (s, H) fp32."""
+        powers = self.raw[: self.rows]
+        powers.copy_(self.wide[: self.rows])
+        return (powers @ self.weight).float() / self.total

@@ -61,6 +61,7 @@ class PairBatch:
     rejected: Scores
     p_chosen: Tensor  # (B,) share of the votes for the chosen response, in 0..1
     weight: Tensor  # (B,) how much the row counts; 1 is ordinary
+    prompt: Scores | None = None  # the prompts' own tokens, where a loss asks for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +240,7 @@ def simpo(batch: PairBatch, *, beta: float = 2.0, gamma: float = 1.0) -> PairOut
     return _outcome(batch, chosen, rejected, lambda margin: -log_sigmoid(margin - gamma))
 
 
-def orpo(batch: PairBatch, *, odds_weight: float = 0.1) -> PairOutcome:
+def orpo(batch: PairBatch, *, odds_weight: float = 0.1, prompt_weight: float = 0.0) -> PairOutcome:
     """Return the ORPO loss of each pair: imitate the chosen response, and raise its odds over the
     rejected one's. One stage, no reference.
 
@@ -250,6 +251,8 @@ def orpo(batch: PairBatch, *, odds_weight: float = 0.1) -> PairOutcome:
 
     Args:
         odds_weight: λ > 0.
+        prompt_weight: how much a token of the prompt counts in what is imitated, in [0, 1]; 1 as in
+            TRL. The odds are the responses' in any case.
 
     Source: Hong, Lee and Thorne 2024 (arXiv 2403.07691), equations 6 and 7; λ 0.1 from its
         Mistral-ORPO.
@@ -259,8 +262,18 @@ def orpo(batch: PairBatch, *, odds_weight: float = 0.1) -> PairOutcome:
     # σ of the gap says which is ahead; the imitation is of the chosen response in any case
     right = batch.p_chosen
     odds = -right * log_sigmoid(gap) - (1 - right) * log_sigmoid(-gap)
-    losses = batch.weight * (odds_weight * odds - chosen)
+    imitated = _with_prompt(batch, prompt_weight) if prompt_weight else chosen
+    losses = batch.weight * (odds_weight * odds - imitated)
     return PairOutcome(losses, odds_weight * chosen.detach(), odds_weight * rejected.detach())
+
+
+def _with_prompt(batch: PairBatch, weight: float) -> Tensor:
+    """Return the mean log-probability of prompt and chosen response; (B,)."""
+    if batch.prompt is None:
+        raise ValueError("prompt_weight needs the prompts' log-probabilities in the batch")
+    chosen, prompt = batch.chosen, batch.prompt
+    logps = (chosen.policy * chosen.mask).sum(-1) + weight * (prompt.policy * prompt.mask).sum(-1)
+    return logps / (chosen.mask.sum(-1) + weight * prompt.mask.sum(-1)).clamp(min=1)
 
 
 def log_odds(mean_logp: Tensor) -> Tensor:

@@ -18,11 +18,17 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
+from transformers import (
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    DynamicCache,
+    GenerationConfig,
+)
 
 from align import attention
-from align.batches import Block, Fork, layout, pack
+from align.batches import Block, Fork, layout, pack, ride
 from align.logprobs import token_logprobs
+from align.lora import use_in
 from storage.errors import Unsupported
 
 TRAINED, REFERENCE = "default", "reference"  # names of the adapters, PEFT's and ours
@@ -66,19 +72,53 @@ class Policy(nn.Module):
 
     def forward(self, block: Block) -> Tensor:
         """Return log-probabilities of the responses' tokens, zeros in the padding; (M, R) fp32."""
-        base: Any = self.model.get_base_model()
         positions, seen = layout(block)
-        with torch.autocast(block.ids.device.type, torch.bfloat16, enabled=self.mixed):
-            hidden = getattr(base, base.base_model_prefix)(
-                input_ids=block.ids,
+        hidden = self._hidden(block.ids, positions, seen)
+        return block.place(self._logprobs(_flat(hidden)[block.source], block))
+
+    def with_riders(self, block: Block, riders: Block) -> tuple[Tensor, Tensor]:
+        """Return `forward(block)`, and the same of a block with the same prompts, which is no
+        gradient's business: its responses see the keys and values that the first pass has made of
+        the prompts, so that only their own tokens are computed.
+
+        Args:
+            riders: its rows' prompts are those of `block`, in the same order.
+        """
+        positions, seen = layout(block)
+        past = DynamicCache(config=self._base().config)
+        hidden = self._hidden(block.ids, positions, seen, past)
+        values = block.place(self._logprobs(_flat(hidden)[block.source], block))
+        with torch.no_grad():
+            plan = ride(riders, block.ids.shape[1])
+            for layer in past.layers:
+                layer.keys, layer.values = layer.keys.detach(), layer.values.detach()
+            ridden = self._hidden(plan.ids, plan.positions, plan.seen, past)
+            own, ends = _flat(ridden)[plan.source], _flat(hidden)[plan.prompt_ends]
+            scored = ends.where(plan.first[:, None], own)
+            return values, riders.place(self._logprobs(scored, riders))
+
+    def _base(self) -> Any:
+        return self.model.get_base_model()
+
+    def _hidden(
+        self, ids: Tensor, positions: Tensor | None, seen: Tensor | None, past: Any = None
+    ) -> Tensor:
+        """Return the last hidden states (N, T, H); keys and values are kept in `past`, if given."""
+        base = self._base()
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.mixed):
+            hidden: Tensor = getattr(base, base.base_model_prefix)(
+                input_ids=ids,
                 position_ids=positions,
                 attention_mask=None if seen is None else attention.additive(seen, base.dtype),
-                use_cache=False,
+                past_key_values=past,
+                use_cache=past is not None,
             ).last_hidden_state
-        scored = hidden.reshape(-1, hidden.shape[-1])[block.source]  # (S, H)
-        head = base.get_output_embeddings()
-        values = token_logprobs(scored, head.weight, block.target, getattr(head, "bias", None))
-        return block.place(values)
+        return hidden
+
+    def _logprobs(self, hidden: Tensor, block: Block) -> Tensor:
+        """Return the log-probabilities (S,) of a block's tokens from what predicts them (S, H)."""
+        head = self._base().get_output_embeddings()
+        return token_logprobs(hidden, head.weight, block.target, getattr(head, "bias", None))
 
     @torch.no_grad()
     def generate(self, **arguments: Any) -> Tensor:
@@ -186,6 +226,8 @@ def load_policy(path: str, *, precision: str, rank: int, alpha: int, seed: int) 
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
+    if precision != "nf4":
+        lora = use_in(lora)
     policy = Policy(get_peft_model(base, lora), mixed=precision != "fp32")
     check_head(policy, PARITY[precision])
     return policy
@@ -234,3 +276,26 @@ def shared_prompts_agree(policy: Policy, forks: list[Fork], precision: str) -> t
     tokens = sum(len(r) for fork in forks for r in fork.responses)
     difference = ((one - other).square().sum() / tokens).sqrt().item()
     return difference <= PARITY[precision], difference
+
+
+@torch.no_grad()
+def riders_agree(policy: Policy, forks: list[Fork], precision: str) -> bool:
+    """Say whether responses that ride on the prompts of another pass score as in one of their own.
+
+    Models that keep more than keys and values, or only a window of them, fail.
+    """
+    base: Any = policy.model.get_base_model()
+    kinds = set(getattr(base.config, "layer_types", None) or ["full_attention"])
+    if kinds != {"full_attention"} or getattr(base, "_is_stateful", False):
+        return False
+    first = [Fork(fork.prompt, fork.responses[:1]) for fork in forks]
+    block, riders = (pack(some, shared=True).to(policy.device) for some in (first, forks))
+    with policy.reference():
+        _, ridden = policy.with_riders(block, riders)
+        alone = policy(pack(forks, shared=False).to(policy.device))
+    tokens = sum(len(r) for fork in forks for r in fork.responses)
+    return ((ridden - alone).square().sum() / tokens).sqrt().item() <= PARITY[precision]
+
+
+def _flat(hidden: Tensor) -> Tensor:
+    return hidden.reshape(-1, hidden.shape[-1])

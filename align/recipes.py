@@ -2,7 +2,7 @@
 
 A method's own settings are the keyword-only parameters of its loss (`align/losses.py`); the rest is
 `TrainSettings`. All of them travel as one flat JSON object: {"beta": 0.1, "learning_rate": 1e-4,
-…}.
+…}. Learning rates and their sources stand in `align/rates.py`, what β means in `align/leash.py`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from align.leash import reach, unreachable
 from align.losses import LOSSES
+from align.rates import FULL, LORA, PREFERENCE, TINY, rate_of, rounded, too_high
 from storage.errors import BadInput
 
 AUTO = "auto"
 PRECISIONS = (AUTO, "bf16", "fp32", "nf4")
-TINY = 400_000_000  # parameters. Choice: up to SmolLM2-360M, which a laptop trains in minutes
+EMBEDDED_PARAMETERS = 134_515_008  # SmolLM2-135M-Instruct
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class TrainSettings:
     max_grad_norm: float = 1.0
     save_every: int = 0  # steps between checkpoints; 0: ten times per run
     seed: int = 0
+    max_rows: int = 0  # rows to train on, and as many pairs to judge by; 0: all of them
+    allow_high_learning_rate: bool = False  # above what `rates` says a base stands
 
 
 Check = tuple[Callable[[Any], bool], str]
@@ -54,11 +58,14 @@ CHECKS: Mapping[str, Check] = {
     "max_grad_norm": (lambda v: 0 < v < math.inf, "a number above 0"),
     "save_every": (lambda v: 0 <= v <= 1_000_000, "0 (automatic) or steps between checkpoints"),
     "seed": (lambda v: 0 <= v < 2**32, "a whole number from 0 to 2^32 - 1"),
+    "max_rows": (lambda v: v == 0 or 2 <= v <= 10**9, "0 (all) or how many rows, at least 2"),
+    "allow_high_learning_rate": (lambda v: isinstance(v, bool), "true or false"),
     "beta": (lambda v: 0 < v <= 100, "a number above 0, at most 100 (0.1 is usual)"),
     "label_smoothing": (lambda v: 0 <= v < 0.5, "a share of wrong votes from 0 to below 0.5"),
     "ld_alpha": (lambda v: 0 <= v <= 1, "a share from 0 to 1 (1 is DPO)"),
     "gamma": (lambda v: 0 <= v <= 100, "a number from 0 to 100"),
     "odds_weight": (lambda v: 0 < v <= 100, "a number above 0, at most 100 (0.1 is usual)"),
+    "prompt_weight": (lambda v: 0 <= v <= 1, "0 (the answer alone) to 1 (the prompt as well)"),
     "sft_weight": (lambda v: 0 <= v <= 100, "0 (none) or a number up to 100 (1 is usual)"),
     "desirable_weight": (lambda v: v == AUTO or v > 0, "auto or a number above 0"),
     "undesirable_weight": (lambda v: v == AUTO or v > 0, "auto or a number above 0"),
@@ -95,44 +102,76 @@ def defaults(method: str) -> dict[str, Any]:
     return {**own, **dataclasses.asdict(TrainSettings())}
 
 
-def recipe(method: str, model_config: Mapping[str, Any] | None = None) -> Settings:
-    """Return settings that suit a method and a base.
+def recipe(
+    method: str, model_config: Mapping[str, Any] | None = None, tune: str = LORA
+) -> Settings:
+    """Return settings that suit a method, a base and a way of tuning.
 
-    A tiny base gets the demo recipe: a large learning rate and several epochs, so that minutes on a
-    laptop show what the feedback does. For bases of billions of parameters that rate destroys the
-    model; they get the careful published values.
+    A tiny base gets the demo profile: a large learning rate and several epochs, so that minutes on
+    a laptop show what the feedback does. For bases of billions of parameters that rate destroys the
+    model; they get the careful published values. With all weights trained the recipe is the
+    chapter's loop (AdamW, 5e-7, clip 1) for bases of every size.
+
+    The device decides only what does not change the result, or what has to fit: the precision
+    ("auto": NF4 on a GPU, bf16 or fp32 on a CPU) and the rows of a forward pass.
 
     Args:
-        model_config: the base's config.json (or nothing: then the demo recipe, for the embedded
-        base).
+        model_config: the base's config.json (or nothing: then the demo profile, for the embedded
+            base).
+        tune: "lora" or "full".
 
-    Source: learning rates for LoRA on large bases: DPO 5e-6 (alignment-handbook, zephyr QLoRA), KTO
-        5e-6 (Ethayarajh et al.). Choice: the demo values, by `benchmarks/effect.py`.
+    Source: learning rates in `align/rates.py`. One epoch, batches of 16, LoRA on all linear layers:
+        alignment-handbook and HALOs; three epochs for ORPO: the handbook's Mistral-Capybara.
+        Choice: the demo values, by `benchmarks/effect.py`.
     """
     values = defaults(method)
-    if model_config is None or count_parameters(model_config) <= TINY:
+    parameters = count_parameters(model_config)
+    values.update(OWN.get(method, {}))
+    if parameters <= TINY and tune == LORA:
         values.update(DEMO[LOSSES[method].needs])
+    values["learning_rate"] = rate_of(method, parameters, tune).usual
+    if "tune" in values:
+        values["tune"] = tune
     return from_json(method, values)
 
 
+OWN: Mapping[str, Mapping[str, Any]] = {
+    "orpo": {"epochs": 3},
+    "ipo_norm": {"beta": 5.0},  # 0.1 nats per token: with β 1 few runs reach the half nat
+}
 DEMO: Mapping[str, Mapping[str, Any]] = {
-    "pairs": {"learning_rate": 2e-4, "epochs": 2, "batch_size": 8},
-    "labels": {"learning_rate": 2e-4, "epochs": 1, "batch_size": 8},
+    "pairs": {"epochs": 2, "batch_size": 8},
+    "labels": {"epochs": 1, "batch_size": 8},
 }
 
 
-def count_parameters(config: Mapping[str, Any]) -> int:
-    """Return about how many parameters a config.json means; many if it does not say."""
+def count_parameters(config: Mapping[str, Any] | None) -> int:
+    """Return about how many parameters a config.json means; many if it does not say.
+
+    Nothing stands for the embedded base.
+    """
+    if config is None:
+        return EMBEDDED_PARAMETERS
     try:
         hidden, layers = int(config["hidden_size"]), int(config["num_hidden_layers"])
         wide, vocabulary = int(config["intermediate_size"]), int(config["vocab_size"])
+        heads = int(config.get("num_attention_heads") or 1)
+        shared = int(config.get("num_key_value_heads") or heads) / heads  # keys and values
     except (KeyError, TypeError, ValueError):
         return TINY + 1
-    return layers * (4 * hidden * hidden + 3 * hidden * wide) + vocabulary * hidden
+    attention = (2 + 2 * shared) * hidden * hidden
+    norms = (2 * layers + 1) * hidden
+    return round(layers * (attention + 3 * hidden * wide)) + vocabulary * hidden + norms
 
 
-def from_json(method: str, values: Mapping[str, Any]) -> Settings:
+def from_json(
+    method: str, values: Mapping[str, Any], model_config: Mapping[str, Any] | None = None
+) -> Settings:
     """Return checked settings; what is not given has its default.
+
+    Args:
+        model_config: the base's config.json: then a learning rate that is too high for it is
+            refused.
 
     Raises:
         BadInput: unknown or bad settings, all of them named at once.
@@ -147,6 +186,11 @@ def from_json(method: str, values: Mapping[str, Any]) -> Settings:
             good[name] = _checked(name, value, known[name])
         except ValueError as error:
             errors.append(str(error))
+    if model_config is not None and not errors and not good["allow_high_learning_rate"]:
+        why = too_high(
+            method, good["learning_rate"], count_parameters(model_config), good.get("tune", LORA)
+        )
+        errors += [why] if why else []
     if errors:
         raise BadInput("; ".join(errors))
     own = {name: good[name] for name in LOSSES[method].settings()}
@@ -173,14 +217,51 @@ def from_pairs(
             values[name.strip()] = json.loads(text)
         except ValueError:
             values[name.strip()] = text.strip()
-    base = recipe(method, model_config).as_json()
+    base = recipe(method, model_config, tuning(values)).as_json()
     try:
-        settings = from_json(method, {**base, **values})
+        settings = from_json(method, {**base, **values}, model_config)
     except BadInput as error:
         raise BadInput("; ".join([*errors, str(error)])) from error
     if errors:
         raise BadInput("; ".join(errors))
     return settings
+
+
+def tuning(values: Mapping[str, Any]) -> str:
+    """Return how the weights are tuned: "full" where that is asked for, else "lora"."""
+    return FULL if values.get("tune") == FULL else LORA
+
+
+def remarks(
+    settings: Settings, model_config: Mapping[str, Any] | None, rows: int | None = None
+) -> list[str]:
+    """Return what a person should know of settings before a run with them starts.
+
+    Args:
+        model_config: the base's config.json; nothing stands for the embedded base.
+        rows: how many rows there are to train on, if that is known.
+    """
+    train, parameters = settings.train, count_parameters(model_config)
+    tune, said = tuning(settings.as_json()), []
+    if tune == LORA and parameters <= TINY and train.learning_rate > PREFERENCE[LORA].most:
+        said.append(
+            f"demo profile: learning rate {train.learning_rate:g} is for tiny models (this one has "
+            f"{rounded(parameters)} parameters); one of billions gets "
+            f"{rate_of(settings.method, TINY + 1).usual:g}"
+        )
+    if too_high(settings.method, train.learning_rate, parameters, tune):
+        most = rate_of(settings.method, parameters, tune).most
+        said.append(
+            f"learning rate {train.learning_rate:g} is above {most:g}, where answers have turned "
+            "into gibberish; it was allowed by hand"
+        )
+    if rows and 0 < train.max_rows < rows:
+        said.append(f"trains on {train.max_rows:,} of the {rows:,} rows there are (max_rows)")
+    if rows:
+        taken = min(rows, train.max_rows or rows)
+        nats = reach(train.learning_rate, train.epochs, train.batch_size, taken)
+        said.append(unreachable(settings.method, settings.loss.get("beta", 1.0), nats))
+    return [line for line in said if line]
 
 
 def _checked(name: str, value: Any, default: Any) -> Any:

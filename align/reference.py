@@ -14,6 +14,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -96,14 +97,35 @@ def score(
         tick: called after each forward pass with its padded tokens; may raise to stop.
     """
     for micro in micros:
-        if all((fork.prompt, r) in scores for fork in micro.forks for r in fork.responses):
+        parts = [micro] if micro.riders is None else [micro, micro.riders]
+        forks = [fork for part in parts for fork in part.forks]
+        if all((fork.prompt, r) in scores for fork in forks for r in fork.responses):
             continue
         with policy.reference():
-            rows = policy(micro.block.to(policy.device)).cpu()
-        for fork in micro.forks:
-            scores.add(fork, rows[: len(fork.responses)])
-            rows = rows[len(fork.responses) :]
-        tick(micro.block.ids.numel())
+            found = log_probabilities(policy, micro)
+        for part, rows in zip(parts, found, strict=False):
+            _add(scores, part, rows.cpu())
+        tick(sum(part.block.ids.numel() for part in parts))
+
+
+def log_probabilities(policy: Any, micro: Micro) -> tuple[Tensor, Any]:
+    """Return what one forward pass gives (M, R), and what its riders get (M', R') or None.
+
+    Args:
+        policy: a `Policy`.
+    """
+    device = next(policy.parameters()).device
+    block = micro.block.to(device)
+    if micro.riders is None:
+        return policy(block), None
+    both: tuple[Tensor, Tensor] = policy.with_riders(block, micro.riders.block.to(device))
+    return both
+
+
+def _add(scores: ReferenceScores, micro: Micro, rows: Tensor) -> None:
+    for fork in micro.forks:
+        scores.add(fork, rows[: len(fork.responses)])
+        rows = rows[len(fork.responses) :]
 
 
 @torch.no_grad()

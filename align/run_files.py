@@ -25,9 +25,13 @@ class RunFiles:
 
     `work` counts progress in tokens of forward passes, so that reference scores, training (three
     times as much per token) and evaluation add up to one time left.
+
+    Args:
+        quiet: write nothing: of several processes the first one writes.
     """
 
     folder: Path
+    quiet: bool = False
     state: dict[str, Any] = field(default_factory=dict)
     work: float = 0.0
     work_done: float = 0.0
@@ -69,6 +73,8 @@ class RunFiles:
 
     def add_metrics(self, row: Mapping[str, Any]) -> None:
         """Append one row to metrics.jsonl and flush it."""
+        if self.quiet:
+            return
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -86,10 +92,10 @@ class RunFiles:
     def keep_metrics(self, last_step: int) -> None:
         """Drop the rows after a step: a resumed run makes them again."""
         rows = [json.dumps(row) + "\n" for row in self.metrics() if row["step"] <= last_step]
-        _replace(self.folder / "metrics.jsonl", "".join(rows))
+        self._replace(self.folder / "metrics.jsonl", "".join(rows))
 
     def report(self, report: Mapping[str, Any]) -> None:
-        _replace(self.folder / "report.json", json.dumps(report, indent=2) + "\n")
+        self._replace(self.folder / "report.json", json.dumps(report, indent=2) + "\n")
 
     @property
     def seconds(self) -> float:
@@ -98,7 +104,7 @@ class RunFiles:
     def _write_status(self) -> None:
         self._written = time.monotonic()
         state = {**self.state, "seconds": self.seconds, "seconds_left": self._seconds_left()}
-        _replace(self.folder / "status.json", json.dumps(state) + "\n")
+        self._replace(self.folder / "status.json", json.dumps(state) + "\n")
 
     def _seconds_left(self) -> float | None:
         if self._working_since is None or not 0 < self.work_done <= self.work:
@@ -106,8 +112,9 @@ class RunFiles:
         pace = (time.monotonic() - self._working_since) / self.work_done
         return round(pace * (self.work - self.work_done), 1)
 
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, "utf-8")
-    temporary.replace(path)
+    def _replace(self, path: Path, text: str) -> None:
+        if self.quiet:
+            return
+        temporary = path.with_name(f".{path.name}.part")
+        temporary.write_text(text, "utf-8")
+        temporary.replace(path)

@@ -86,6 +86,7 @@ def create_run(
     settings: Any,
     start_from: str | None = None,
     reference: str = "base",
+    processes: int = 1,
 ) -> Run:
     """Return a new run, written to the store and to its own folder; `start` starts it.
 
@@ -94,6 +95,7 @@ def create_run(
         settings: a dataclass or a mapping of plain values.
         start_from: the run whose adapter this one goes on from.
         reference: "base", or "start": that adapter, frozen.
+        processes: how many train it together on this machine.
 
     Raises:
         NotFound: no such snapshot or model.
@@ -119,6 +121,7 @@ def create_run(
         "settings": values,
         "start": start,
         "reference": reference,
+        "processes": processes,
         "device_lock": str((data / "DEVICE.lock").resolve()),
         "cache": str((data / "cache").resolve()),
         "created_at": created.isoformat(),

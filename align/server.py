@@ -17,6 +17,7 @@ from types import FrameType
 
 from align import runs
 from align.folder import prepare_folder
+from align.sweep import tending
 from align.workspace import Workspace
 from storage.errors import Locked, StoreError, Unsupported
 from storage.lock import read_lock
@@ -88,7 +89,8 @@ def _serve(
         print(f"the training {going.run} goes on", file=sys.stderr)
     if starter:
         workspace.replenisher.start()
-    Server(config).run(sockets=[listener])
+    with tending(workspace):
+        Server(config).run(sockets=[listener])
 
 
 def check_host(host: str) -> None:

@@ -5,11 +5,12 @@ Writes into the run's folder through `RunFiles`; how it ends for a person, `alig
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,16 +38,20 @@ from align.policy import (
     Policy,
     choose_precision,
     load_policy,
+    riders_agree,
     shared_prompts_agree,
     stop_ids,
 )
+from align.processes import Processes
 from align.reference import ReferenceScores, batching_noise, score
 from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, pair_rows
 from align.run_files import RunFiles
+from align.subset import part_of
 from align.trainer import Job, PreferenceTrainer, first_row
 from storage.errors import BadInput, NotFound, Unsupported
 
 WORSE = 0.1  # Choice: of 32 answers, three more
+SAMPLE = 2  # rows whose scores are compared before a run
 TOLERANCE = 1e-4  # of a reward before the first step, in fp32
 GENERATED_WORK = (
     12  # forward tokens that one generated token costs in time. Choice: 2 cores, 16 rows
@@ -74,7 +79,7 @@ class Session:
     files: RunFiles
     config: dict[str, Any]
     settings: recipes.Settings
-    pause: Callable[[], None]  # raises when the run is to stop
+    together: Processes
     policy: Policy
     template: Template
     stops: set[int]
@@ -94,7 +99,7 @@ class Session:
         config: dict[str, Any],
         settings: recipes.Settings,
         rows: Mapping[str, list[dict[str, Any]]],
-        pause: Callable[[], None],
+        together: Processes,
     ) -> Session:
         """Load the model, put the rows into tokens, and plan every step."""
         transformers.utils.logging.disable_progress_bar()
@@ -104,12 +109,13 @@ class Session:
         references = ReferenceScores.load(files.folder / "reference.safetensors")
         parameters = recipes.count_parameters(base)
         precision = references.precision or choose_precision(train.precision, parameters)
+        precision = together.from_first(precision)
         references.precision = precision  # a resumed run goes on as it began, whatever is free now
         stops = stop_ids(path)
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         template = Template.of(tokenizer, stops)
         stops |= {template.end[-1]}
-        pause()
+        together.pause()
         material = prepare(settings, template, rows, limit)
         policy = load_policy(
             path,
@@ -121,7 +127,7 @@ class Session:
         start, kept = start_of(config)
         if start is not None:
             policy.go_on_from(start, as_reference=kept)
-        pause()
+        together.pause()
         cutter = choose_cutter(policy, precision, settings, material, tokenizer.pad_token_id or 0)
         steps = plan(
             material.train,
@@ -131,22 +137,27 @@ class Session:
             keep_batches=LOSSES[settings.method].mismatched,
         )
         loss = loss_settings(settings, material.train)
-        job = Job(settings, loss, material.train, steps, cutter, references, start is None or kept)
+        job = Job(
+            settings, loss, material.train, steps, cutter, references,
+            from_reference=start is None or kept, processes=together,
+        )  # fmt: skip
         judged = list(cutter.batch(material.held_out).micros)
         print(
             f"{config['run']}: {settings.method}, {len(material.train)} rows, {len(steps)} steps, "
-            f"{precision} on {policy.device}, shared prompts: {cutter.shared}",
+            f"{precision} on {policy.device}, {together.count} processes, "
+            f"shared prompts: {cutter.shared}",
             flush=True,
         )
         return Session(
-            files, config, settings, pause, policy, template, stops, material, precision,
+            files, config, settings, together, policy, template, stops, material, precision,
             cutter, references, job, judged,
         )  # fmt: skip
 
     def train(self) -> None:
         """Score the reference, check step 0, and train from the newest complete checkpoint."""
         checkpoints = self.files.folder / "checkpoints"
-        checkpoint = newest_complete(checkpoints)
+        mine = newest_complete(checkpoints) if self.together.first else None  # it clears up
+        checkpoint = self.together.from_first(mine)
         done = _steps_of(checkpoint)
         self._read_cache()
         self._plan_work(done)
@@ -162,7 +173,7 @@ class Session:
             self.job,
             checkpoints,
             write=self._write,
-            pause=self.pause,
+            pause=self.together.pause,
             after_epoch=self._judge,
         )
         started = time.monotonic()
@@ -180,7 +191,9 @@ class Session:
 
     def publish(self) -> None:
         """Put the adapter into its place, in PEFT's format, with tokenizer and template."""
-        self.pause()
+        self.together.pause()
+        if not self.together.first:
+            return
 
         def write(folder: Path) -> None:
             self.policy.model.save_pretrained(str(folder), selected_adapters=[TRAINED])
@@ -237,20 +250,34 @@ class Session:
         if cache is not None:
             forks = (fork for micro in self._every_micro() for fork in micro.forks)
             self.references.take(ReferenceScores.load(cache), forks)
+            self._share_references()
 
     def _score_reference(self) -> None:
-        """Score what has no score yet, the first epoch's forward passes first."""
-        cache, known = cache_of(self.config, self.precision), len(self.references)
+        """Score what has no score yet, the first epoch's forward passes first.
+
+        Each process scores its own share of the steps and of the held-out pairs; then all know all.
+        """
+        known = len(self.references)
         try:
-            score(self.policy, self._every_micro(), self.references, self._tick)
+            score(self.policy, self._every_micro(), self.references, self._tick_for_all)
+            self._share_references()
         finally:
-            self.references.save(self.files.folder / "reference.safetensors")
-            if cache is not None and len(self.references) > known:
-                shared = ReferenceScores.load(cache)
-                shared.merge(self.references)
-                shared.save(cache)
+            if self.together.first:
+                self._keep_reference(known)
         new = len(self.references) - known
         print(f"reference: {new} answers scored, {known} known from before", flush=True)
+
+    def _share_references(self) -> None:
+        for others in self.together.gather(self.references):
+            self.references.merge(others)
+
+    def _keep_reference(self, known: int) -> None:
+        cache = cache_of(self.config, self.precision)
+        self.references.save(self.files.folder / "reference.safetensors")
+        if cache is not None and len(self.references) > known:
+            shared = ReferenceScores.load(cache)
+            shared.merge(self.references)
+            shared.save(cache)
 
     def _every_micro(self) -> Iterator[Micro]:
         """Yield what has to be scored: later epochs take the first one's rows, in KTO's case with
@@ -259,15 +286,21 @@ class Session:
             batch = self.job.batch(step)
             yield from batch.micros
             yield from batch.mismatched
-        yield from self.judged
+        mine = self.together.mine([micro.block.ids.numel() for micro in self.judged])
+        yield from (self.judged[i] for i in mine)
 
     def _first_row(self) -> dict[str, Any]:
         tolerance = TOLERANCE
         if self.precision != "fp32":
-            micro = self.job.batch(0).micros[0]
-            noise = batching_noise(self.policy, micro, shared=self.cutter.shared)
+            noise = max(self.together.gather(self._noise()))
             tolerance = max(TOLERANCE, 2 * self.job.loss_settings.get("beta", 1.0) * noise)
         return first_row(self.policy, self.job, tolerance)
+
+    def _noise(self) -> float:
+        """Return what the company of other rows may change here, in nats; 0 without a row."""
+        micros = self.job.batch(0).micros[:1]
+        return max((batching_noise(self.policy, m, shared=self.cutter.shared) for m in micros),
+                   default=0.0)  # fmt: skip
 
     def _write(self, row: dict[str, Any]) -> None:
         self.files.add_metrics(row)
@@ -303,11 +336,14 @@ class Session:
         )
 
     def _tick(self, tokens: int) -> None:
-        self.pause()
+        self.together.pause()
         self.files.progress(tokens)
 
+    def _tick_for_all(self, tokens: int) -> None:
+        self._tick(tokens * self.together.count)
+
     def _pause_generating(self) -> None:
-        self.pause()
+        self.together.pause()
         self.files.progress(0)
 
     def _tokens_of(self, step: int) -> int:
@@ -356,10 +392,13 @@ def prepare(
 ) -> Material:
     """Return train rows, held-out pairs and held-out prompts; duel rows stay untouched."""
     loss = LOSSES[settings.method]
+    training: Sequence[Mapping[str, Any]]
     training = [row for row in rows[loss.needs] if row["split"] == "train"]
     if loss.only_good:
         training = [row for row in training if row["label"]]
-    judged = [row for row in rows["pairs"] if row["split"] == "held_out"]
+    training = part_of(training, settings.train.max_rows)
+    held_out_pairs = [row for row in rows["pairs"] if row["split"] == "held_out"]
+    judged = part_of(held_out_pairs, settings.train.max_rows)  # a short run is judged briefly
     counts: Counter[str]
     found: list[Row]
     if loss.needs == "pairs":
@@ -384,22 +423,28 @@ def prepare(
 def choose_cutter(
     policy: Policy, precision: str, settings: recipes.Settings, material: Material, pad: int
 ) -> Cutter:
-    """Return how to cut batches; pairs share a row if that scores the same here."""
-    train = settings.train
-    forks = [Fork(row.prompt, row.responses) for row in material.train[:2]]
-    shared = len(forks[0].responses) > 1
-    if shared:
-        shared, difference = shared_prompts_agree(policy, forks, precision)
-        print(
-            f"one row per pair: {shared} (differs by {difference:.2g} nats per token)", flush=True
-        )
-    return Cutter(
-        shared=shared,
+    """Return how to cut batches; responses to one prompt share a row if that scores the same here,
+    and KTO's mismatched responses ride on the rows' prompts."""
+    train, rows = settings.train, material.train
+    alone = Cutter(
+        shared=False,
         budget=BUDGET[policy.device.type],
         limit=train.micro_batch,
         max_tokens=train.max_tokens,
         pad=pad,
+        prompts=bool(settings.loss.get("prompt_weight")),
     )
+    sample = [Fork(row.prompt, row.responses) for row in rows[:SAMPLE]]
+    if len(sample[0].responses) == 1:  # labels: each with another one's response beside it
+        sample = [Fork(f.prompt, (*f.responses, *sample[i - 1].responses))
+                  for i, f in enumerate(sample)]  # fmt: skip
+    shared, difference = shared_prompts_agree(policy, sample, precision)
+    print(f"one row per prompt: {shared} (differs by {difference:.2g} nats per token)", flush=True)
+    mismatched = LOSSES[settings.method].mismatched
+    riding = shared and mismatched and riders_agree(policy, sample, precision)
+    if mismatched:
+        print(f"mismatched responses ride on the prompts: {riding}", flush=True)
+    return dataclasses.replace(alone, shared=shared, riding=riding)
 
 
 def loss_settings(settings: recipes.Settings, rows: list[Row]) -> dict[str, float]:

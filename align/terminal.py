@@ -136,8 +136,28 @@ def _run(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _sweep(result: Mapping[str, Any]) -> str:
+    lines = [f"{result['sweep']}: {result['status']}"]
+    lines.append(f"  {'beta':>6}  {'accuracy (95 %)':22} {'nats per token':>14}  {'length':13} run")
+    for one in result["points"]:
+        if one["accuracy"] is None:
+            told = f"{one['status']}{': ' if one['warnings'] else ''}{'; '.join(one['warnings'])}"
+            lines.append(f"  {one['beta']:>6g}  {told:53} {one['run']}")
+            continue
+        right = f"{one['accuracy']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
+        far = "-" if one["kl"] is None else f"{one['kl']:.3g}"
+        long = f"{_number(one['length_before'])} -> {_number(one['length_after'])}"
+        lines.append(f"  {one['beta']:>6g}  {right:22} {far:>14}  {long:13} {one['run']}")
+        lines += [f"  {'':6}  -> {warning}" for warning in one["warnings"]]
+    return "\n".join([*lines, result["reading"]] if result["reading"] else lines)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
 def _cancel(result: Mapping[str, Any]) -> str:
-    return f"{result['run']}: {result['status']}"
+    return f"{result.get('run') or result['sweep']}: {result['status']}"
 
 
 def _compare(result: Mapping[str, Any]) -> str:
@@ -171,6 +191,7 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "advise": _advise,
     "snapshot": _snapshot,
     "train": _run,
+    "sweep": _sweep,
     "resume": _run,
     "cancel": _cancel,
     "compare": _compare,

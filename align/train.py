@@ -2,12 +2,15 @@
 
 A process of its own that talks through files alone: it reads config.json and the snapshot, and
 writes status.json, metrics.jsonl, checkpoints/, adapter/ and report.json. Started again on the same
-folder it goes on from the newest complete checkpoint. Exit code 0: done; 2: a mistake that a person
-can mend (one sentence on stderr and in status.json); 1: a bug; 143: cancelled by SIGTERM or Ctrl-C.
+folder it goes on from the newest complete checkpoint. With `--processes N`, or started N times by
+torchrun, the processes share the work; the first one writes. Exit code 0: done; 2: a mistake that a
+person can mend (one sentence on stderr and in status.json); 1: a bug; 143: cancelled by SIGTERM or
+Ctrl-C.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import json
@@ -15,7 +18,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,15 +27,12 @@ from align import recipes
 from align.enough import check_enough
 from align.locks import FileLock
 from align.manifest import verify_manifest
+from align.processes import COUNT, Cancelled, Ending, PeerLeft, Processes, join
 from align.run_files import RunFiles
 from storage.errors import BadInput, Busy, UserError
 
 CANCELLED = 143
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-class Cancelled(Exception):
-    """The run was told to stop."""
 
 
 class Watch:
@@ -54,53 +54,80 @@ class Watch:
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self.told = True
 
-    def pause(self) -> None:
-        if self.told:
-            raise Cancelled
 
-
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Train the run in the one folder that is named; return the exit code."""
-    if len(arguments) != 1:
-        print("usage: python -m align.train RUN_DIR", file=sys.stderr)
-        return 2
-    files = RunFiles(Path(arguments[0]))
+    try:
+        given = parser().parse_args(arguments)
+    except SystemExit as refused:  # the usage is printed
+        return int(refused.code or 0)
+    if given.processes > 1 and COUNT not in os.environ:
+        from align.launch import launch  # here: it loads torch
+
+        return launch(given.folder, given.processes)
+    with Watch() as watch:
+        try:
+            together = join(lambda: watch.told)
+        except UserError as error:
+            print(error, file=sys.stderr)
+            return 2
+        code = guarded(RunFiles(Path(given.folder), quiet=not together.first), together)
+        if code == 0:
+            together.close()
+        return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what the command line may say."""
+    words = argparse.ArgumentParser("python -m align.train", allow_abbrev=False)
+    words.add_argument("folder", metavar="RUN_DIR")
+    words.add_argument("--processes", type=int, default=1, help="on this machine (default 1)")
+    return words
+
+
+def guarded(files: RunFiles, together: Processes) -> int:
+    """Run, and turn what goes wrong, here or in another process, into a status and an exit code.
+
+    Before the folder's lock is ours, its files are not ours to write.
+    """
     lock = FileLock(files.folder / "lock")
     try:
         config = files.config()
-        if not lock.acquire():
+        if together.first and not lock.acquire():
             raise Busy(f"{files.folder.name} is being trained already; wait for it or cancel it")
-        with Watch() as watch:
-            return _guarded(files, config, watch)
-    except UserError as error:  # before the lock was ours: its files are not ours to write
-        print(error, file=sys.stderr)
-        return 2
+        together.gather(None)
+        with contextlib.redirect_stdout(sys.stdout if together.first else None):
+            run(files, config, together)
+    except Exception as error:  # noqa: BLE001  (the edge: a bug is shown, and the status says so)
+        spoken = together.speaks()  # asked before the others go
+        ending = together.leave(own := ending_of(error))
+        if own.code == 1 and ending == own and not isinstance(error, PeerLeft):
+            traceback.print_exception(error)
+        elif ending.code == 2 and spoken:
+            print(ending.message, file=sys.stderr)
+        if lock.held:
+            with contextlib.suppress(OSError):
+                files.status(ending.status, ending.message)
+        return ending.code
     finally:
         lock.release()
-
-
-def _guarded(files: RunFiles, config: dict[str, Any], watch: Watch) -> int:
-    """Run, and turn what goes wrong into a status; only a bug shows its traceback."""
-    try:
-        run(files, config, watch)
-    except Cancelled:
-        files.status("cancelled", "cancelled; resume goes on from the last checkpoint")
-        return CANCELLED
-    except UserError as error:
-        files.status("failed", str(error))
-        print(error, file=sys.stderr)
-        return 2
-    except Exception as error:  # noqa: BLE001  (the edge: a bug is shown, and the status says so)
-        if not _disk_is_full(error):
-            files.status("failed", f"a bug in Hone: {type(error).__name__}: {error} (see log.txt)")
-            traceback.print_exc()
-            return 1
-        sentence = "no room on the disk: free some space and resume; the last checkpoint is kept"
-        print(sentence, file=sys.stderr)
-        with contextlib.suppress(OSError):
-            files.status("failed", sentence)
-        return 2
     return 0
+
+
+def ending_of(error: Exception) -> Ending:
+    """Return how a run ends that an exception stopped."""
+    if isinstance(error, PeerLeft):
+        return error.ending
+    if isinstance(error, Cancelled):
+        words = "cancelled; resume goes on from the last checkpoint"
+        return Ending("cancelled", words, CANCELLED)
+    if isinstance(error, UserError):
+        return Ending("failed", str(error), 2)
+    if _disk_is_full(error):
+        words = "no room on the disk: free some space and resume; the last checkpoint is kept"
+        return Ending("failed", words, 2)
+    words = f"a bug in Hone: {type(error).__name__}: {error} (see log.txt)"
+    return Ending("failed", words, 1)
 
 
 def _disk_is_full(error: Exception) -> bool:
@@ -111,20 +138,22 @@ def _disk_is_full(error: Exception) -> bool:
     )
 
 
-def run(files: RunFiles, config: dict[str, Any], watch: Watch) -> None:
+def run(files: RunFiles, config: dict[str, Any], together: Processes) -> None:
     """Train, publish the adapter, and report."""
     settings = recipes.from_json(config["method"], config["settings"])
     rows = read_snapshot(Path(config["snapshot"]))
     check_enough(settings.method, counts_of(rows))
-    device = wait_for_device(files, config, watch)
+    device = wait_for_device(files, config, together) if together.first else None
+    together.gather(None)
     try:
         files.status("starting", "loading the model")
         from align.session import Session  # here: torch takes seconds to load, a refusal none
 
-        session = Session.open(files, config, settings, rows, watch.pause)
+        session = Session.open(files, config, settings, rows, together)
         session.train()
         session.publish()
         session.report()
+        together.gather(None)  # nobody needs the device any more
     finally:
         if device is not None:
             device.release()
@@ -143,14 +172,16 @@ def counts_of(rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, i
     return {**counts, "good": {"train": sum(row["label"] for row in train["labels"])}}
 
 
-def wait_for_device(files: RunFiles, config: Mapping[str, Any], watch: Watch) -> FileLock | None:
+def wait_for_device(
+    files: RunFiles, config: Mapping[str, Any], together: Processes
+) -> FileLock | None:
     """Take DEVICE.lock, waiting until the model worker has left the device."""
     if not config.get("device_lock"):
         return None
     lock = FileLock(Path(config["device_lock"]))
     files.status("waiting", "waiting for the device")
     while not lock.acquire(timeout=0.2):
-        watch.pause()
+        together.pause()
         files.progress(0)
     return lock
 

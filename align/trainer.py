@@ -9,9 +9,10 @@ passes.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,23 @@ from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.utils import logging
 
 from align.batches import Batch, Cutter, Micro, References, label_batch, pair_batch
 from align.checkpoints import seal
-from align.losses import LOSSES, LabelOutcome, Loss, PairOutcome, kl_estimate
+from align.losses import (
+    LOSSES,
+    LabelBatch,
+    LabelOutcome,
+    Loss,
+    PairBatch,
+    PairOutcome,
+    kl_estimate,
+)
 from align.policy import Policy
-from align.recipes import Settings
+from align.processes import ALONE, Processes
+from align.recipes import Settings, TrainSettings
+from align.reference import log_probabilities
 from align.rendering import Row
 from storage.errors import UserError
 
@@ -48,6 +60,7 @@ class Job:
     cutter: Cutter
     references: References
     from_reference: bool = True  # the policy starts as the reference, not as a later adapter
+    processes: Processes = ALONE  # that share each step's rows
 
     @property
     def steps_per_epoch(self) -> int:
@@ -58,8 +71,10 @@ class Job:
         return LOSSES[self.settings.method]
 
     def batch(self, step: int) -> Batch:
+        """Return this process's share of a step, cut so that all have about as many tokens."""
         rows = [self.rows[i] for i in self.steps[step]]
-        return self.cutter.batch(rows, mismatched=self.loss.mismatched)
+        mine = self.processes.mine([len(r.prompt) + sum(map(len, r.responses)) for r in rows])
+        return self.cutter.batch(rows, mismatched=self.loss.mismatched, mine=mine)
 
     def reference(self, micro: Micro, policy: Tensor) -> Tensor:
         """Return the reference's log-probabilities, or zeros for a loss that has no reference."""
@@ -78,21 +93,29 @@ class Tally:
     logps: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
     tokens: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
 
-    def add_pairs(self, outcome: PairOutcome, sums: Tensor, lengths: Tensor) -> None:
+    def add_pairs(self, outcome: PairOutcome, batch: PairBatch) -> None:
         good, bad = outcome.chosen_rewards.tolist(), outcome.rejected_rewards.tolist()
         self.margins += [a - b for a, b in zip(good, bad, strict=True)]
-        for side in (0, 1):
-            self.logps[side == 0] += sums[side::2].sum().item()
-            self.tokens[side == 0] += lengths[side::2].sum().item()
+        for is_good, side in ((True, batch.chosen), (False, batch.rejected)):
+            self.logps[is_good] += side.policy.detach().sum().item()
+            self.tokens[is_good] += side.mask.sum().item()
 
-    def add_labels(
-        self, outcome: LabelOutcome, good: Tensor, sums: Tensor, lengths: Tensor
-    ) -> None:
+    def add_labels(self, outcome: LabelOutcome, batch: LabelBatch) -> None:
+        good, side = batch.good, batch.completion
         for is_good, reward in zip(good.tolist(), outcome.rewards.tolist(), strict=True):
             self.rewards[is_good].append(reward)
         for is_good in (True, False):
-            self.logps[is_good] += sums[good == is_good].sum().item()
-            self.tokens[is_good] += lengths[good == is_good].sum().item()
+            self.logps[is_good] += side.policy.detach()[good == is_good].sum().item()
+            self.tokens[is_good] += side.mask[good == is_good].sum().item()
+
+    def add(self, other: Tally) -> None:
+        """Count what another process has counted of the same step."""
+        self.loss += other.loss
+        self.margins += other.margins
+        for good in (True, False):
+            self.rewards[good] += other.rewards[good]
+            self.logps[good] += other.logps[good]
+            self.tokens[good] += other.tokens[good]
 
     def as_json(self, start: float | None) -> dict[str, float | None]:
         """Return the step's means; log-probabilities per token, in nats.
@@ -170,15 +193,16 @@ class PreferenceTrainer(Trainer):
         """Add the gradient of the batch's mean loss, pass by pass; return the loss."""
         model.train()
         tally = Tally()
-        z = mismatch(model, inputs, self.job, self.pause)
-        for micro in inputs.micros:
-            self.pause()
-            losses = evaluate(model, micro, self.job, z, tally)
+        z, scored = passes(model, inputs, self.job, self.pause)
+        for micro, policy in scored:
+            losses = evaluate(policy, micro, self.job, z, tally)
             share = losses.sum() / inputs.size
-            if not math.isfinite(share.item()):
-                raise Diverged(self._sentence("the loss is not a number any more"))
             self.accelerator.backward(share)
             tally.loss += share.item()
+        tally = whole(tally, self.job)
+        if not math.isfinite(tally.loss):
+            raise Diverged(self._sentence("the loss is not a number any more"))
+        self.job.processes.sum_gradients(self.policy.trainable())
         self.row = tally.as_json(beta_z(self.job, z))
         return torch.tensor(tally.loss, device=self.args.device)
 
@@ -211,7 +235,7 @@ class PreferenceTrainer(Trainer):
             }
         )
         if self.after_epoch is not None and step % self.job.steps_per_epoch == 0:
-            self.write({"step": step, **self.after_epoch(step)})
+            self.write({"step": step, **self.job.processes.from_first(self.after_epoch(step))})
 
     def save_now(self) -> None:
         """Write a checkpoint of the last whole step, unless it has one already."""
@@ -221,6 +245,8 @@ class PreferenceTrainer(Trainer):
             self._save_checkpoint(self.policy, trial=None)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        if not self.job.processes.first:
+            return
         super()._save_checkpoint(model, trial)
         place = self.folder / f"checkpoint-{self.state.global_step}"
         seal(place, step=self.state.global_step)
@@ -243,34 +269,72 @@ class PreferenceTrainer(Trainer):
         )
 
 
+def passes(
+    model: nn.Module, batch: Batch, job: Job, pause: Callable[[], None] = lambda: None
+) -> tuple[Tensor | None, Iterator[tuple[Micro, Tensor]]]:
+    """Return the step's z and, one after the other, its forward passes' log-probabilities (M, R).
+
+    KTO's z is needed before the first loss. Where the mismatched responses ride on the only pass it
+    comes with it, else from passes of their own before.
+    """
+    if len(batch.micros) == 1 and batch.micros[0].riders is not None:
+        (micro,) = batch.micros
+        pause()
+        policy, ridden = log_probabilities(model, micro)
+        reference = job.reference(micro.riders, ridden)
+        return estimate_z(job, [(ridden - reference).sum(-1)]), iter([(micro, policy)])
+
+    def one_by_one() -> Iterator[tuple[Micro, Tensor]]:
+        for micro in batch.micros:
+            pause()
+            yield micro, log_probabilities(model, micro)[0]
+
+    return mismatch(model, batch, job, pause), one_by_one()
+
+
 def mismatch(
     model: nn.Module, batch: Batch, job: Job, pause: Callable[[], None] = lambda: None
 ) -> Tensor | None:
-    """Return KTO's z from the batch's mismatched responses; None for a loss that has none."""
+    """Return KTO's z from the mismatched responses' own passes; None for a loss without."""
     if not job.loss.mismatched:
         return None
     ratios = [torch.zeros(0, device=_device(model))]
     with torch.no_grad():
         for micro in batch.mismatched:
             pause()
-            policy = model(micro.block.to(_device(model)))
+            policy, _ = log_probabilities(model, micro)
             ratios.append((policy - job.reference(micro, policy)).sum(-1))
-    return kl_estimate(torch.cat(ratios))
+    return estimate_z(job, ratios)
 
 
-def evaluate(model: nn.Module, micro: Micro, job: Job, z: Tensor | None, tally: Tally) -> Tensor:
-    """Return the losses (B,) of one forward pass and count it in the tally."""
-    policy = model(micro.block.to(_device(model)))
+def estimate_z(job: Job, ratios: Sequence[Tensor]) -> Tensor:
+    """Return z from this process's log-ratios of mismatched responses and those of all others."""
+    own = torch.cat(list(ratios))
+    return kl_estimate(torch.cat(job.processes.gather(own.cpu())).to(own.device))
+
+
+def evaluate(policy: Tensor, micro: Micro, job: Job, z: Tensor | None, tally: Tally) -> Tensor:
+    """Return the losses (B,) of one pass's log-probabilities (M, R) and count it in the tally."""
     reference = job.reference(micro, policy)
-    sums, lengths = policy.detach().sum(-1), micro.block.mask().sum(-1)
     if job.loss.needs == "pairs":
-        pairs = job.loss(pair_batch(micro, policy, reference), **job.loss_settings)
-        tally.add_pairs(pairs, sums, lengths)
-        return pairs.losses
-    batch = label_batch(micro, policy, reference, policy.new_zeros(()) if z is None else z)
-    labels = job.loss(batch, **job.loss_settings)
-    tally.add_labels(labels, batch.good.cpu(), sums.cpu(), lengths.cpu())
-    return labels.losses
+        pairs = pair_batch(micro, policy, reference)
+        outcome = job.loss(pairs, **job.loss_settings)
+        tally.add_pairs(outcome, pairs)
+    else:
+        start = policy.new_zeros(()) if z is None else z
+        labels = label_batch(micro, policy, reference, start)
+        outcome = job.loss(labels, **job.loss_settings)
+        tally.add_labels(outcome, labels)
+    losses: Tensor = outcome.losses
+    return losses
+
+
+def whole(tally: Tally, job: Job) -> Tally:
+    """Return the tally of all processes' rows."""
+    total = Tally()
+    for part in job.processes.gather(tally):
+        total.add(part)
+    return total
 
 
 def beta_z(job: Job, z: Tensor | None) -> float | None:
@@ -295,11 +359,12 @@ def first_row(policy: Policy, job: Job, tolerance: float) -> dict[str, Any]:
     batch, tally, neutral = job.batch(0), Tally(), 0.0
     known = job.loss.reference and job.from_reference
     with torch.no_grad():
-        z = mismatch(policy, batch, job)
-        for micro in batch.micros:
-            tally.loss += evaluate(policy, micro, job, z, tally).sum().item() / batch.size
+        z, scored = passes(policy, batch, job)
+        for micro, values in scored:
+            tally.loss += evaluate(values, micro, job, z, tally).sum().item() / batch.size
             if known:
                 neutral += untrained_loss(micro, job).sum().item() / batch.size
+    tally, neutral = whole(tally, job), sum(job.processes.gather(neutral))
     row = {"step": 0, "epoch": 0.0, **tally.as_json(beta_z(job, z))}
     if not known:
         return {**row, "largest_reward": None, "expected_loss": None, "tolerance": None}
@@ -365,6 +430,11 @@ class _Guard(TrainerCallback):
 
 def _arguments(job: Job, folder: Path) -> TrainingArguments:
     train, steps = job.settings.train, len(job.steps)
+    with _unwrapped():
+        return _plain_arguments(train, steps, folder)
+
+
+def _plain_arguments(train: TrainSettings, steps: int, folder: Path) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=1,  # one planned batch
@@ -385,6 +455,17 @@ def _arguments(job: Job, folder: Path) -> TrainingArguments:
         seed=train.seed,
         use_cpu=not torch.cuda.is_available(),
     )
+
+
+@contextlib.contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Spare the log the advice to let the Trainer wrap the model for several processes."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _printer(trainer: Trainer) -> type[TrainerCallback]:

@@ -16,6 +16,7 @@ from align.enough import check_enough
 from align.estimate import estimate
 from align.losses import LOSSES
 from align.models import EMBEDDED, find_model
+from align.sweep_files import refuse_beside
 from align.workspace import Workspace
 from feedback import snapshots
 from storage.errors import BadInput, Busy
@@ -24,6 +25,7 @@ Progress = Callable[[str], None]
 
 WHOSE = {"base": "the base model", "start": "that run's adapter"}
 REFERENCES = tuple(WHOSE)
+MAX_PROCESSES = 64  # Choice: machines with more GPUs than 16 are rare, CPUs gain nothing by more
 
 
 def begin(
@@ -36,6 +38,7 @@ def begin(
     settings: Sequence[str] | Mapping[str, Any],
     start_from: str | None = None,
     reference: str = "base",
+    processes: int = 1,
 ) -> str:
     """Start a run and return its id; tell before what it uses, what was dropped, and how long.
 
@@ -45,6 +48,7 @@ def begin(
         settings: words like "beta=0.1", or a mapping.
         start_from: the run whose adapter this one goes on from.
         reference: "base", or "start" for that adapter.
+        processes: how many share the work; on GPUs one each.
 
     Raises:
         BadInput: method or settings are not known or not good, or there is nothing to train on.
@@ -52,6 +56,7 @@ def begin(
         Busy: a run is going.
     """
     check_start(start_from, reference)
+    check_processes(processes)
     if start_from and not model:
         base = runs.model_of(workspace.data, start_from)
     else:
@@ -71,11 +76,15 @@ def begin(
         progress(line + "\n")
     if target := LOSSES[method].target(chosen.loss.get("beta", 1.0)):
         progress(f"{method.upper()} aims at a margin of {target}\n")
+    for line in recipes.remarks(
+        chosen, config_of(base.path), counts[LOSSES[method].needs]["train"]
+    ):
+        progress(line + "\n")
     guess = estimate(folder, chosen, workspace.data, base.name)
     progress(f"{base.name}, {method.upper()}: {guess.sentence()}\n")
     run = runs.create_run(
         workspace.store, workspace.data, folder.name, method, base, chosen.as_json(),
-        start_from, reference,
+        start_from, reference, processes,
     )  # fmt: skip
     workspace.client.leave()
     runs.start(workspace.data, run)
@@ -104,6 +113,15 @@ def check_start(start_from: str | None, reference: str) -> None:
         raise BadInput("the reference `start` is the run to go on from: name it with --from")
 
 
+def check_processes(processes: int) -> None:
+    """Refuse a number of processes that no machine has work for."""
+    if not 1 <= processes <= MAX_PROCESSES:
+        raise BadInput(
+            f"--processes {processes}: give 1 to {MAX_PROCESSES} for this machine "
+            "(for several machines see docs/processes.md)"
+        )
+
+
 def shaped_as(settings: recipes.Settings, earlier: runs.RunStatus) -> recipes.Settings:
     """Return settings with the earlier adapter's rank and alpha: its weights have that shape."""
     shape = {name: earlier.settings[name] for name in ("lora_rank", "lora_alpha")}
@@ -114,17 +132,24 @@ def chosen_settings(
     method: str, settings: Sequence[str] | Mapping[str, Any], model: Path
 ) -> recipes.Settings:
     """Return the model's recipe with the user's changes, checked."""
-    config = json.loads((model / "config.json").read_text("utf-8"))
+    config = config_of(model)
     if isinstance(settings, Mapping):
-        usual = recipes.recipe(method, config).as_json()
-        return recipes.from_json(method, {**usual, **settings})
+        usual = recipes.recipe(method, config, recipes.tuning(settings)).as_json()
+        return recipes.from_json(method, {**usual, **settings}, config)
     return recipes.from_pairs(settings, method, config)
+
+
+def config_of(model: Path) -> dict[str, Any]:
+    """Return the config.json of a base's folder."""
+    config: dict[str, Any] = json.loads((model / "config.json").read_text("utf-8"))
+    return config
 
 
 def refuse_second(data: Path) -> None:
     going = runs.going_run(data)
     if going is not None:
         raise Busy(f"{runs.busy_sentence(going)}; cancel it or wait: one run at a time")
+    refuse_beside(data)
 
 
 def frozen_now(workspace: Workspace) -> Path:

@@ -16,8 +16,9 @@ it held before the model was loaded. Before anything is timed, three steps in fp
 same losses within 1e-3 on both sides; in the timed precision their difference stands in the result
 beside the difference that TRL makes with itself when it cuts the same batch in two.
 
-KTO's mismatched responses are TRL's (the response before, in the batch). ORPO's losses are not
-compared: TRL imitates prompt and response, Hone the response.
+KTO's mismatched responses are TRL's (the response before, in the batch). ORPO imitates prompt and
+response on all sides, as TRL does (Hone's default is the response alone: `--nll response`). TRL
+takes the mean over a pass's tokens, Hone over its rows: losses are compared on passes of one row.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def main() -> None:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Check that both learn the same, time them in turn, and print the result."""
-    curves = agree(arguments) if arguments.method != "orpo" else None
+    curves = agree(arguments) if arguments.nll == "both" or arguments.method != "orpo" else None
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
     for turn in range(arguments.turns):
         for side in SIDES if turn % 2 == 0 else SIDES[::-1]:
@@ -88,6 +89,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=1, help="how often each side runs")
     parser.add_argument("--precision", choices=("bf16", "fp32", "nf4"), default="bf16")
     parser.add_argument("--model", default="", help="folder of the base; the embedded one without")
+    parser.add_argument("--nll", choices=("both", "response"), default="both", help="ORPO's scope")
     parser.add_argument("--write", action="store_true", help="add to benchmarks/results/")
     parser.add_argument("--side", choices=(*SIDES, "start"), help=argparse.SUPPRESS)
     parser.add_argument("--start", default="", help=argparse.SUPPRESS)
@@ -100,7 +102,7 @@ def child(arguments: argparse.Namespace, **changes: Any) -> dict[str, Any]:
     values = {**vars(arguments), **changes}
     words = [sys.executable, __file__]
     for name in ("method", "prompt", "response", "batch", "steps", "epochs", "precision", "side",
-                 "micro", "model", "start"):  # fmt: skip
+                 "micro", "model", "start", "nll"):  # fmt: skip
         words += [f"--{name}", str(values[name])]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
@@ -112,6 +114,8 @@ def child(arguments: argparse.Namespace, **changes: Any) -> dict[str, Any]:
 def agree(arguments: argparse.Namespace) -> dict[str, float]:
     """Return how far the losses of both are apart; raise where they are not the same in fp32."""
     short = {"steps": 3, "epochs": 1}
+    if arguments.method == "orpo":
+        short["micro"] = 1
     exact = {**short, "precision": "fp32"}
     apart = gap(
         child(arguments, side="hone", **exact)["losses"],
@@ -123,9 +127,11 @@ def agree(arguments: argparse.Namespace) -> dict[str, float]:
     curves = {"fp32": apart}
     if arguments.precision != "fp32":
         theirs = child(arguments, side="best", **short)["losses"]
-        halves = child(arguments, side="best", micro=arguments.batch // 2, **short)["losses"]
         ours = child(arguments, side="hone", **short)["losses"]
-        curves |= {arguments.precision: gap(ours, theirs), "trl_with_itself": gap(theirs, halves)}
+        curves[arguments.precision] = gap(ours, theirs)
+        if arguments.method != "orpo":  # another mean there, not rounding alone
+            halves = child(arguments, side="best", micro=arguments.batch // 2, **short)["losses"]
+            curves["trl_with_itself"] = gap(theirs, halves)
     return curves
 
 
@@ -239,6 +245,8 @@ def hone(arguments: argparse.Namespace, model: str, folder: Path) -> dict[str, A
     }  # fmt: skip
     if arguments.method == "kto":
         values |= {"desirable_weight": 1.0, "undesirable_weight": 1.0}
+    if arguments.method == "orpo":
+        values["prompt_weight"] = float(arguments.nll == "both")
     settings = recipes.from_json(arguments.method, values)
 
     class Material:
@@ -423,6 +431,8 @@ def summary(
     }
     asked = ("method", "prompt", "response", "batch", "steps", "epochs", "turns", "precision")
     work = {name: getattr(arguments, name) for name in asked}
+    if arguments.method == "orpo":
+        work["nll"] = arguments.nll
     return {"date": date.today().isoformat(), "work": work, "machine": machine(),
             "loss_differences": curves, "sides": sides, "ratios": ratios}  # fmt: skip
 
@@ -431,6 +441,8 @@ def write(result: dict[str, Any]) -> None:
     """Write the figures of this work into benchmarks/results/, in place of earlier ones."""
     work = result["work"]
     name = f"train_step-{work['method']}-{work['prompt']}-{work['response']}-{work['precision']}"
+    if work.get("nll") == "response":
+        name += "-response"
     place = ROOT / "benchmarks" / "results" / f"{name}.json"
     place.write_text(json.dumps(result, indent=1) + "\n")
     print(f"written: {place.name}")

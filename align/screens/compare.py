@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 
 from align import comparing
-from feedback.screens.parts import heading, on_show, sheet, shown, ticking, wire
+from feedback.screens.parts import fold, heading, on_show, sheet, shown, ticking, wire
 
 NO_RUN = (
     "**No finished run yet.** Judge some answers on *Label*, start a run on *Train*, and come "
@@ -155,7 +155,7 @@ def build_question(desk: gr.Column, empty: gr.Markdown, status: gr.Markdown) -> 
         label="Prompt", lines=2, max_lines=12, elem_id="compare-prompt",
         placeholder="Ask anything, or take a held-out prompt above", max_length=100_000,
     )  # fmt: skip
-    with gr.Accordion("Settings", open=False, elem_classes="hone-fold"), gr.Row():
+    with fold("Settings", "compare-settings"), gr.Row():
         temperature = gr.Slider(
             0, 1.5, 0, step=0.1, label="Temperature", info="0 = always the likeliest word"
         )

@@ -11,16 +11,21 @@ from typing import Any
 
 import gradio as gr
 
-from align import readiness, recipes, runs
+from align import readiness, recipes, runs, sweep_files
 from align.advisor import advise
 from align.commands import COMMANDS
 from align.comparing import finished_runs
+from align.leash import leash_of
 from align.losses import LOSSES
 from align.models import EMBEDDED
+from align.screens import sweep as sweeping
+from align.screens.sweep import Tryout
 from align.screens.watch import Watch, build_watch, connect_watch, look
+from align.sweep_files import parsed
 from feedback.quality import live_length_bias
-from feedback.screens.parts import heading, minutes, on_show, plain, sheet, ticking, wire
+from feedback.screens.parts import fold, heading, minutes, on_show, plain, sheet, ticking, wire
 from feedback.snapshots import preview
+from storage.errors import BadInput
 
 REFRESH_SECONDS = 2  # Choice: a step of a tiny model takes about this long on two cores
 METHODS = {  # method: (its line in the list, what it is for)
@@ -74,11 +79,6 @@ METHODS = {  # method: (its line in the list, what it is for)
 BASE = ("The base model", "")
 HELD = [("the base model", "base"), ("that run's adapter", "start")]
 FIRST = "dpo"  # the method that the screen opens with
-LEASH = [
-    ("0.01 · a long leash: drifts far, may degenerate", 0.01),
-    ("0.1 · balanced: the usual start", 0.1),
-    ("0.5 · a short leash: stays close", 0.5),
-]
 WORDS = {
     "epochs": "Epochs",
     "learning_rate": "Learning rate",
@@ -92,11 +92,14 @@ WORDS = {
     "max_grad_norm": "Gradient clipping",
     "save_every": "Steps per checkpoint (0 = auto)",
     "seed": "Seed",
+    "max_rows": "Rows to take (0 = all)",
+    "allow_high_learning_rate": "Allow a high learning rate",
     "label_smoothing": "Label smoothing (share of wrong votes)",
     "sft_weight": "SFT term (0 = none)",
     "ld_alpha": "Weight of what is longer (α)",
     "gamma": "Lead to reach (γ)",
     "odds_weight": "Weight of the odds (λ)",
+    "prompt_weight": "Weight of the prompt's tokens (0 to 1)",
     "desirable_weight": "Weight of good answers",
     "undesirable_weight": "Weight of bad answers",
 }
@@ -123,8 +126,12 @@ class Form:
     leash: gr.Radio
     beta: gr.Number
     more: Mapping[str, Any]  # setting → its component
+    filled: gr.State  # the base whose recipe is filled in
+    rows: gr.State  # how many rows the method has to train on
+    note: gr.Markdown  # what to know of these settings, or why they are refused
     command: gr.Code
     start: gr.Button
+    tryout: Tryout
 
     def asked(self) -> list[Any]:
         """Return the inputs that say how to train, in the order that `chosen` takes."""
@@ -155,15 +162,27 @@ def changed(settings: Mapping[str, Any], method: str, model: str) -> dict[str, A
 
 
 def show_command(
-    workspace: Any, form: Form, method: str, model: str, origin: str, held: str, beta: float,
-    *values: Any,
-) -> str:  # fmt: skip
-    """Return the command that does what the button does."""
-    settings = changed(chosen(form, method, beta, values), method, model)
-    return runs.command_line(
-        workspace.data, method=method, model=model or None, settings=settings,
-        start_from=origin or None, reference=held,
+    workspace: Any, form: Form, rows: int, method: str, model: str, origin: str, held: str,
+    beta: float, *values: Any,
+) -> dict[Any, Any]:  # fmt: skip
+    """Show the command that does what the button does, and what to know of its settings."""
+    every = chosen(form, method, beta, values)
+    command = runs.command_line(
+        workspace.data, method=method, model=model or None,
+        settings=changed(every, method, model), start_from=origin or None, reference=held,
     )  # fmt: skip
+    return {form.command: command, form.note: note_words(method, model, every, rows)}
+
+
+def note_words(method: str, model: str, settings: Mapping[str, Any], rows: int) -> str:
+    """Return what to know of settings before a run, or why they would be refused."""
+    config = readiness.config_of(model)
+    try:
+        known = recipes.from_json(method, settings, config)
+    except BadInput as error:
+        return f"**This would be refused:** {plain(str(error))}."
+    lines = recipes.remarks(known, config, rows)
+    return "\n\n".join(f"{plain(line[0].upper() + line[1:])}." for line in lines)
 
 
 def show_origins(workspace: Any, form: Form, origin: str) -> dict[Any, Any]:
@@ -190,11 +209,35 @@ def show_recipe(form: Form, method: str, model: str) -> dict[Any, Any]:
         else gr.update(visible=False)
         for name, part in form.more.items()
     }
-    beta = usual.get("beta")
-    return filled | {
-        form.beta: gr.update(value=beta, visible=beta is not None),
-        form.leash: gr.update(value=beta, visible=beta in [value for _, value in LEASH]),
+    return filled | show_leash(form, method, usual.get("beta"))
+
+
+def show_recipe_of(form: Form, method: str, model: str, filled: str) -> dict[Any, Any]:
+    """Fill in the recipe for another base; what was set stays when the base is the same."""
+    if model == filled:
+        return {form.filled: model}
+    return show_recipe(form, method, model) | {form.filled: model}
+
+
+def show_leash(form: Form, method: str, beta: float | None) -> dict[Any, Any]:
+    """Show what β means for a method; nothing for one that has none."""
+    leash = leash_of(method)
+    if leash is None:
+        return {form.beta: gr.update(visible=False), form.leash: gr.update(visible=False)}
+    choices = [(preset.line, preset.beta) for preset in leash.presets]
+    return {
+        form.beta: gr.update(value=beta, visible=True),
+        form.leash: gr.update(
+            choices=choices, label=leash.label, value=preset_of(method, beta), visible=True
+        ),
     }
+
+
+def preset_of(method: str, beta: float | None) -> float | None:
+    """Return the preset that β is, or None for a value of one's own."""
+    leash = leash_of(method)
+    known = [preset.beta for preset in leash.presets] if leash else []
+    return beta if beta in known else None
 
 
 def method_words(method: str, beta: float | None) -> str:
@@ -207,7 +250,7 @@ def show_ready(workspace: Any, form: Form, method: str, model: str) -> dict[Any,
     """Say what a run would use now, what it leaves out, what looks wrong, and how long it takes."""
     counts = preview(workspace.store)
     if not counts["pairs"]["all"] and not counts["labels"]["all"]:
-        return {form.ready: EMPTY, form.warning: ""}
+        return {form.ready: EMPTY, form.warning: "", form.rows: 0}
     needs = LOSSES[method].needs
     words = [counts_table(counts, needs), dropped_words(counts["dropped"])]
     if counts[needs]["train"]:
@@ -218,6 +261,7 @@ def show_ready(workspace: Any, form: Form, method: str, model: str) -> dict[Any,
     return {
         form.ready: "\n\n".join(filter(None, words)),
         form.warning: "\n\n".join(filter(None, warnings)),
+        form.rows: counts[needs]["train"],
     }
 
 
@@ -246,22 +290,24 @@ def dropped_words(dropped: Mapping[str, int]) -> str:
     return f"Left out: {'; '.join(parts)}." if parts else ""
 
 
-def show_advice(workspace: Any, form: Form, method: str) -> dict[Any, Any]:
+def show_advice(workspace: Any, form: Form, method: str, model: str) -> dict[Any, Any]:
     """Say which method suits the votes; offer to take it where it is not chosen already."""
-    facts = readiness.facts(workspace.store)
+    facts = readiness.facts(workspace.store, model)
     if not facts.pairs and not facts.labels:
         return {form.advice: gr.update(visible=False), form.take: gr.update(visible=False)}
-    first = advise(facts)[0]
+    first, *others = advise(facts)
     name = METHODS[first.method][0].split(" · ")[0]
+    words = [f"**Advice: {name}.** {first.reason}"]
+    words += [f"*Also:* {other.reason}" for other in others[:-1]]  # the last is always there
     return {
-        form.advice: gr.update(value=f"**Advice: {name}.** {first.reason}", visible=True),
+        form.advice: gr.update(value="\n\n".join(words), visible=True),
         form.take: gr.update(value=f"Take {name}", visible=first.method != method),
     }
 
 
 def take_advice(workspace: Any, form: Form, model: str) -> dict[Any, Any]:
     """Choose the advised method with its settings."""
-    first = advise(readiness.facts(workspace.store))[0]
+    first = advise(readiness.facts(workspace.store, model))[0]
     filled = show_recipe(form, first.method, model)
     parts = {"beta": form.beta, **form.more}
     for name, value in first.settings.items():
@@ -290,6 +336,51 @@ def start(
     return look(workspace, view, begun["run"], None)
 
 
+def start_sweep(
+    workspace: Any, form: Form, view: Watch, drawn: Any, betas: str, rows: float, method: str,
+    model: str, origin: str, held: str, beta: float, *values: Any,
+) -> dict[Any, Any]:  # fmt: skip
+    """Make the short runs, start the first, and show both."""
+    settings = changed(chosen(form, method, beta, values), method, model)
+    settings.pop("beta", None)
+    begun = COMMANDS["sweep"](
+        workspace, progress=quiet, method=method, betas=parsed(betas), rows=int(rows),
+        model=None if model == EMBEDDED else model or None, settings=settings, wait=False,
+    )  # fmt: skip
+    first = begun["points"][0]["run"]
+    return look(workspace, view, first, None) | sweeping.look(workspace, form.tryout, drawn)
+
+
+def cancel_sweep(workspace: Any, form: Form, view: Watch, run: str) -> dict[Any, Any]:
+    """Cancel the sweep that is going, as a whole."""
+    if going := sweep_files.unfinished(workspace.data):
+        sweep_files.cancel(workspace.data, going)
+    return look(workspace, view, run, None) | sweeping.look(workspace, form.tryout, None)
+
+
+def show_sweep_command(
+    workspace: Any, form: Form, betas: str, rows: float, method: str, model: str, origin: str,
+    held: str, beta: float, *values: Any,
+) -> str:  # fmt: skip
+    """Return the command that does what the button below "Which β?" does."""
+    settings = changed(chosen(form, method, beta, values), method, model)
+    settings.pop("beta", None)
+    return sweep_files.command_line(
+        workspace.data, method=method, betas=betas, rows=int(rows or 0), model=model or None,
+        settings=settings,
+    )  # fmt: skip
+
+
+def take_beta(workspace: Any, form: Form, method: str, model: str, beta: float) -> dict[Any, Any]:
+    """Take a β of the newest sweep into the form, with the method it was tried with."""
+    ids = sweep_files.sweep_ids(workspace.data)
+    tried = sweep_files.read_sweep(workspace.data, ids[0])["method"]
+    filled = {form.method: tried}
+    if tried != method:
+        filled |= show_recipe(form, tried, model)
+    return filled | show_leash(form, tried, beta)
+
+
 def quiet(line: str) -> None:
     """Take a line of progress that the page shows by other means."""
 
@@ -301,8 +392,9 @@ def build_method() -> dict[str, Any]:
         elem_id="train-method", filterable=False,
     )  # fmt: skip
     words = gr.Markdown(METHODS[FIRST][1], elem_id="train-words", elem_classes="hone-small")
+    meant = leash_of(FIRST)
     leash = gr.Radio(
-        LEASH, value=0.1, label="β: how close it stays to the model it starts from",
+        [(preset.line, preset.beta) for preset in meant.presets], value=0.1, label=meant.label,
         elem_id="train-leash", elem_classes=["hone-lines", "hone-three"],
     )  # fmt: skip
     with gr.Row():
@@ -337,7 +429,7 @@ def build_more() -> dict[str, Any]:
     for settings in reversed(every):
         known |= settings.as_json()
     parts: dict[str, Any] = {}
-    with gr.Accordion("Advanced settings", open=False, elem_classes="hone-fold"), gr.Row():
+    with fold("Advanced settings", "train-advanced"), gr.Row():
         for name, value in known.items():
             if name == "beta":
                 continue
@@ -351,6 +443,8 @@ def field(name: str, value: Any, **look: Any) -> Any:
     """Return the component for one setting, by the kind of its default."""
     if name == "precision":
         return gr.Dropdown(list(recipes.PRECISIONS), value=value, filterable=False, **look)
+    if isinstance(value, bool):
+        return gr.Checkbox(value, elem_classes="hone-check", **look)
     if isinstance(value, str):
         return gr.Textbox(value, **look)
     return gr.Number(value, precision=0 if isinstance(value, int) else None, **look)
@@ -376,7 +470,9 @@ def build_form() -> Form:
                     elem_id="train-take",
                 )  # fmt: skip
             how = build_method()
+            tryout = sweeping.build_tryout()
             more = build_more()
+            note = gr.Markdown("", elem_id="train-note", elem_classes=["hone-note", "hone-small"])
             command = gr.Code(
                 "", language="shell", label="The same on the command line", interactive=False,
                 lines=1, show_line_numbers=False, wrap_lines=True, buttons=["copy"],
@@ -384,8 +480,9 @@ def build_form() -> Form:
             )  # fmt: skip
             button = gr.Button("Train", variant="primary", elem_id="train-go")
     return Form(
-        advice=advice, take=take, ready=ready, warning=warning, more=more, command=command,
-        start=button, **how,
+        advice=advice, take=take, ready=ready, warning=warning, more=more,
+        filled=gr.State(EMBEDDED), rows=gr.State(0),
+        note=note, command=command, start=button, tryout=tryout, **how,
     )  # fmt: skip
 
 
@@ -404,13 +501,18 @@ def lay_out(workspace: Any) -> None:
     connect_watch(workspace, view, timer)
     base = [form.method, form.model]
     recipe = [form.beta, form.leash, *form.more.values()]
-    ready = {"inputs": base, "outputs": [form.ready, form.warning]}
-    command = {"inputs": form.asked(), "outputs": [form.command]}
-    for event in (form.method.input, form.model.blur):
-        filled = wire(event, show_recipe, form, inputs=base, outputs=recipe)
+    ready = {"inputs": base, "outputs": [form.ready, form.warning, form.rows]}
+    command = {"inputs": [form.rows, *form.asked()], "outputs": [form.command, form.note]}
+    anew = wire(form.method.input, show_recipe, form, inputs=base, outputs=recipe)
+    other = wire(
+        form.model.blur, show_recipe_of, form, inputs=[*base, form.filled],
+        outputs=[*recipe, form.filled],
+    )  # fmt: skip
+    for filled in (anew, other):
         wire(filled.then, show_command, workspace, form, **command)
-        wire(event, show_ready, workspace, form, **ready)
-    advised = {"inputs": [form.method], "outputs": [form.advice, form.take]}
+        known = wire(filled.then, show_ready, workspace, form, **ready)
+        wire(known.then, show_command, workspace, form, **command)
+    advised = {"inputs": base, "outputs": [form.advice, form.take]}
     wire(form.method.change, show_advice, workspace, form, **advised)
     taken = wire(
         form.take.click, take_advice, workspace, form,
@@ -419,6 +521,7 @@ def lay_out(workspace: Any) -> None:
     wire(taken.then, show_ready, workspace, form, **ready)
     for change in (form.method.change, form.beta.change):
         wire(change, method_words, inputs=[form.method, form.beta], outputs=[form.words])
+    wire(form.beta.change, preset_of, inputs=[form.method, form.beta], outputs=[form.leash])
     wire(form.leash.input, float, inputs=[form.leash], outputs=[form.beta])
     wire(form.origin.change, show_held, inputs=[form.origin], outputs=[form.held])
     for part in (form.origin, form.held, form.beta, *form.more.values()):
@@ -427,9 +530,47 @@ def lay_out(workspace: Any) -> None:
         form.start.click, start, workspace, form, view,
         inputs=form.asked(), outputs=view.parts(), limit=1,
     )  # fmt: skip
-    on_show(show_ready, workspace, form, **ready)
-    on_show(show_command, workspace, form, **command)
+    connect_tryout(workspace, form, view, timer, recipe)
+    known = on_show(show_ready, workspace, form, **ready)
+    wire(known.then, show_command, workspace, form, **command)
     on_show(show_advice, workspace, form, **advised)
     origins = [form.origin, form.held]
     on_show(show_origins, workspace, form, inputs=[form.origin], outputs=origins)
     on_show(look, workspace, view, inputs=[view.run, view.drawn], outputs=view.parts())
+
+
+def connect_tryout(
+    workspace: Any, form: Form, view: Watch, timer: gr.Timer, recipe: list[Any]
+) -> None:
+    """Connect the part that tries values of β."""
+    part = form.tryout
+    again = {"inputs": [part.drawn], "outputs": part.shown()}
+    wire(timer.tick, sweeping.look, workspace, part, **again)
+    on_show(sweeping.look, workspace, part, **again)
+    asked = [part.betas, part.rows]
+    cost = {"inputs": [form.method, form.model, *asked], "outputs": [part.cost]}
+    command = {"inputs": [*asked, *form.asked()], "outputs": [part.command]}
+    on_show(sweeping.show_cost, workspace, part, **cost)
+    on_show(show_sweep_command, workspace, form, **command)
+    for change in (part.betas.change, part.rows.change):
+        wire(change, sweeping.show_cost, workspace, part, trigger_mode="always_last", **cost)
+    for component in (*asked, form.model, *form.more.values()):
+        wire(
+            component.change, show_sweep_command, workspace, form, trigger_mode="always_last",
+            **command,
+        )  # fmt: skip
+    usual = wire(form.method.change, sweeping.text_of, inputs=[form.method], outputs=[part.betas])
+    wire(usual.then, show_sweep_command, workspace, form, **command)
+    both = [*view.parts(), *part.shown()]
+    wire(
+        part.start.click, start_sweep, workspace, form, view,
+        inputs=[part.drawn, *asked, *form.asked()], outputs=both, limit=1,
+    )  # fmt: skip
+    wire(
+        part.cancel.click, cancel_sweep, workspace, form, view,
+        inputs=[view.run], outputs=both, limit=1,
+    )  # fmt: skip
+    wire(
+        part.take.input, take_beta, workspace, form,
+        inputs=[form.method, form.model, part.take], outputs=[form.method, *recipe],
+    )  # fmt: skip

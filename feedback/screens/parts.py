@@ -14,7 +14,7 @@ import threading
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -149,15 +149,16 @@ def tab_around() -> gr.Tab | None:
     return block
 
 
-def on_show(handler: Callable, *fixed: Any, **options: Any) -> None:
-    """Run the handler whenever the tab being built comes to the front (no tabs: at page load).
+def on_show(handler: Callable, *fixed: Any, **options: Any) -> Any:
+    """Run the handler whenever the tab being built comes to the front (no tabs: at page load);
+    return what `wire` returns.
 
     Args:
         options: as for `wire`.
     """
     tab, page = tab_around(), Context.root_block
     assert page is not None, "screens are laid out inside a page"
-    wire(tab.select if tab is not None else page.load, handler, *fixed, **options)
+    return wire(tab.select if tab is not None else page.load, handler, *fixed, **options)
 
 
 def ticking(seconds: float) -> gr.Timer:
@@ -181,6 +182,23 @@ def heading(title: str, lead: str) -> None:
 def sheet() -> gr.Column:
     """Return the column that a whole screen is laid out in; `lead.css` styles what is inside."""
     return gr.Column(elem_classes="hone-lead")
+
+
+@contextmanager
+def fold(title: str, elem_id: str) -> Iterator[gr.Column]:
+    """Lay out a part that opens and closes by its title, closed at first.
+
+    A `gr.Accordion` makes its fields when it opens and makes them anew once their code has come, so
+    that what is typed within that moment is lost. Here they are on the page all the time, and
+    `lead.css` hides them while the title's own `<details>` is closed: it is a button for keyboard
+    and screen reader without a script.
+    """
+    gr.HTML(
+        f"<details><summary>{title}</summary></details>",
+        js_on_load=None, elem_id=elem_id, elem_classes="hone-opener", padding=False,
+    )  # fmt: skip
+    with gr.Column(elem_classes="hone-folded") as inside:
+        yield inside
 
 
 def two_sides() -> tuple[gr.Markdown, gr.Markdown]:

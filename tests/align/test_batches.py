@@ -285,3 +285,53 @@ def test_label_batches_hold_bools(template: Template) -> None:
     batch: LabelBatch = label_batch(micro, zeros, zeros, torch.tensor(0.0))
     assert batch.good.tolist() == [row.good for row in micro.rows if isinstance(row, LabelRow)]
     assert batch.good.dtype == torch.bool
+
+
+def test_rows_of_one_prompt_are_dealt_into_one_batch() -> None:
+    rows: list[Row] = [
+        PairRow(f"r{i}", f"p{i // 3}", (1, 2), ((3,), (4, i)), 1.0, 1.0) for i in range(24)
+    ]
+    steps = plan(rows, epochs=2, batch_size=6, seed=1)
+    assert len(steps) == 8
+    for step in steps:
+        prompts = [rows[i].prompt_id for i in step]
+        assert all(prompts.count(prompt) == 3 for prompt in prompts)
+
+
+def test_a_prompt_with_more_rows_than_half_a_batch_leaves_room_for_another() -> None:
+    """KTO's z needs answers to other prompts in every batch."""
+    rows: list[Row] = [
+        LabelRow(f"r{i}", "same" if i < 8 else f"p{i}", (1, 2), ((3, i),), i % 2 == 0, 1.0)
+        for i in range(16)
+    ]
+    for step in plan(rows, epochs=1, batch_size=8, seed=0):
+        assert len({rows[i].prompt_id for i in step}) > 1
+
+
+def test_a_pass_never_takes_more_of_a_prompts_responses_than_fit() -> None:
+    rows: list[Row] = [
+        PairRow(f"r{i}", "p", (1,) * 10, ((2, i), (3, i)), 1.0, 1.0) for i in range(10)
+    ]
+    batch = Cutter(budget=30).batch(rows)
+    assert sum(len(micro.rows) for micro in batch.micros) == 10
+    assert all(micro.block.ids.numel() <= 30 for micro in batch.micros)
+    for micro in batch.micros:
+        for row, places in zip(micro.rows, micro.places, strict=True):
+            responses = [r for fork in micro.forks for r in fork.responses]
+            assert tuple(responses[place] for place in places) == row.responses
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_prompts_are_scored_behind_all_responses_where_a_loss_asks(shared: bool) -> None:
+    """By hand: prompts 1 2 3 and 7 8, so 2 3 and 8 are predicted, from the places before them."""
+    rows: list[Row] = [
+        PairRow("a", "p", (1, 2, 3), ((4,), (5, 6)), 1.0, 1.0),
+        PairRow("b", "q", (7, 8), ((9,), (4,)), 1.0, 1.0),
+    ]
+    (micro,) = Cutter(shared=shared, prompts=True, budget=100).batch(rows).micros
+    assert micro.places == ((0, 1, 4), (2, 3, 5))
+    block = micro.block
+    tokens = block.place(block.target.float()).int().tolist()
+    assert tokens == [[4, 0], [5, 6], [9, 0], [4, 0], [2, 3], [8, 0]]
+    before = block.place(block.ids.flatten()[block.source].float()).int().tolist()
+    assert before == [[3, 0], [3, 5], [8, 0], [8, 0], [1, 2], [7, 0]]

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -129,6 +130,20 @@ def test_orpo_of_a_pair_worked_by_hand() -> None:
     batch = pairs(scores([-0.5], [0.0]), scores([-1.0], [0.0]))
     outcome = LOSSES["orpo"](batch, odds_weight=0.1)
     assert outcome.losses.item() == pytest.approx(0.532030, abs=1e-6)
+
+
+def test_orpo_imitates_the_prompt_too_where_asked_worked_by_hand() -> None:
+    """Prompt -1 and -2, chosen -0.5: the mean of three tokens is -3.5 / 3. The odds stay.
+
+    Loss 1.166667 + 0.1 · .320300 = 1.198697, of which without a prompt nothing is known.
+    """
+    batch = pairs(scores([-0.5], [0.0]), scores([-1.0], [0.0]))
+    with pytest.raises(ValueError, match="prompt"):
+        LOSSES["orpo"](batch, odds_weight=0.1, prompt_weight=1.0)
+    batch = replace(batch, prompt=scores([-1.0, -2.0], [0.0, 0.0]))
+    outcome = LOSSES["orpo"](batch, odds_weight=0.1, prompt_weight=1.0)
+    assert outcome.losses.item() == pytest.approx(1.198697, abs=1e-6)
+    assert LOSSES["orpo"](batch, odds_weight=0.1).losses.item() == pytest.approx(0.532030, abs=1e-6)
 
 
 @pytest.mark.parametrize("x", [-1e-6, -1e-3, -0.5, -math.log(2), -0.7, -5.0, -80.0])

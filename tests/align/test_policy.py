@@ -14,7 +14,14 @@ from transformers import AutoModelForCausalLM
 from align import attention
 from align import policy as policies
 from align.batches import Cutter, Fork, pack
-from align.policy import Policy, check_head, choose_precision, load_policy, shared_prompts_agree
+from align.policy import (
+    Policy,
+    check_head,
+    choose_precision,
+    load_policy,
+    riders_agree,
+    shared_prompts_agree,
+)
 from align.reference import ReferenceScores, batching_noise, score
 from storage.errors import Unsupported
 from tests.align.small import plain_llama, tiny_policy
@@ -109,6 +116,19 @@ def test_with_the_adapter_off_the_policy_is_exactly_the_base(llama: Path) -> Non
     assert torch.allclose(start.sum(-1), naive(base, forks(4)), atol=1e-4)
 
 
+def test_responses_that_ride_on_other_rows_prompts_score_as_alone(adapted: Policy) -> None:
+    """Two riders on one prompt, one on the next; the first pass is not disturbed."""
+    some = forks(4)
+    own = [Fork(f.prompt, f.responses[:1]) for f in some[:2]]
+    others = [Fork(own[0].prompt, some[2].responses), Fork(own[1].prompt, some[3].responses[:1])]
+    first, second = adapted.with_riders(pack(own, shared=True), pack(others, shared=True))
+    assert torch.allclose(first, adapted(pack(own, shared=True)), atol=1e-6)
+    assert torch.allclose(second, adapted(pack(others, shared=False)), atol=1e-4)
+    assert first.requires_grad
+    assert not second.requires_grad
+    assert riders_agree(adapted, others, "fp32")
+
+
 @pytest.mark.parametrize("kind", ["none", "bool", "added"])
 def test_plain_attention_equals_the_fused_kernel(kind: str) -> None:
     """Six query heads on two key heads, also with fewer queries than keys."""
@@ -120,7 +140,7 @@ def test_plain_attention_equals_the_fused_kernel(kind: str) -> None:
         mask = {"none": None, "bool": seen.expand(2, 1, -1, -1)}.get(kind)
         if kind == "added":
             mask = attention.additive(seen.expand(2, 1, -1, -1), torch.float32)
-        found = attention.weighted_values(query * 0.3, key, value, mask)
+        found = attention.weighted_values(query * 0.3, key, value, mask, 3 if length == keys else 1)
         expected = functional.scaled_dot_product_attention(
             query, key, value, attn_mask=seen, scale=0.3, enable_gqa=True
         )

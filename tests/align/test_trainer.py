@@ -15,7 +15,7 @@ from align.losses import LOSSES
 from align.policy import Policy
 from align.reference import ReferenceScores, score
 from align.rendering import LabelRow, PairRow, Row
-from align.trainer import Diverged, Job, PreferenceTrainer, first_row
+from align.trainer import Diverged, Job, PreferenceTrainer, Tally, evaluate, first_row, passes
 from tests.align.small import plain_llama, tiny_policy
 from tests.align.test_policy import forks
 
@@ -36,15 +36,25 @@ def rows(method: str) -> list[Row]:
             for i, f in enumerate(some)]  # fmt: skip
 
 
-def job(policy: Policy, method: str, *, shared: bool = True, **values: Any) -> Job:
+def job(
+    policy: Policy,
+    method: str,
+    *,
+    shared: bool = True,
+    riding: bool = False,
+    given_rows: list[Row] | None = None,
+    **values: Any,
+) -> Job:
     """Eight rows in one batch, one epoch, unless `values` say otherwise."""
     given = {"learning_rate": 1e-2, "epochs": 1, "batch_size": ROWS, "warmup": 0.0, **values}
     if method == "kto":
         given |= {"desirable_weight": 1.0, "undesirable_weight": 1.2}
     settings = recipes.from_json(method, given)
-    found = rows(method)
+    found = given_rows or rows(method)
     train = settings.train
-    cutter = Cutter(shared=shared, budget=10_000, limit=train.micro_batch, max_tokens=64)
+    cutter = Cutter(
+        shared=shared, riding=riding, budget=10_000, limit=train.micro_batch, max_tokens=64
+    )
     steps = plan(found, epochs=train.epochs, batch_size=train.batch_size, seed=0)
     scores = ReferenceScores()
     whole = Job(settings, settings.loss, found, steps, cutter, scores)
@@ -94,16 +104,61 @@ def test_a_step_is_the_plain_gradient_of_the_mean_loss(
     written: list[dict[str, Any]] = []
     PreferenceTrainer(policy, whole, tmp_path, write=written.append).train()
     fresh = tiny_policy(llama, adapted=True)
-    from align.trainer import Tally, evaluate, mismatch
-
     batch = whole.batch(0)
-    z = mismatch(fresh, batch, whole)
-    losses = [evaluate(fresh, micro, whole, z, Tally()) for micro in batch.micros]
+    z, scored = passes(fresh, batch, whole)
+    losses = [evaluate(policy, micro, whole, z, Tally()) for micro, policy in scored]
     loss = torch.cat(losses).mean()
     loss.backward()
     norm = torch.cat([p.grad.flatten() for p in fresh.trainable() if p.grad is not None]).norm()
     assert written[0]["loss"] == pytest.approx(loss.item(), abs=1e-5)
     assert written[0]["grad_norm"] == pytest.approx(norm.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_several_pairs_of_one_prompt_share_it_and_train_as_pairs_alone(
+    llama: Path, tmp_path: Path, shared: bool
+) -> None:
+    """Three responses ranked a > b > c leave as three pairs; each response is computed once."""
+    a, b = forks(2, seed=3)
+    ranked = [(*a.responses, b.responses[0]), (*b.responses, a.responses[1])]
+    given: list[Row] = [
+        PairRow(f"{n}{i}{j}", f"p{n}", f.prompt, (found[i], found[j]), 1.0, 1.0)
+        for n, (f, found) in enumerate(zip((a, b), ranked, strict=True))
+        for i, j in ((0, 1), (0, 2), (1, 2))
+    ]
+    policies = []
+    for folder, limit in (("together", 0), ("alone", 1)):
+        policy = tiny_policy(llama)
+        whole = job(policy, "dpo", shared=shared, given_rows=given, epochs=3, micro_batch=limit)
+        responses = [len(m.block.target) for m in whole.batch(0).micros]
+        once = sum(len(r) for found in ranked for r in found)
+        assert sum(responses) == (once if folder == "together" else 2 * once)
+        PreferenceTrainer(policy, whole, tmp_path / folder, write=lambda row: None).train()
+        policies.append(weights(policy))
+    assert torch.allclose(*policies, atol=2e-5)
+    assert not torch.allclose(policies[0], weights(tiny_policy(llama)), atol=1e-3)
+
+
+def test_mismatched_responses_that_ride_give_the_same_z_and_the_same_weights(
+    llama: Path, tmp_path: Path
+) -> None:
+    found = []
+    for name, riding in (("riding", True), ("apart", False)):
+        policy, written = tiny_policy(llama, adapted=True), []
+        whole = job(policy, "kto", riding=riding, epochs=3)
+        batch = whole.batch(0)
+        assert (batch.micros[0].riders is not None, bool(batch.mismatched)) == (riding, not riding)
+        PreferenceTrainer(policy, whole, tmp_path / name, write=written.append).train()
+        found.append((weights(policy), [row["beta_z"] for row in written]))
+    assert max(found[0][1]) > 1e-3, "z is 0 throughout: it would equal anything"
+    assert found[0][1] == pytest.approx(found[1][1], abs=1e-5)
+    assert torch.allclose(found[0][0], found[1][0], atol=2e-5)
+
+
+def test_riders_wait_where_a_step_takes_several_passes(llama: Path) -> None:
+    batch = job(tiny_policy(llama), "kto", riding=True, micro_batch=4).batch(0)
+    assert len(batch.micros) == 2
+    assert batch.mismatched
 
 
 def test_a_step_writes_its_row(llama: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Server
-from tests.browser.lead import PHONE, Desk, vote
+from tests.browser.lead import PHONE, TRAINING_MS, Desk, vote
 
 pytestmark = pytest.mark.browser
 At = Callable[..., Desk]
@@ -47,6 +47,70 @@ def test_the_command_follows_the_settings(desk: At, server: Server) -> None:
     choose(screen, "ORPO")
     expect(screen.part("#train-leash")).to_be_hidden()
     expect(screen.page.get_by_label("Weight of the odds")).to_be_visible()
+
+
+def test_a_number_typed_at_once_into_a_fold_is_kept(desk: At, server: Server) -> None:
+    """The fold's title is reached and opened by the keyboard, as a button with its state."""
+    screen = desk(server, "Train")
+    epochs = screen.page.get_by_label("Epochs")
+    expect(epochs).to_be_attached()
+    expect(epochs).to_be_hidden()
+    title = screen.part("#train-advanced summary")
+    title.focus()
+    screen.page.keyboard.press("Enter")
+    epochs.fill("9")
+    assert expanded(screen, "Advanced settings")
+    screen.says("#train-command", "--set epochs=9")
+    expect(epochs).to_have_value("9")
+    title.press("Enter")
+    expect(epochs).to_be_hidden()
+    assert not expanded(screen, "Advanced settings")
+    title.press("Enter")
+    expect(epochs).to_have_value("9")
+
+
+def expanded(screen: Desk, name: str) -> bool:
+    """Return whether a screen reader is told that the fold of that name is open."""
+    session = screen.page.context.new_cdp_session(screen.page)
+    nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+    (states,) = [
+        {one["name"]: one["value"].get("value") for one in node["properties"]}
+        for node in nodes
+        if node.get("name", {}).get("value") == name
+        and any(one["name"] == "expanded" for one in node.get("properties", []))
+    ]
+    assert states["focusable"]
+    return bool(states["expanded"])
+
+
+def test_beta_is_told_in_the_words_of_the_method(desk: At, server: Server) -> None:
+    screen = desk(server, "Train")
+    screen.says("#train-leash", "0.01 · a long leash")
+    for method, words in (
+        ("IPO · pairs", "aims at 5 nats: the usual start"),
+        ("IPO per token", "aims at 0.1 nats per token"),
+        ("DPO per token", "5 · balanced"),
+        ("SimPO", "no leash: nothing but the learning rate holds it"),
+        ("KTO", "0.5 · a short leash"),
+    ):
+        choose(screen, method)
+        screen.says("#train-leash", words)
+        expect(screen.part("#train-leash input:checked")).to_have_count(1)
+    screen.fill("β, or any other value", "0.2")
+    screen.says("#train-command", "--set beta=0.2")
+    expect(screen.part("#train-leash input:checked")).to_have_count(0)
+
+
+def test_what_is_daring_is_said_before_the_start(desk: At, server: Server) -> None:
+    """The embedded base: the demo profile's rate, and one above what such a model stands."""
+    screen = desk(server, "Train")
+    screen.says("#train-note", "Demo profile: learning rate 0.0002 is for tiny models")
+    screen.unfold("Advanced settings")
+    screen.fill("Learning rate", "0.002")
+    screen.says("#train-note", "This would be refused: learning_rate is 0.002")
+    screen.page.get_by_label("Allow a high learning rate").check()
+    screen.says("#train-note", "it was allowed by hand")
+    screen.says("#train-command", "--set allow_high_learning_rate=true")
 
 
 def choose(screen: Desk, method: str) -> None:
@@ -150,3 +214,54 @@ def test_a_phone_needs_no_scrolling_sideways(desk: At, trained: Server) -> None:
     screen = desk(trained, "Train", viewport=PHONE)
     screen.says("#train-history", "DPO")
     assert screen.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+# Sweeps; last, for they leave newer runs behind
+
+
+def test_a_few_values_of_beta_are_tried_and_one_is_taken(desk: At, trained: Server) -> None:
+    screen = desk(trained, "Train")
+    model = json.loads(next(trained.data.glob("runs/*/config.json")).read_text())["model"]
+    screen.part("#train-model textarea").fill(model)
+    screen.part("#train-model textarea").blur()
+    screen.says("#train-command", model)
+    screen.unfold("Which β?")
+    screen.fill("Values of β", "0.05, 2")
+    screen.fill("Rows per run, at most", "8")
+    screen.says("#sweep-cost", "2 runs of 8 pairs: about")
+    screen.says("#sweep-command", "app.py sweep --method dpo --betas 0.05,2 --rows 8")
+    screen.part("#sweep-go").click()
+    screen.says("#sweep-told", "run 1 of 2", timeout=60_000)
+    expect(screen.part("#sweep-go")).to_be_disabled()
+    trained.stop()  # the app is restarted: it goes on with the next run by itself
+    again = desk(trained, "Train")
+    again.unfold("Which β?")
+    again.says("#sweep-picture", "β 2", timeout=TRAINING_MS)
+    again.says("#sweep-words", "nats per token")
+    expect(again.part("#sweep-go")).to_be_enabled()
+    expect(again.part("#sweep-picture svg circle.hone-first")).to_have_count(2)
+    again.part("#sweep-take").get_by_label("β 2 ·").check()
+    again.says("#train-command", "--set beta=2")
+    assert again.console == []
+
+
+def test_a_sweep_is_cancelled_as_a_whole(desk: At, trained: Server) -> None:
+    screen = desk(trained, "Train")
+    model = json.loads(next(trained.data.glob("runs/*/config.json")).read_text())["model"]
+    screen.part("#train-model textarea").fill(model)
+    screen.part("#train-model textarea").blur()
+    screen.says("#train-command", model)
+    screen.unfold("Which β?")
+    screen.fill("Values of β", "0.3, 3, 30")
+    screen.part("#sweep-go").click()
+    screen.part("#sweep-cancel").click(timeout=60_000)
+    screen.says("#sweep-told", "cancelled", timeout=60_000)
+    expect(screen.part("#train-go")).to_be_enabled(timeout=30_000)
+    words = [json.loads(file.read_text())["status"] for file in newest(trained, 3)]
+    assert words == ["cancelled"] * 3
+
+
+def newest(server: Server, count: int) -> list[Path]:
+    """Return the states of the runs that were made last."""
+    found = sorted(server.data.glob("runs/*/config.json"), key=lambda file: file.stat().st_mtime)
+    return [file.with_name("status.json") for file in found[-count:]]

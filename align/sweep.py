@@ -1,0 +1,195 @@
+"""A sweep over β: a few short runs, alike in all but β, to choose one by. Knows no torch.
+
+They are ordinary runs on one snapshot, made together and trained one after the other; the first one
+scores the reference for all. The app goes on with them by itself (`tending`); without an app the
+command line does. What comes next and how they stand is in `align/sweep_files.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from align import recipes, runs, sweep_files, training
+from align.enough import check_enough
+from align.estimate import estimate
+from align.leash import leash_of
+from align.losses import LOSSES
+from align.models import EMBEDDED, Model, find_model
+from align.workspace import Workspace
+from feedback import snapshots
+from storage.errors import BadInput
+
+Progress = Callable[[str], None]
+
+ROWS = 200  # Choice: SmolLM2 on two cores then takes about three minutes a run
+MOST = 8  # Choice: more values than a person compares in one picture
+LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What to try: one method on one base, and the values of β."""
+
+    method: str
+    betas: Sequence[float]
+    rows: int = ROWS  # to train on at most
+    settings: Sequence[str] | Mapping[str, Any] = ()  # words like "seed=1", or a mapping
+
+    def runs(self, model: Path) -> dict[float, recipes.Settings]:
+        """Return the settings of each run: the recipe, one epoch, few rows, and its β.
+
+        Raises:
+            BadInput: a method without β, too few or too many values, or bad settings.
+        """
+        betas = checked_betas(self.method, self.betas)
+        short = {"epochs": 1, "max_rows": self.rows}
+        names = [str(one).partition("=")[0].strip() for one in self.settings]
+        if "beta" in names:
+            raise BadInput("a sweep sets beta itself: give its values with --betas")
+        asked = training.chosen_settings(self.method, self.settings, model).as_json()
+        asked |= {name: value for name, value in short.items() if name not in names}
+        return {
+            beta: training.chosen_settings(self.method, {**asked, "beta": beta}, model)
+            for beta in betas
+        }
+
+
+def checked_betas(method: str, betas: Sequence[float]) -> list[float]:
+    """Return the values of β to try, each once, in their order.
+
+    Raises:
+        BadInput: the method has no β, or these are no two to eight numbers.
+    """
+    recipes.defaults(method)  # refuses an unknown method
+    if leash_of(method) is None:
+        others = ", ".join(name for name in LOSSES if leash_of(name))
+        raise BadInput(f"{method} has no beta to choose; methods that have one: {others}")
+    found = list(dict.fromkeys(betas or usual_betas(method)))
+    if not 2 <= len(found) <= MOST:
+        raise BadInput(
+            f"{len(found)} values of beta ({', '.join(f'{b:g}' for b in found)}): give two to "
+            f"{MOST}, such as --betas 0.01,0.1,0.5"
+        )
+    return found
+
+
+def usual_betas(method: str) -> list[float]:
+    """Return the presets of a method, the shortest leash last."""
+    leash = leash_of(method)
+    return [preset.beta for preset in leash.presets] if leash else []
+
+
+def begin(
+    workspace: Workspace,
+    progress: Progress,
+    sweep: Sweep,
+    *,
+    snapshot: Path | None = None,
+    model: str | None = None,
+) -> str:
+    """Make all runs of a sweep, start the first, and return the sweep's id.
+
+    Args:
+        snapshot: a snapshot's folder; None freezes one.
+        model: None is the embedded one.
+
+    Raises:
+        BadInput: the sweep is not good, or there is nothing to learn from or to judge by.
+        NotFound, Unsupported: the model cannot be used.
+        Busy: a run or a sweep is going.
+    """
+    base = find_model(model or EMBEDDED)
+    settings = sweep.runs(base.path)
+    training.refuse_second(workspace.data)
+    folder, counts = ready(workspace, sweep.method, snapshot)
+    for line in training.plan(sweep.method, folder.name, counts):
+        progress(line + "\n")
+    for line in remarks(sweep, settings, base, counts):
+        progress(line + "\n")
+    progress(f"{time_words(workspace.data, folder, settings, base.name)}\n")
+    made = {
+        beta: runs.create_run(
+            workspace.store, workspace.data, folder.name, sweep.method, base, one.as_json()
+        ).id
+        for beta, one in settings.items()
+    }
+    id = sweep_files.write_sweep(
+        workspace.data, made, method=sweep.method, model=base.name, snapshot=folder.name,
+        rows=min(sweep.rows, counts[LOSSES[sweep.method].needs]["train"]),
+    )  # fmt: skip
+    progress(f"sweep {id}\n")
+    sweep_files.advance(workspace.data, id, workspace.client.leave)
+    return id
+
+
+def ready(
+    workspace: Workspace, method: str, snapshot: Path | None
+) -> tuple[Path, Mapping[str, Any]]:
+    """Return the snapshot's folder and counts; freeze one where none is given.
+
+    Raises:
+        BadInput: too little to learn from, or nothing to judge by.
+    """
+    if snapshot is None:
+        counts = snapshots.preview(workspace.store)
+        training.refuse_too_little(method, counts)
+        refuse_unjudged(counts)
+    folder = snapshot or training.frozen_now(workspace)
+    counts = snapshots.verify(folder)["counts"]
+    check_enough(method, counts)
+    refuse_unjudged(counts)
+    return folder, counts
+
+
+def refuse_unjudged(counts: Mapping[str, Any]) -> None:
+    """Refuse a sweep without held-out pairs: there would be nothing to choose by."""
+    if counts["pairs"]["all"] and not counts["pairs"]["held_out"]:
+        raise BadInput(
+            f"none of the {counts['pairs']['all']} pairs is held out, so nothing could tell the "
+            "values of beta apart: collect more votes (one prompt in ten is held out)"
+        )
+
+
+def remarks(
+    sweep: Sweep, settings: Mapping[float, recipes.Settings], base: Model,
+    counts: Mapping[str, Any],
+) -> list[str]:  # fmt: skip
+    """Return what a person should know before, each line once."""
+    rows, config = counts[LOSSES[sweep.method].needs]["train"], training.config_of(base.path)
+    lines = [line for one in settings.values() for line in recipes.remarks(one, config, rows)]
+    return list(dict.fromkeys(lines))
+
+
+def time_words(
+    data: Path, folder: Path, settings: Mapping[float, recipes.Settings], model_name: str
+) -> str:
+    """Return how many runs and about how long they take together."""
+    guesses = [estimate(folder, one, data, model_name) for one in settings.values()]
+    minutes = max(1, round(sum(guess.seconds for guess in guesses) / 60))
+    how = "as fast as the last run here" if guesses[0].measured else "a first guess"
+    return f"{len(settings)} runs, one after the other: about {minutes} min ({how})"
+
+
+@contextlib.contextmanager
+def tending(workspace: Workspace) -> Iterator[None]:
+    """Go on with the sweep of a data folder, whoever began it, for the time of a `with` block."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            if (going := sweep_files.unfinished(workspace.data)) is not None:
+                sweep_files.advance(workspace.data, going, workspace.client.leave)
+            over.wait(LOOK_SECONDS)
+
+    thread = threading.Thread(target=look, name="sweeps", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
