@@ -7,6 +7,7 @@ term it does not.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -22,7 +23,6 @@ from benchmarks.evidence.learning import Lesson, interval, learn, pair_scores
 from benchmarks.evidence.material import World, best_and_worst, conversation
 
 EPOCHS = 2
-LOOKS = (0, 4, 13, 26)  # steps; 13 are an epoch
 WEIGHTS = (0.0, 0.2, 1.0)
 QUESTION = "Would you lie to a friend? Answer with one word."  # one pair: "No" over "Never"
 WATCHED = ("No", "Never", "Yes")
@@ -34,7 +34,8 @@ def run(world: World) -> dict[str, Any]:
     pairs, references = best_and_worst(world.train), ReferenceScores()
     found: dict[str, Any] = {"pairs": len(pairs), "weights": {}, "alike": {}}
     for weight in WEIGHTS:
-        lesson = Lesson("dpo", pairs, {"sft_weight": weight}, EPOCHS, looks=LOOKS)
+        lesson = Lesson("dpo", pairs, {"sft_weight": weight}, EPOCHS)
+        lesson = replace(lesson, looks=(0, lesson.epoch // 3, lesson.epoch, lesson.last))
         look = partial(drifts, pairs[:48], best_and_worst(world.held_out), references)
         found["weights"][str(weight)] = learn(world, lesson, references, look)["looks"]
     for weight in WEIGHTS:
