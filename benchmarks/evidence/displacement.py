@@ -22,6 +22,8 @@ from benchmarks.evidence.figures import panels, save
 from benchmarks.evidence.learning import Lesson, interval, learn, pair_scores
 from benchmarks.evidence.material import World, best_and_worst, conversation
 
+PAIRS = 64
+LOOKED_AT = 32  # trained pairs
 EPOCHS = 2
 WEIGHTS = (0.0, 0.2, 1.0)
 QUESTION = "Would you lie to a friend? Answer with one word."  # one pair: "No" over "Never"
@@ -31,12 +33,12 @@ ALIKE_STEPS = 30
 
 def run(world: World) -> dict[str, Any]:
     """Return drift and margin by step for each weight of the SFT term, on pairs and on one pair."""
-    pairs, references = best_and_worst(world.train), ReferenceScores()
+    pairs, references = best_and_worst(world.train)[:PAIRS], ReferenceScores()
     found: dict[str, Any] = {"pairs": len(pairs), "weights": {}, "alike": {}}
     for weight in WEIGHTS:
         lesson = Lesson("dpo", pairs, {"sft_weight": weight}, EPOCHS)
         lesson = replace(lesson, looks=(0, lesson.epoch // 3, lesson.epoch, lesson.last))
-        look = partial(drifts, pairs[:48], best_and_worst(world.held_out), references)
+        look = partial(drifts, pairs[:LOOKED_AT], best_and_worst(world.held_out), references)
         found["weights"][str(weight)] = learn(world, lesson, references, look)["looks"]
     for weight in WEIGHTS:
         found["alike"][str(weight)] = alike(world, weight)

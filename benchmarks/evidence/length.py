@@ -20,8 +20,8 @@ from benchmarks.evidence.learning import Lesson, drawn_answers, interval, learn,
 from benchmarks.evidence.material import World, longer_and_shorter
 
 METHODS = ("dpo", "dpo_norm", "ld", "ipo")  # each with its default settings
-EPOCHS = 3
-ROOM = 160  # tokens of a greedy answer
+EPOCHS = 2
+ROOM = 120  # tokens of a greedy answer
 
 
 def run(world: World) -> dict[str, Any]:

@@ -23,7 +23,7 @@ ARMS = 3
 ORDER = ((0, 1), (1, 2), (0, 2))  # every vote there is, without exception
 BANDIT_STEPS = 18_000  # with Adam at 0.01, as in the paper
 BANDITS = (("dpo", 0.1), ("dpo", 1.0), ("ipo", 0.1), ("ipo", 1.0))
-PAIRS = 16
+PAIRS, BATCH = 8, 4
 EPOCHS = 20  # 40 steps
 LESSONS = (("dpo", 0.1), ("ipo", 0.1), ("ipo", 0.5))
 
@@ -35,8 +35,8 @@ def run(world: World) -> dict[str, Any]:
     for method, beta in BANDITS:
         found["bandit"][f"{method} {beta}"] = bandit(method, beta)
     for method, beta in LESSONS:
-        last = 2 * EPOCHS
-        lesson = Lesson(method, pairs, {"beta": beta}, EPOCHS, looks=(last,), constant=True)
+        last = EPOCHS * PAIRS // BATCH
+        lesson = Lesson(method, pairs, {"beta": beta}, EPOCHS, BATCH, (last,), constant=True)
         learnt = learn(world, lesson, references, lambda _, *one: drawn_answers(world, *one))
         margins = [round(row["margin"] / beta, 3) for row in learnt["steps"]]
         found["model"][f"{method} {beta}"] = {"margins": margins, **learnt["looks"][-1]}
@@ -123,7 +123,7 @@ def plot(found: dict[str, Any], path: Any) -> None:
         (line,) = right.plot(range(1, len(one["margins"]) + 1), one["margins"], label=_label(name))
         if method == "ipo":
             right.axhline(ipo_target(float(beta)), color=line.get_color(), ls=":", lw=1)
-    right.set_xlabel("step (SmolLM2, 16 pairs, batches of 8)")
+    right.set_xlabel(f"step (SmolLM2, {PAIRS} pairs, batches of {BATCH})")
     right.set_ylabel("margin of the batch, nats")
     right.legend()
     save(figure, path)

@@ -33,12 +33,12 @@ def run(world: World) -> dict[str, Any]:
     labels = labels_of(pairs)
     fewer = drop_good(labels)
     lessons = {
-        "dpo, pairs": Lesson("dpo", pairs),
-        "kto, all thumbs": Lesson("kto", labels, BALANCED, batch_size=16),
+        "dpo, pairs": Lesson("dpo", pairs, epochs=1),
+        "kto, all thumbs": Lesson("kto", labels, BALANCED, epochs=1, batch_size=16),
         "kto, a tenth of the thumbs-up, λ from the counts": Lesson(
-            "kto", fewer, BALANCED, epochs=4, batch_size=16
+            "kto", fewer, BALANCED, epochs=2, batch_size=16
         ),
-        "kto, a tenth of the thumbs-up, λ = 1": Lesson("kto", fewer, EVEN, epochs=4, batch_size=16),
+        "kto, a tenth of the thumbs-up, λ = 1": Lesson("kto", fewer, EVEN, epochs=2, batch_size=16),
     }
     found: dict[str, Any] = {"pairs": len(pairs), "lessons": {}}
     for name, lesson in lessons.items():
