@@ -49,3 +49,17 @@ def test_every_result_says_what_it_ran_on() -> None:
         found = theory.read(name)
         assert {"cores", "memory_gb", "cpu", "torch"} <= set(found["machine"])
         assert found["command"] == f"python benchmarks/theory.py --only {name}"
+
+
+def test_reward_rises_with_kl_and_a_smaller_beta_ends_further_out() -> None:
+    """What the page says of the frontier."""
+    betas = theory.read("frontier")["betas"]
+    points = sorted(
+        (look["kl"]["mean"], look["reward"]["mean"]) for b in betas.values() for look in b
+    )
+    assert len(points) == 9
+    assert points == sorted(points, key=lambda point: point[1])
+    ends = [betas[beta][-1]["kl"] for beta in sorted(betas, key=float)]
+    assert [end["mean"] for end in ends] == sorted((end["mean"] for end in ends), reverse=True)
+    assert ends[0]["low"] < ends[1]["high"]  # 0.05 and 0.1 cannot be told apart
+    assert ends[1]["low"] > ends[2]["high"]
