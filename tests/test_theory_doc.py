@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 from benchmarks import theory
+from benchmarks.evidence.overfitting import closed_form
 
 PAGE = theory.PAGE.read_text("utf-8")
 LARGEST = 100_000  # bytes of a plot
@@ -63,3 +65,19 @@ def test_reward_rises_with_kl_and_a_smaller_beta_ends_further_out() -> None:
     assert [end["mean"] for end in ends] == sorted((end["mean"] for end in ends), reverse=True)
     assert ends[0]["low"] < ends[1]["high"]  # 0.05 and 0.1 cannot be told apart
     assert ends[1]["low"] > ends[2]["high"]
+
+
+def test_ipo_rests_at_its_target_and_dpo_does_not_rest() -> None:
+    """What the page says of IPO against DPO."""
+    found = theory.read("overfitting")
+    for beta in (0.1, 1.0):
+        assert found["bandit"][f"ipo {beta}"][-1][1:] == pytest.approx(closed_form(beta), abs=2e-3)
+        assert found["bandit"][f"dpo {beta}"][-1][1] > 0.999
+    dpo, ipo, shorter = (found["model"][name] for name in ("dpo 0.1", "ipo 0.1", "ipo 0.5"))
+    assert fmean(ipo["margins"][-20:]) == pytest.approx(5, rel=0.1)
+    assert fmean(shorter["margins"][-20:]) == pytest.approx(1, rel=0.1)
+    assert fmean(dpo["margins"][-5:]) > 20 * fmean(ipo["margins"][-5:])
+    assert fmean(dpo["margins"][-5:]) > fmean(dpo["margins"][-10:-5])
+    for one in (ipo, shorter):  # their own answers are as before
+        assert one["kl"]["low"] < 0 < one["kl"]["high"]
+        assert one["reward"]["high"] < dpo["reward"]["low"]
