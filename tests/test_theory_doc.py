@@ -81,3 +81,16 @@ def test_ipo_rests_at_its_target_and_dpo_does_not_rest() -> None:
     for one in (ipo, shorter):  # their own answers are as before
         assert one["kl"]["low"] < 0 < one["kl"]["high"]
         assert one["reward"]["high"] < dpo["reward"]["low"]
+
+
+def test_kto_is_level_with_dpo_and_the_balancing_weights_do_not_help() -> None:
+    """What the page says of KTO from single thumbs."""
+    lessons = theory.read("unpaired")["lessons"]
+    dpo, kto, balanced, even = (lessons[name]["looks"][-1] for name in lessons)
+    for name in ("accuracy", "kl", "reward"):
+        assert dpo[name]["low"] < kto[name]["mean"] < dpo[name]["high"]
+    assert balanced["accuracy"]["mean"] == pytest.approx(0.8, abs=0.02)
+    assert balanced["accuracy"]["low"] > 0.5
+    assert even["accuracy"]["mean"] == pytest.approx(kto["accuracy"]["mean"], abs=0.01)
+    assert balanced["reward"]["high"] < even["reward"]["low"]
+    assert 2 * balanced["kl"]["mean"] < even["kl"]["mean"]

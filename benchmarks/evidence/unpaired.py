@@ -110,8 +110,8 @@ def plot(found: dict[str, Any], path: Any) -> None:
                 color=f"C{int(shift > 0)}",
                 label=("end", "half-way")[shift < 0] if not place else None,
             )  # fmt: skip
-    axes.set_yticks(range(len(names)), [name.replace(", ", ",\n", 1) for name in names])
+    axes.set_yticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
     axes.axvline(0.5, color="0.6", lw=1, ls=":")
     axes.set_xlabel("held-out pairs ranked right, share")
-    axes.legend()
+    axes.legend(loc="lower left")
     save(figure, path)
