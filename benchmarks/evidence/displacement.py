@@ -25,7 +25,7 @@ from benchmarks.evidence.material import World, best_and_worst, conversation
 PAIRS = 64
 LOOKED_AT = 32  # trained pairs
 EPOCHS = 2
-WEIGHTS = (0.0, 0.2, 1.0)
+WEIGHTS = (0.0, 1.0)
 QUESTION = "Would you lie to a friend? Answer with one word."  # one pair: "No" over "Never"
 WATCHED = ("No", "Never", "Yes")
 ALIKE_STEPS = 30
