@@ -8,7 +8,6 @@ whether they stop. Where there is nothing to measure the report says null.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +25,7 @@ from align.losses import PairBatch, PairOutcome
 from align.policy import Policy
 from align.rendering import Ids
 from align.sampling import gumbel
+from feedback.intervals import wilson
 
 REPORT_PROMPTS = (
     32  # held-out prompts answered twice. Choice: about a minute on 2 cores for SmolLM2
@@ -102,7 +102,7 @@ def held_out(scores: Sequence[PairScore]) -> dict[str, float | int | None]:
     """Return the report's part on held-out pairs; accuracies count a tie as a half."""
     n = len(scores)
     wins = sum(_win(s.margin) for s in scores)
-    low, high = wilson(wins, n)
+    low, high = wilson(wins, n) if n else (None, None)
     return {
         "pairs": n,
         "reward_accuracy": wins / n if n else None,
@@ -125,24 +125,6 @@ def drift(scores: Sequence[PairScore]) -> dict[str, float | None]:
         "chosen": _share(s.after[0] - s.before[0] for s in scores),
         "rejected": _share(s.after[1] - s.before[1] for s in scores),
     }
-
-
-def wilson(wins: float, n: int, z: float = 1.959964) -> tuple[float | None, float | None]:
-    """Return the Wilson 95 % interval of a share, (None, None) for n = 0.
-
-    Example:
-        >>> low, high = wilson(9, 10)
-        >>> round(low, 3), round(high, 3)
-        (0.596, 0.982)
-
-    Source: Wilson 1927; Brown, Cai, DasGupta 2001 recommend it for small n.
-    """
-    if n == 0:
-        return None, None
-    p, square = wins / n, z * z
-    centre = (p + square / (2 * n)) / (1 + square / n)
-    half = z / (1 + square / n) * math.sqrt(p * (1 - p) / n + square / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def answers_report(before: Sequence[Answer], after: Sequence[Answer]) -> dict[str, Any]:

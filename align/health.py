@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from feedback.checks.result import wilson
+from feedback.intervals import wilson
 
 Row = Mapping[str, Any]
 

@@ -286,7 +286,7 @@ def memory_of(shape: Shape, rows: Rows, train: TrainSettings, passes: Passes, ki
     weights = held * WEIGHT[precision] + other * max(2, int(WEIGHT[precision]))
     trained = shape.parameters if full else shape.adapter(train.lora_rank)
     each = TRAINED_WEIGHT + (CAST if full and passes.precision != "fp32" else 0)
-    head = HEAD_ROWS * shape.vocabulary * 12  # fp32 logits, a copy, and a bf16 one twice
+    head = HEAD_ROWS * shape.vocabulary * 6  # logits in fp32 and bf16, in the same memory
     if full:
         head += round(HEAD_GRADIENT * shape.vocabulary * shape.hidden)
     kept = (_activations(shape, unit, rows.riding, train, passes, kind) for unit in set(rows.units))

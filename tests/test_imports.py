@@ -12,7 +12,16 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("storage", "feedback", "align", "app")  # each may import those before it, and itself
 TORCH = {"torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "tokenizers"}
 DATABASE = {"duckdb", "sqlalchemy", "duckdb_engine"}
-TEST_ONLY = {"trl", "datasets", "pytest", "hypothesis", "playwright", "tests", "benchmarks"}
+TEST_ONLY = {
+    "trl",
+    "datasets",
+    "matplotlib",
+    "pytest",
+    "hypothesis",
+    "playwright",
+    "tests",
+    "benchmarks",
+}
 
 
 def files() -> list[Path]:

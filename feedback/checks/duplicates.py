@@ -13,7 +13,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from feedback.checks.columns import Columns, latest_decisions
-from feedback.checks.result import CheckResult, Finding, nothing, share_text, wilson
+from feedback.checks.result import CheckResult, Finding, nothing, share_text
+from feedback.intervals import wilson
 from feedback.near import RESPONSE_THRESHOLD
 
 PROMPTS, RESPONSES = "duplicate_prompts", "duplicate_responses"

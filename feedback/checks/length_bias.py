@@ -10,7 +10,8 @@ from __future__ import annotations
 import pandas as pd
 
 from feedback.checks.columns import Columns
-from feedback.checks.result import CheckResult, Finding, nothing, wilson
+from feedback.checks.result import CheckResult, Finding, nothing
+from feedback.intervals import wilson
 
 NAME = "length_bias"
 # Choice: GPT-4 as a judge, whose bias to length is well known, stands at 0.68 (FastChat issue

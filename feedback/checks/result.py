@@ -1,13 +1,13 @@
-"""What a check answers, and the interval that all of them use."""
+"""What a check answers, and in which words."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from feedback.intervals import wilson
+
 SEVERITIES = ("ok", "warn", "stop", "unknown")
-Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +52,6 @@ class CheckResult:
 def nothing(name: str, message: str, remedy: str) -> CheckResult:
     """Return the answer of a check that has nothing to measure yet."""
     return CheckResult(name, None, None, None, 0, "unknown", message, remedy)
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of the share hits/n, n > 0.
-
-    Source: Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
-
-    Example:
-        >>> [round(end, 4) for end in wilson(1, 1)]
-        [0.2065, 1.0]
-    """
-    share, spread = hits / n, Z95 * Z95 / n
-    middle = (share + spread / 2) / (1 + spread)
-    half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
-    low = 0.0 if hits == 0 else middle - half
-    high = 1.0 if hits == n else middle + half
-    return low, high
 
 
 def share_text(hits: int, n: int, what: str) -> str:

@@ -19,7 +19,6 @@ from align.evaluate import (
     held_out,
     repeats_itself,
     score_pairs,
-    wilson,
 )
 from align.losses import dpo
 from align.policy import Policy
@@ -57,14 +56,6 @@ def test_drift_is_the_mean_change_per_token() -> None:
     ]
     assert drift(scores) == pytest.approx({"chosen": -0.3, "rejected": -1.0})
     assert drift([]) == {"chosen": None, "rejected": None}
-
-
-def test_wilsons_interval_of_60_in_60_and_of_half() -> None:
-    """n = n, z² = 3.841459: low = 1 / (1 + z²/60) = 60 / 63.841459 = 0.93983."""
-    low, high = wilson(60, 60)
-    assert low == pytest.approx(0.93983, abs=1e-5)
-    assert high == 1.0
-    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
 
 
 def test_where_there_is_nothing_to_measure_the_report_says_null() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from feedback.checks import CHECKS, CheckResult, Columns
 from feedback.checks.length_bias import length_bias
-from feedback.checks.result import SEVERITIES, wilson
+from feedback.checks.result import SEVERITIES
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 FIELDS = {"name", "value", "low", "high", "n", "severity", "message", "remedy", "items", "findings"}
@@ -167,12 +167,6 @@ def test_length_bias_is_the_share_of_decided_votes_for_the_longer_answer():
 def test_an_empty_answer_has_a_length_like_any_other():
     result = length_bias(columns(votes=votes(("a", 5, 0), ("b", 5, 0))))
     assert (result.value, result.n) == (0.5, 2)
-
-
-def test_the_interval_is_wilsons():
-    """3 of 10: middle (0.3 + 3.8415/20)/(1 + 0.38415) = 0.35551, half width 0.24771."""
-    low, high = wilson(3, 10)
-    assert (low, high) == (pytest.approx(0.10779, abs=1e-5), pytest.approx(0.60322, abs=1e-5))
 
 
 @pytest.mark.parametrize(
