@@ -156,7 +156,6 @@ def preflight(
     folder = snapshot_folder(workspace, snapshot) if snapshot else None
     base = find_model(model or EMBEDDED)
     chosen = training.chosen_settings(method, settings, base.path)
-    progress("counting tokens")
     seen = training.look_ahead(workspace, folder, base, chosen)
     return {**seen.as_json(), "words": seen.sentences()}
 

@@ -25,7 +25,7 @@ from align.manifest import verify_manifest
 from align.policy import Policy
 from align.probes import PROBE_TOKENS, Prober
 from align.run_files import RunFiles
-from align.trainer import Job, idle_pass
+from align.step import Job, idle_pass
 from storage.errors import BadInput, NotFound
 
 PROBED_SHARE = 0.05  # of a run's work. Choice: with the held-out pairs about a tenth in all

@@ -52,8 +52,9 @@ from align.reference import ReferenceScores, batching_noise, score
 from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, pair_rows
 from align.run_files import ANSWERING, SCORING, TRAINING, RunFiles
 from align.scored import cache_of, start_of
+from align.step import Job, first_row, idle_pass
 from align.subset import part_of
-from align.trainer import Job, PreferenceTrainer, first_row, idle_pass
+from align.trainer import PreferenceTrainer
 from align.tuning import TRAINED, copies_weights
 from storage.errors import BadInput, NotFound
 

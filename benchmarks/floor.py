@@ -99,7 +99,8 @@ def stepper(policy: Any, job: Any) -> Callable[[], None]:
     """Return a function that does one optimiser step."""
     import torch
 
-    from align.trainer import Tally, evaluate, passes
+    from align.step import evaluate, passes
+    from align.tally import Tally
 
     optimiser = torch.optim.AdamW(policy.trainable(), lr=1e-4, fused=True)
 

@@ -114,7 +114,8 @@ def epoch_seconds(policy: Any, rows: Sequence[Any], shared: bool) -> float:
     from align.batches import Cutter
     from align.reference import ReferenceScores, score
     from align.session import BUDGET
-    from align.trainer import Job, Tally, evaluate, passes
+    from align.step import Job, evaluate, passes
+    from align.tally import Tally
 
     settings = recipes.from_json("dpo", {"batch_size": len(rows)})
     cutter = Cutter(shared=shared, budget=BUDGET[policy.device.type])

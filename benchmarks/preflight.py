@@ -376,7 +376,8 @@ def peak_of_a_step(
     from align.policy import load_policy
     from align.reference import ReferenceScores, score
     from align.rendering import PairRow
-    from align.trainer import Job, PreferenceTrainer
+    from align.step import Job
+    from align.trainer import PreferenceTrainer
 
     policy = load_policy(path, precision=precision, rank=rank, alpha=rank, seed=0)
     rng = random.Random(0)

@@ -220,7 +220,7 @@ def hone_job(arguments: argparse.Namespace, model: str, policy: Any) -> Any:
     from align.reference import ReferenceScores, score
     from align.rendering import LabelRow, PairRow, Row
     from align.session import choose_cutter, loss_settings
-    from align.trainer import Job
+    from align.step import Job
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     end = tokenizer.eos_token_id

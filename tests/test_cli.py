@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CHECK = {"name", "value", "low", "high", "n", "severity", "message", "remedy", "items", "findings"}
 FINDING = {"subject", "value", "low", "high", "n", "severity", "message", "remedy", "items"}
 WANTED = (
-    "serve import export generate check advise snapshot train sweep cancel resume compare "
-    "simulate runs"
+    "serve import export generate check advise snapshot preflight train sweep cancel "
+    "resume compare simulate runs"
 )
 
 

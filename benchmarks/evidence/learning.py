@@ -26,7 +26,8 @@ from align.policy import Policy, load_policy
 from align.reference import ReferenceScores, score
 from align.rendering import PairRow, Row
 from align.session import Material, choose_cutter, loss_settings
-from align.trainer import Job, PreferenceTrainer
+from align.step import Job
+from align.trainer import PreferenceTrainer
 from benchmarks.evidence.material import Question, World, reward, sample
 
 RANK, ALPHA, RATE, BATCH = 16, 32, 2e-4, 8

@@ -18,7 +18,8 @@ from align.policy import Policy, load_policy
 from align.processes import Processes
 from align.rendering import PairRow
 from align.session import Material, choose_cutter
-from align.trainer import PreferenceTrainer, in_smaller_passes
+from align.step import in_smaller_passes
+from align.trainer import PreferenceTrainer
 from storage.errors import Unsupported
 from tests.align.small import plain_llama, tiny_policy
 from tests.align.test_policy import forks

@@ -30,6 +30,7 @@ from align.losses import LOSSES
 from align.manifest import verify_manifest
 from align.reference import ReferenceScores
 from align.session import Session
+from align.step import Job
 from storage.errors import BadInput
 from tests.align.small import (
     label_lines,
@@ -152,13 +153,13 @@ def test_held_out_and_duel_rows_are_never_trained_on(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[str] = []
-    whole = trainer.Job.batch
+    whole = Job.batch
 
-    def watched(job: trainer.Job, step: int) -> Any:
+    def watched(job: Job, step: int) -> Any:
         taken.extend(job.rows[i].id for i in job.steps[step])
         return whole(job, step)
 
-    monkeypatch.setattr(trainer.Job, "batch", watched)
+    monkeypatch.setattr(Job, "batch", watched)
     assert train.main([str(write_run(tmp_path, tiny, epochs=1))]) == 0
     assert set(taken) == {f"train-{i}" for i in range(12)}
 

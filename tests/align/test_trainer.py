@@ -16,7 +16,9 @@ from align.losses import LOSSES
 from align.policy import Policy
 from align.reference import ReferenceScores, score
 from align.rendering import LabelRow, PairRow, Row
-from align.trainer import Diverged, Job, PreferenceTrainer, Tally, evaluate, first_row, passes
+from align.step import Job, evaluate, first_row, passes
+from align.tally import Tally
+from align.trainer import Diverged, PreferenceTrainer
 from tests.align.small import plain_llama, tiny_policy
 from tests.align.test_policy import forks
 
