@@ -10,7 +10,7 @@ import json
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,7 +53,7 @@ from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, p
 from align.run_files import ANSWERING, SCORING, TRAINING, RunFiles
 from align.scored import cache_of, start_of
 from align.step import Job, first_row, idle_pass
-from align.subset import part_of
+from align.subset import rows_of
 from align.trainer import PreferenceTrainer
 from align.tuning import TRAINED, copies_weights
 from storage.errors import BadInput, NotFound
@@ -415,13 +415,7 @@ def prepare(
 ) -> Material:
     """Return train rows, held-out pairs and held-out prompts; duel rows stay untouched."""
     loss = LOSSES[settings.method]
-    training: Sequence[Mapping[str, Any]]
-    training = [row for row in rows[loss.needs] if row["split"] == "train"]
-    if loss.only_good:
-        training = [row for row in training if row["label"]]
-    training = part_of(training, settings.train.max_rows)
-    held_out_pairs = [row for row in rows["pairs"] if row["split"] == "held_out"]
-    judged = part_of(held_out_pairs, settings.train.max_rows)  # a short run is judged briefly
+    training, judged = rows_of(loss, rows, settings.train.max_rows)
     counts: Counter[str]
     found: list[Row]
     if loss.needs == "pairs":

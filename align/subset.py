@@ -1,4 +1,4 @@
-"""A part of the training rows, the same one for every run that asks for as many (pure)."""
+"""Which of a snapshot's rows a run takes: the same for every run that asks for as many (pure)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from align.enough import MIN_LABELS
+from align.losses import Loss
+
+
+def rows_of(
+    loss: Loss, rows: Mapping[str, Sequence[Mapping[str, Any]]], most: int
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Return the rows that a run trains on, and the held-out pairs by which it is judged.
+
+    Args:
+        rows: of a snapshot, {"pairs": …, "labels": …}.
+        most: of each at most so many, since a short run is judged briefly; 0: all.
+    """
+    train = [row for row in rows[loss.needs] if row["split"] == "train"]
+    if loss.only_good:
+        train = [row for row in train if row["label"]]
+    held_out = [row for row in rows["pairs"] if row["split"] == "held_out"]
+    return part_of(train, most), part_of(held_out, most)
 
 
 def part_of(rows: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, Any]]:

@@ -17,7 +17,7 @@ from typing import Any
 from align import recipes
 from align.losses import LOSSES
 from align.rendering import Ids, PairRow, Row, Template, label_rows, pair_rows
-from align.subset import part_of
+from align.subset import rows_of
 from storage.errors import Unsupported
 
 CHARACTERS_PER_TOKEN = 4.2  # English prose under SmolLM2's tokenizer
@@ -52,13 +52,7 @@ def count(
     """
     loss, limit = LOSSES[settings.method], settings.train.max_tokens
     limit = min(limit, int(config.get("max_position_embeddings") or limit))
-    train: Sequence[Mapping[str, Any]]
-    train = [row for row in rows[loss.needs] if row["split"] == "train"]
-    if loss.only_good:
-        train = [row for row in train if row["label"]]
-    train = part_of(train, settings.train.max_rows)
-    pairs = [row for row in rows["pairs"] if row["split"] == "held_out"]
-    judged = part_of(pairs, settings.train.max_rows)
+    train, judged = rows_of(loss, rows, settings.train.max_rows)
     template = read_template(folder)
     used: Any = template or Guess()
     take: Any = pair_rows if loss.needs == "pairs" else label_rows

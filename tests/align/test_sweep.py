@@ -15,7 +15,7 @@ from align.json_files import read_json
 from align.leash import leash_of
 from align.locks import FileLock
 from align.losses import LOSSES
-from align.subset import part_of
+from align.subset import part_of, rows_of
 from align.tradeoff import Point, best_of, distance, in_words, overlap, point_of, reading, times
 from storage.errors import BadInput, Busy, Conflict, NotFound
 from tests.align.small import label_lines, pair_lines, tiny_model
@@ -242,6 +242,17 @@ def test_a_sweep_needs_pairs_to_judge_by() -> None:
 
 
 # Which rows
+
+
+def test_a_run_takes_train_rows_of_its_kind_and_is_judged_by_held_out_pairs() -> None:
+    pairs = [{"id": s, "split": s} for s in ("train", "held_out", "duel")]
+    labels = [
+        {"id": f"{s}{n}", "split": s, "label": n} for s in ("train", "held_out") for n in (0, 1)
+    ]
+    rows = {"pairs": pairs, "labels": labels}
+    assert rows_of(LOSSES["dpo"], rows, 0) == ([pairs[0]], [pairs[1]])
+    assert rows_of(LOSSES["kto"], rows, 0) == (labels[:2], [pairs[1]])
+    assert rows_of(LOSSES["sft"], rows, 0) == ([labels[1]], [pairs[1]])
 
 
 def test_a_part_of_the_rows_is_the_same_for_everybody() -> None:
