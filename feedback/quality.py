@@ -51,6 +51,8 @@ def gather(store: Store) -> Columns:
         comparisons=comparisons.assign(similarity=similarities(store, comparisons)),
         prompts=store.frame("prompts"),
         decisions=decisions,
+        gold=store.frame("gold"),
+        scores=store.frame("scores"),
     )
     return replace(columns, previews=_previews(store, columns))
 

@@ -31,7 +31,8 @@ LIVE_EDIT = LIVE.format(table="edit") + " WHERE e.corrected != ''"
 
 VOTES = f"""
 SELECT v.id AS vote, v.assignment, v.comparison, c.prompt, v.labeler, v.verdict,
-    coalesce(s."left", '') AS "left", ta.chars AS chars_a, tb.chars AS chars_b,
+    coalesce(s."left", '') AS "left", coalesce(s.kind, 'plain') AS kind,
+    ta.chars AS chars_a, tb.chars AS chars_b,
     a.text AS text_a, b.text AS text_b, a.model AS model_a, b.model AS model_b,
     v.seconds_spent, v.source, v.created_at
 FROM ({LIVE_VOTE}) v
@@ -58,7 +59,8 @@ ORDER BY v.created_at, v.id"""
 COMPARISONS = f"""
 SELECT c.id AS comparison, c.prompt, c.a, c.b, a.text AS text_a, b.text AS text_b,
     ta.chars AS chars_a, tb.chars AS chars_b, a.model AS model_a, b.model AS model_b,
-    a.adapter AS adapter_a, b.adapter AS adapter_b, c.source, c.created_at,
+    a.adapter AS adapter_a, b.adapter AS adapter_b, a.finished AS finished_a,
+    b.finished AS finished_b, c.source, c.created_at,
     coalesce(v.votes, 0) AS votes, coalesce(s.assigned, 0) AS assigned
 FROM comparison c
 JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
@@ -86,6 +88,23 @@ FROM response r JOIN text t ON t.id = r.text
 LEFT JOIN (SELECT response, count(*) AS ratings FROM ({LIVE_RATING}) GROUP BY response) v
     ON v.response = r.id
 ORDER BY r.created_at, r.id"""
+
+# The newest gold verdict of each comparison that has one.
+GOLD = """
+SELECT comparison, verdict, labeler, created_at FROM gold
+QUALIFY row_number() OVER (PARTITION BY comparison ORDER BY created_at DESC, id DESC) = 1
+    AND verdict != ''
+ORDER BY comparison"""
+
+SCORES = """
+SELECT response, model, adapter, logprob, tokens FROM score ORDER BY response, model, adapter"""
+
+# What stays out of snapshots now: the newest decision about each thing says so.
+EXCLUDED = """
+SELECT kind, item, reason, labeler, created_at FROM exclusion
+QUALIFY row_number() OVER (PARTITION BY kind, item ORDER BY created_at DESC, id DESC) = 1
+    AND decision = 'exclude'
+ORDER BY kind, item"""
 
 # An assignment is taken by its judgement, or by somebody who may be looking at it right now. A skip
 # frees it: it judged nothing.
@@ -188,6 +207,21 @@ def responses(cursor: Cursor) -> pd.DataFrame:
     return _frame(cursor, RESPONSES)
 
 
+def gold(cursor: Cursor) -> pd.DataFrame:
+    """Return every comparison whose right verdict is known, who said so and when."""
+    return _frame(cursor, GOLD)
+
+
+def scores(cursor: Cursor) -> pd.DataFrame:
+    """Return response, model, adapter, logprob (sum, nats), tokens of what models scored."""
+    return _frame(cursor, SCORES)
+
+
+def excluded(cursor: Cursor) -> pd.DataFrame:
+    """Return everything that stays out of snapshots now, why and by whose decision."""
+    return _frame(cursor, EXCLUDED)
+
+
 def open_comparisons(
     cursor: Cursor,
     *,
@@ -265,6 +299,9 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "comparisons": comparisons,
     "prompts": prompts,
     "responses": responses,
+    "gold": gold,
+    "scores": scores,
+    "excluded": excluded,
     "open_comparisons": open_comparisons,
     "open_responses": open_responses,
     "progress": progress,

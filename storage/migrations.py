@@ -98,8 +98,38 @@ def first_tables(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+QUALITY_TABLES = """
+CREATE TABLE exclusion (
+    id VARCHAR NOT NULL PRIMARY KEY, kind VARCHAR NOT NULL, item VARCHAR NOT NULL,
+    decision VARCHAR NOT NULL, reason VARCHAR NOT NULL, labeler VARCHAR NOT NULL,
+    created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE gold (
+    id VARCHAR NOT NULL PRIMARY KEY, comparison VARCHAR NOT NULL, verdict VARCHAR NOT NULL,
+    labeler VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE score (
+    id VARCHAR NOT NULL PRIMARY KEY, response VARCHAR NOT NULL, model VARCHAR NOT NULL,
+    adapter VARCHAR NOT NULL, logprob DOUBLE NOT NULL, tokens BIGINT NOT NULL,
+    created_at TIMESTAMP NOT NULL
+);
+ALTER TABLE campaign ADD COLUMN shared DOUBLE DEFAULT 0.1;
+ALTER TABLE campaign ALTER COLUMN shared SET NOT NULL;
+ALTER TABLE campaign ADD COLUMN repeats DOUBLE DEFAULT 0.05;
+ALTER TABLE campaign ALTER COLUMN repeats SET NOT NULL;
+ALTER TABLE campaign ADD COLUMN gold DOUBLE DEFAULT 0.05;
+ALTER TABLE campaign ALTER COLUMN gold SET NOT NULL"""
+
+
+def quality_tables(connection: sa.Connection) -> None:
+    """Add what the checks of preference data need: exclusions, gold verdicts, scores, shares."""
+    for statement in QUALITY_TABLES.split(";"):
+        connection.exec_driver_sql(statement)
+
+
 MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {
     1: first_tables,
+    2: quality_tables,
 }
 
 

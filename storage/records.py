@@ -113,6 +113,9 @@ class Campaign:
     guideline: str  # Markdown
     overlap: int  # votes wanted per comparison
     created_at: datetime = field(default_factory=now)
+    shared: float = 0.1  # share of the comparisons that one more labeler judges
+    repeats: float = 0.05  # share of a labeler's items that are silent repeats, sides swapped
+    gold: float = 0.05  # share of a labeler's items whose right verdict is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ class Assignment:
     comparison: str  # Comparison.id, or "" where one response is rated
     response: str  # Response.id, or ""
     left: str  # "a" or "b": which response stands on the left; "" where nobody recorded it
-    kind: str  # "plain" (later: "repeat", "gold", "duel")
+    kind: str  # "plain", "repeat" (the same labeler once more), "gold" (later: "duel")
     source: str  # "screen", "import:<file name>", "simulated", "api"
     created_at: datetime = field(default_factory=now)
 
@@ -192,6 +195,47 @@ class Duplicate:
 
 
 @dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A decision about what stays out of snapshots; nothing is deleted, the newest counts."""
+
+    id: str
+    kind: str  # "labeler", "source", "prompt", "comparison", "response" or "vote"
+    item: str  # its id; of a source its name
+    decision: str  # "exclude" or "include"
+    reason: str
+    labeler: str  # who decided
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """The known verdict on a comparison, to measure labelers with; the newest counts."""
+
+    id: str
+    comparison: str
+    verdict: str  # "a", "b", "tie" or "both_bad"; "" takes it back
+    labeler: str  # who says so
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The log-probability of a response under a model; written by `align`, read by the checks."""
+
+    id: str
+    response: str
+    model: str  # the base's name, as in Response.model
+    adapter: str  # id of the run, or ""
+    logprob: float  # sum over the response's tokens, in nats
+    tokens: int
+    created_at: datetime = field(default_factory=now)
+
+    @staticmethod
+    def id_of(response: str, model: str, adapter: str = "") -> str:
+        return "c_" + digest(response, model, adapter, length=20)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     id: str
     digest: str  # SHA-256 over the manifest's file hashes
@@ -221,6 +265,9 @@ Record = (
     | Labeler
     | Assignment
     | Duplicate
+    | Exclusion
+    | Gold
+    | Score
     | Snapshot
     | Run
 )

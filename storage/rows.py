@@ -164,6 +164,7 @@ CODECS: dict[str, Codec] = {
     "int": (_integer, _same),
     "int | None": (_optional(_integer), _same),
     "bool | None": (_optional(_boolean), _same),
+    "float": (_number, _same),
     "float | None": (_optional(_number), _same),
     "datetime": (_time, lambda value: value.replace(tzinfo=UTC)),
     "tuple[str, ...]": (_strings, lambda value: tuple(json.loads(value))),

@@ -17,11 +17,14 @@ from storage.records import (
     Comparison,
     Duplicate,
     Edit,
+    Exclusion,
+    Gold,
     Labeler,
     Prompt,
     Rating,
     Response,
     Run,
+    Score,
     Snapshot,
     Text,
     Vote,
@@ -36,6 +39,7 @@ _TYPES: dict[str, tuple[sa.types.TypeEngine, bool]] = {
     "int": (sa.BigInteger(), False),
     "int | None": (sa.BigInteger(), True),
     "bool | None": (sa.Boolean(), True),
+    "float": (sa.Double(), False),
     "float | None": (sa.Double(), True),
     "datetime": (sa.DateTime(), False),
     "tuple[str, ...]": (sa.String(), False),
@@ -66,8 +70,8 @@ def _table(kind: type) -> sa.Table:
 TABLES: dict[type, sa.Table] = {
     kind: _table(kind)
     for kind in (
-        Text, Prompt, Response, Comparison, Campaign, Labeler, Assignment, Duplicate, Snapshot, Run,
-        Vote, Rating, Edit,
+        Text, Prompt, Response, Comparison, Campaign, Labeler, Assignment, Duplicate, Exclusion,
+        Gold, Score, Snapshot, Run, Vote, Rating, Edit,
     )
 }  # fmt: skip
 KINDS: dict[str, type] = {kind.__name__.lower(): kind for kind in TABLES}

@@ -7,20 +7,42 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-VOTES = ("vote", "comparison", "prompt", "labeler", "verdict", "chars_a", "chars_b", "source")
-RATINGS = ("rating", "response", "prompt", "source", "created_at", "made")
-COMPARISONS = ("comparison", "prompt", "a", "b", "source", "created_at", "similarity")
+VOTES = (
+    "vote", "assignment", "comparison", "prompt", "labeler", "verdict", "left", "kind", "chars_a",
+    "chars_b", "text_a", "text_b", "model_a", "model_b", "seconds_spent", "source", "created_at",
+)  # fmt: skip
+RATINGS = (
+    "rating", "assignment", "response", "prompt", "labeler", "verdict", "chars", "text", "model",
+    "source", "created_at", "made",
+)  # fmt: skip
+COMPARISONS = (
+    "comparison", "prompt", "a", "b", "text_a", "text_b", "chars_a", "chars_b", "model_a",
+    "model_b", "adapter_a", "adapter_b", "finished_a", "finished_b", "source", "created_at",
+    "similarity",
+)  # fmt: skip
 PROMPTS = ("prompt", "cluster")
 DECISIONS = ("kind", "item", "earlier", "decision", "created_at")
+GOLD = ("comparison", "verdict")
+SCORES = ("response", "model", "adapter", "logprob", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    votes: pd.DataFrame  # live votes, one row each
+    """What the checks read; excluded feedback is not in it.
+
+    Columns that name things (ids, labelers, sources, models, verdicts) may be strings or pandas
+    categoricals: a million votes are held as codes. So group with `observed=True`, and compare,
+    `map` or `factorize` instead of relying on a dtype.
+    """
+
+    votes: pd.DataFrame  # live votes, one row each; `kind` is the assignment's
     ratings: pd.DataFrame  # live ratings, one row each; `made` is the source of the response
     comparisons: pd.DataFrame  # with `similarity` of its two texts, 0..1; 0 where it is surely low
     prompts: pd.DataFrame  # with the near-duplicate cluster of each
     decisions: pd.DataFrame  # what people decided about duplicates
+    gold: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(GOLD)))
+    scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SCORES)))
+    features: pd.DataFrame = field(default_factory=pd.DataFrame)  # by text id; feedback/features.py
     previews: Mapping[str, str] = field(default_factory=dict)  # prompt id → its beginning, to show
 
     @staticmethod

@@ -49,8 +49,8 @@ def test_votes_are_the_newest_of_each_assignment_unless_undone(judged: Store) ->
         ("v2", "c1", "ada", "skip", "a", 3, 6),
     ]
     assert list(votes) == [
-        "vote", "assignment", "comparison", "prompt", "labeler", "verdict", "left", "chars_a",
-        "chars_b", "text_a", "text_b", "model_a", "model_b", "seconds_spent", "source",
+        "vote", "assignment", "comparison", "prompt", "labeler", "verdict", "left", "kind",
+        "chars_a", "chars_b", "text_a", "text_b", "model_a", "model_b", "seconds_spent", "source",
         "created_at",
     ]  # fmt: skip
     first = votes.iloc[1]
