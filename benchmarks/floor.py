@@ -1,6 +1,6 @@
 """What a DPO step costs by kind of work, beside the least that this machine needs for it.
 
-    python benchmarks/floor.py [--prompt 256] [--response 128] [--batch 4] [--write]
+    python benchmarks/floor.py [--prompt 256] [--response 128] [--precision bf16] [--write]
 
 The step of `benchmarks/train_step.py` (the same rows, LoRA of rank 16), profiled: the time that
 torch spends in each kind of operation. The floor is counted, not timed: the multiplications of a
@@ -42,12 +42,14 @@ def main() -> None:
     parser.add_argument("--prompt", type=int, default=256, help="tokens of each prompt")
     parser.add_argument("--response", type=int, default=128, help="tokens of a response, at most")
     parser.add_argument("--batch", type=int, default=4, help="pairs per step")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     parser.add_argument("--write", action="store_true", help="add to benchmarks/results/")
     arguments = parser.parse_args()
     result = measure(arguments)
     print(json.dumps(result, indent=1))
     if arguments.write:
-        name = f"floor-{arguments.prompt}-{arguments.response}.json"
+        work = f"{arguments.prompt}-{arguments.response}-{arguments.precision}"
+        name = f"floor-{work}.json"
         (ROOT / "benchmarks" / "results" / name).write_text(json.dumps(result, indent=1) + "\n")
 
 
@@ -59,8 +61,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.train_step import first_adapter, hone_job
 
     arguments.method, arguments.steps, arguments.epochs, arguments.nll = "dpo", 1, 1, "response"
-    arguments.precision, arguments.micro = "bf16", 0
-    policy = first_adapter(model_folder(), "bf16")
+    arguments.micro = 0
+    policy = first_adapter(model_folder(), arguments.precision)
     job = hone_job(arguments, model_folder(), policy)
     step = stepper(policy, job)
     step()
@@ -78,7 +80,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "date": date.today().isoformat(),
         "machine": machine(),
-        "work": {name: getattr(arguments, name) for name in ("prompt", "response", "batch")},
+        "work": {
+            name: getattr(arguments, name) for name in ("prompt", "response", "batch", "precision")
+        },
         "step_seconds": round(plain, 3),
         "spent_seconds": {kind: round(value, 3) for kind, value in spent.items()},
         "tokens": tokens,
@@ -146,13 +150,14 @@ def matrix_rate(policy: Any) -> float:
     import torch
 
     base = policy.model.get_base_model()
+    dtype = base.get_output_embeddings().weight.dtype
     shapes = {
         tuple(p.shape) for p in base.parameters() if p.dim() == 2 and p.requires_grad is False
     }
     rates = []
     for outputs, inputs in sorted(shapes)[:-1]:  # the largest is the vocabulary's
-        x = torch.randn(1536, inputs, dtype=torch.bfloat16)
-        weight = torch.randn(outputs, inputs, dtype=torch.bfloat16)
+        x = torch.randn(1536, inputs, dtype=dtype)
+        weight = torch.randn(outputs, inputs, dtype=dtype)
         least = min(timed(lambda x=x, w=weight: x @ w.T) for _ in range(REPEATS))  # type: ignore
         rates.append(2 * 1536 * inputs * outputs / least)
     return float(round(max(rates)))

@@ -49,12 +49,13 @@ def main() -> None:
 
 def measure() -> dict[str, Any]:
     """Return the seconds of every size."""
+    from align.device import device_now
     from align.models import EMBEDDED, find_model
-    from align.policy import choose_precision, load_policy
+    from align.policy import load_policy
     from benchmarks.machine import machine
 
     model = find_model(EMBEDDED)
-    precision = choose_precision("auto", model.parameters)
+    precision = "bf16" if device_now().bf16 else "fp32"
     policy = load_policy(str(model.path), precision=precision, rank=16, alpha=32, seed=0)
 
     def seconds(rows: Sequence[Any], shared: bool = True) -> float:
