@@ -169,6 +169,7 @@ def train(
     processes: Annotated[int, typer.Option(help="Share the work; on GPUs one each.")] = 1,
     shard: Annotated[bool, typer.Option("--shard", help="Shard the base over them.")] = False,
     prepare: Annotated[bool, typer.Option("--prepare", help="Do not start it here.")] = False,
+    because: Annotated[str, typer.Option(help="Why, where checks speak against it.")] = "",
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
@@ -183,6 +184,7 @@ def train(
         "processes": processes,
         "shard": shard,
         "prepare": prepare,
+        "because": because,
         "wait": False,
     }
     return run_training("train", data, as_json, params)

@@ -173,6 +173,7 @@ def train(
     processes: int = 1,
     shard: bool = False,
     prepare: bool = False,
+    because: str = "",
     wait: bool = True,
 ) -> dict[str, Any]:
     """Start a training; return {"run", "status", "adapter", "seconds", "report", "warnings"}.
@@ -184,13 +185,14 @@ def train(
         processes: how many share the work on this machine; on GPUs one each.
         shard: the base lies in shares on them.
         prepare: write the run's folder, but do not start it.
+        because: why it is trained although checks speak against it; kept with the run.
         wait: Return when the run has ended; else at once, with the report still null.
     """
     folder = snapshot_folder(workspace, snapshot) if snapshot else None
     run = training.begin(
         workspace, progress, method=method, snapshot=folder, model=model, settings=settings,
         start_from=start_from, reference=reference, processes=processes,
-        shard=shard, prepare=prepare,
+        shard=shard, prepare=prepare, because=because,
     )  # fmt: skip
     return _awaited(workspace, run, progress, wait and not prepare)
 

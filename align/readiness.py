@@ -15,6 +15,8 @@ import psutil
 
 from align import recipes, runs, training
 from align.advisor import Epoch, Facts, can_be_checked
+from align.clearance import Clearance, clearance
+from align.device import device_now
 from align.estimate import Estimate, estimate, first_pace, measured_pace, work_of
 from align.forecast import memory_words
 from align.losses import LOSSES
@@ -23,7 +25,8 @@ from align.preflight import Device, Rows, Shape, Unit, settle
 from align.tokens import TEMPLATE_TOKENS, guessed
 from feedback.frozen import split_of
 from feedback.live import live_feedback, preferences_of
-from feedback.quality import live_length_bias
+from feedback.quality import live_length_bias, run_checks
+from feedback.snapshots import preview
 from storage.errors import Unsupported, UserError
 from storage.records import Response
 from storage.store import Store
@@ -106,6 +109,20 @@ _CHARS = ("chars_a", "chars_b", "chars")
 def _prompt_chars(store: Store) -> list[int]:
     texts: dict[str, Any] = store.texts(store.frame("prompts")["text"].head(SAMPLED))
     return list(map(len, texts.values()))
+
+
+def cleared(store: Store, worker: int | None, method: str, model: str = "") -> Clearance:
+    """Return whether the feedback as it is now is ready for a method: the light and what is behind.
+
+    Args:
+        worker: the model worker's process, which leaves before a training; None without one.
+    """
+    counts, misfit = preview(store), ""
+    rows = counts[LOSSES[method].needs]["train"]
+    if rows:
+        seen = about(store, recipe_for(method, model), rows, model, device_now([worker]))
+        misfit = "" if seen.fits else seen.memory
+    return clearance(method, counts, run_checks(store), misfit)
 
 
 def facts(store: Store, model: str = "") -> Facts:

@@ -13,7 +13,7 @@ import json
 import secrets
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,7 @@ class RunStatus:
     adapter: str | None = None  # the adapter's folder, once it is published
     report: Mapping[str, Any] | None = None
     warnings: Sequence[Mapping[str, str]] = ()  # name, what, remedy: see `align/health.py`
+    readiness: Mapping[str, Any] = field(default_factory=dict)  # see `align/clearance.py`
 
     @property
     def resumable(self) -> bool:
@@ -89,7 +90,7 @@ def create_run(
     reference: str = "base",
     processes: int = 1,
     shard: bool = False,
-    forecast: Mapping[str, Any] | None = None,
+    kept: Mapping[str, Any] | None = None,
 ) -> Run:
     """Return a new run, written to the store and to its own folder; `start` starts it.
 
@@ -100,7 +101,7 @@ def create_run(
         reference: "base", or "start": that adapter, frozen.
         processes: how many train it together on this machine.
         shard: the base lies in shares on them.
-        forecast: what the preflight settled, kept with the run: {"passes": …, "work": …}.
+        kept: what else its config.json keeps: {"passes": …, "work": …, "readiness": …}.
 
     Raises:
         NotFound: no such snapshot or model.
@@ -131,7 +132,7 @@ def create_run(
         "device_lock": str((data / "DEVICE.lock").resolve()),
         "cache": str((data / "cache").resolve()),
         "created_at": created.isoformat(),
-        **(forecast or {}),
+        **(kept or {}),
     }
     write_json(folder / "config.json", config)
     store.add([run])
@@ -233,6 +234,7 @@ def status(data: Path, run_id: str) -> RunStatus:
         adapter=str(adapter) if (adapter / MANIFEST).is_file() else None,
         report=read_json(folder / "report.json") or None,
         warnings=told.get("warnings") or [],
+        readiness=config.get("readiness") or {},
     )
 
 
@@ -355,6 +357,7 @@ def command_line(
     settings: Mapping[str, Any] | None = None,
     start_from: str | None = None,
     reference: str = "base",
+    because: str = "",
 ) -> str:
     """Return the shell command that does what the train button does.
 
@@ -370,6 +373,8 @@ def command_line(
         words += ["--from", start_from, "--reference", reference]
     for key, value in (settings or {}).items():
         words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    if because:
+        words += ["--because", because]
     return shlex.join([*words, "--data", str(data)])
 
 

@@ -122,7 +122,7 @@ def begin(
     made = {
         beta: runs.create_run(
             workspace.store, workspace.data, folder.name, sweep.method, base, one.as_json(),
-            forecast=ahead.for_run(),
+            kept=ahead.for_run(),
         ).id
         for (beta, one), ahead in zip(settings.items(), seen, strict=True)
     }  # fmt: skip

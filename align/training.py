@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from align import recipes, runs
+from align.clearance import clearance
 from align.device import device_now
 from align.enough import check_enough
 from align.forecast import Forecast, config_of, foresee
@@ -19,12 +20,14 @@ from align.models import EMBEDDED, Model, find_model
 from align.sweep_files import refuse_beside
 from align.workspace import Workspace
 from feedback import snapshots
+from feedback.quality import run_checks
 from storage.errors import BadInput, Busy
 
 Progress = Callable[[str], None]
 
 WHOSE = {"base": "the base model", "start": "that run's adapter"}
 REFERENCES = tuple(WHOSE)
+MAX_BECAUSE = 500  # characters. Choice: a reason, not a report
 MAX_PROCESSES = 64  # Choice: machines with more GPUs than 16 are rare, CPUs gain nothing by more
 
 
@@ -41,6 +44,7 @@ def begin(
     processes: int = 1,
     shard: bool = False,
     prepare: bool = False,
+    because: str = "",
 ) -> str:
     """Start a run and return its id; tell before what it uses, what was dropped, and how long.
 
@@ -53,6 +57,7 @@ def begin(
         processes: how many share the work; on GPUs one each.
         shard: the base lies in shares on them, because no device holds it whole.
         prepare: write the run's folder, but leave the start to somebody else.
+        because: why it is trained although checks speak against it; kept with the run.
 
     Raises:
         BadInput: method or settings are not known or not good, or there is nothing to train on.
@@ -60,6 +65,7 @@ def begin(
         Busy: a run is going.
     """
     check_start(start_from, reference)
+    check_because(because)
     check_processes(processes, shard and not prepare)
     if start_from and not model:
         base = runs.model_of(workspace.data, start_from)
@@ -83,9 +89,13 @@ def begin(
     check_enough(method, counts)
     for line in begin_words(chosen, folder, counts, base, seen):
         progress(line + "\n")
+    cleared = clearance(method, counts, run_checks(workspace.store))
+    for one in cleared.objections:
+        progress(f"{one.severity}: {one.message} {one.remedy}\n")
+    kept = {**(seen.for_run() if seen else {}), "readiness": cleared.as_json(because.strip())}
     run = runs.create_run(
         workspace.store, workspace.data, folder.name, method, base, chosen.as_json(),
-        start_from, reference, processes, shard, seen.for_run() if seen else None,
+        start_from, reference, processes, shard, kept,
     )  # fmt: skip
     if prepare:
         progress(f"run {run.id} is prepared in {workspace.data / 'runs' / run.id}\n")
@@ -162,6 +172,12 @@ def check_start(start_from: str | None, reference: str) -> None:
         raise BadInput(f"reference is {reference!r}: use one of {', '.join(REFERENCES)}")
     if reference == "start" and not start_from:
         raise BadInput("the reference `start` is the run to go on from: name it with --from")
+
+
+def check_because(because: str) -> None:
+    """Refuse a reason that is no line."""
+    if len(because) > MAX_BECAUSE:
+        raise BadInput(f"the reason has {len(because):,} characters: use at most {MAX_BECAUSE}")
 
 
 def check_processes(processes: int, shared: bool = False) -> None:

@@ -41,6 +41,16 @@ def concern_words(concerns: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def against_words(readiness: Mapping[str, Any]) -> str:
+    """Return how many checks spoke against the run's start, and why it was started all the same."""
+    n = len(readiness.get("objections") or ())
+    if not n:
+        return ""
+    because = str(readiness.get("because") or "")
+    why = f" Trained anyway: {plain(because)}" if because else " No reason was given."
+    return f"- **{n} check{'s' * (n > 1)} spoke against it** when it started.{why}"
+
+
 def published_words(published: Mapping[str, Any]) -> str:
     """Return whose weights the adapter has, where it is not simply the last planned step's."""
     step, steps = published.get("step"), published.get("steps")

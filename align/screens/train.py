@@ -21,10 +21,10 @@ from align.leash import leash_of
 from align.losses import LOSSES
 from align.models import EMBEDDED
 from align.screens import sweep as sweeping
+from align.screens.light import Light, build_light, show_light
 from align.screens.sweep import Tryout
 from align.screens.watch import Watch, build_watch, connect_watch, look
 from align.sweep_files import parsed
-from feedback.quality import live_length_bias
 from feedback.screens.parts import fold, heading, minutes, on_show, plain, sheet, ticking, wire
 from feedback.snapshots import preview
 from storage.errors import BadInput
@@ -123,7 +123,7 @@ class Form:
     advice: gr.Markdown
     take: gr.Button
     ready: gr.Markdown
-    warning: gr.Markdown
+    light: Light
     method: gr.Dropdown
     words: gr.Markdown  # what the method is for
     model: gr.Textbox
@@ -143,6 +143,11 @@ class Form:
         """Return the inputs that say how to train, in the order that `chosen` takes."""
         start = [self.method, self.model, self.origin, self.held]
         return [*start, self.beta, *self.more.values()]
+
+    def told(self) -> list[Any]:
+        """Return the inputs of `show_command`."""
+        start = [self.method, self.model, self.origin, self.held, self.light.because]
+        return [self.rows, *start, self.beta, *self.more.values()]
 
 
 def chosen(form: Form, method: str, beta: float, values: tuple[Any, ...]) -> dict[str, Any]:
@@ -169,13 +174,14 @@ def changed(settings: Mapping[str, Any], method: str, model: str) -> dict[str, A
 
 def show_command(
     workspace: Any, form: Form, rows: int, method: str, model: str, origin: str, held: str,
-    beta: float, *values: Any,
+    because: str, beta: float, *values: Any,
 ) -> dict[Any, Any]:  # fmt: skip
     """Show the command that does what the button does, and what to know of its settings."""
     every = chosen(form, method, beta, values)
     command = runs.command_line(
         workspace.data, method=method, model=model or None,
         settings=changed(every, method, model), start_from=origin or None, reference=held,
+        because=because.strip(),
     )  # fmt: skip
     return {form.command: command, form.note: note_words(method, model, every, rows)}
 
@@ -256,19 +262,12 @@ def show_ready(workspace: Any, form: Form, method: str, model: str) -> dict[Any,
     """Say what a run would use now, what it leaves out, what looks wrong, and how long it takes."""
     counts = preview(workspace.store)
     if not counts["pairs"]["all"] and not counts["labels"]["all"]:
-        return {form.ready: EMPTY, form.warning: "", form.rows: 0}
+        return {form.ready: EMPTY, form.rows: 0}
     needs = LOSSES[method].needs
     words = [counts_table(counts, needs), dropped_words(counts["dropped"])]
     if counts[needs]["train"]:
         words.append(time_words(workspace, method, model, counts[needs]["train"]))
-    warnings = [bias_words(live_length_bias(workspace.store))]
-    if not counts[needs]["train"]:
-        warnings.insert(0, f"There are no {needs} to learn from: {method.upper()} cannot start.")
-    return {
-        form.ready: "\n\n".join(filter(None, words)),
-        form.warning: "\n\n".join(filter(None, warnings)),
-        form.rows: counts[needs]["train"],
-    }
+    return {form.ready: "\n\n".join(filter(None, words)), form.rows: counts[needs]["train"]}
 
 
 def time_words(workspace: Any, method: str, model: str, rows: int) -> str:
@@ -326,23 +325,17 @@ def take_advice(workspace: Any, form: Form, model: str) -> dict[Any, Any]:
     return filled | {form.method: first.method, form.take: gr.update(visible=False)}
 
 
-def bias_words(bias: Any) -> str:
-    """Return the warning about length, if there is one."""
-    if bias.severity not in ("warn", "stop"):
-        return ""
-    return f"**Length:** {plain(bias.message)} {plain(bias.remedy)}"
-
-
 def start(
-    workspace: Any, form: Form, view: Watch, method: str, model: str, origin: str, held: str,
-    beta: float, *values: Any,
+    workspace: Any, form: Form, view: Watch, because: str, method: str, model: str, origin: str,
+    held: str, beta: float, *values: Any,
 ) -> dict[Any, Any]:  # fmt: skip
     """Freeze a snapshot, start the run, and show it."""
     settings = chosen(form, method, beta, values)
     begun = COMMANDS["train"](
         workspace, progress=quiet, method=method, settings=settings,
         model=None if model == EMBEDDED else model or None,  # as the command says it
-        start_from=origin or None, reference=held if origin else "base", wait=False,
+        start_from=origin or None, reference=held if origin else "base", because=because,
+        wait=False,
     )  # fmt: skip
     return look(workspace, view, begun["run"], None)
 
@@ -470,9 +463,7 @@ def build_form() -> Form:
         with gr.Column(scale=2, min_width=300, elem_classes="hone-card"):
             gr.Markdown("## What it learns from")
             ready = gr.Markdown(EMPTY, elem_id="train-ready")
-            warning = gr.Markdown(
-                "", elem_id="train-warning", elem_classes=["hone-note", "hone-caution"]
-            )
+            light = build_light()
         with gr.Column(scale=3, min_width=300, elem_classes="hone-card"):
             gr.Markdown("## How")
             with gr.Row(elem_classes="hone-buttons"):
@@ -494,7 +485,7 @@ def build_form() -> Form:
             )  # fmt: skip
             button = gr.Button("Train", variant="primary", elem_id="train-go")
     return Form(
-        advice=advice, take=take, ready=ready, warning=warning, more=more,
+        advice=advice, take=take, ready=ready, light=light, more=more,
         filled=gr.State(EMBEDDED), rows=gr.State(0),
         note=note, command=command, start=button, tryout=tryout, **how,
     )  # fmt: skip
@@ -515,8 +506,9 @@ def lay_out(workspace: Any) -> None:
     connect_watch(workspace, view, timer)
     base = [form.method, form.model]
     recipe = [form.beta, form.leash, *form.more.values()]
-    ready = {"inputs": base, "outputs": [form.ready, form.warning, form.rows]}
-    command = {"inputs": [form.rows, *form.asked()], "outputs": [form.command, form.note]}
+    ready = {"inputs": base, "outputs": [form.ready, form.rows]}
+    light = {"inputs": base, "outputs": form.light.parts()}
+    command = {"inputs": form.told(), "outputs": [form.command, form.note]}
     anew = wire(form.method.input, show_recipe, form, inputs=base, outputs=recipe)
     other = wire(
         form.model.blur, show_recipe_of, form, inputs=[*base, form.filled],
@@ -526,6 +518,7 @@ def lay_out(workspace: Any) -> None:
         wire(filled.then, show_command, workspace, form, **command)
         known = wire(filled.then, show_ready, workspace, form, **ready)
         wire(known.then, show_command, workspace, form, **command)
+        wire(known.then, show_light, workspace, form.light, **light)
     advised = {"inputs": base, "outputs": [form.advice, form.take]}
     wire(form.method.change, show_advice, workspace, form, **advised)
     taken = wire(
@@ -533,20 +526,22 @@ def lay_out(workspace: Any) -> None:
         inputs=[form.model], outputs=[form.method, form.take, *recipe],
     )  # fmt: skip
     wire(taken.then, show_ready, workspace, form, **ready)
+    wire(taken.then, show_light, workspace, form.light, **light)
     for change in (form.method.change, form.beta.change):
         wire(change, method_words, inputs=[form.method, form.beta], outputs=[form.words])
     wire(form.beta.change, preset_of, inputs=[form.method, form.beta], outputs=[form.leash])
     wire(form.leash.input, float, inputs=[form.leash], outputs=[form.beta])
     wire(form.origin.change, show_held, inputs=[form.origin], outputs=[form.held])
-    for part in (form.origin, form.held, form.beta, *form.more.values()):
+    for part in (form.origin, form.held, form.beta, form.light.because, *form.more.values()):
         wire(part.change, show_command, workspace, form, trigger_mode="always_last", **command)
     wire(
         form.start.click, start, workspace, form, view,
-        inputs=form.asked(), outputs=view.parts(), limit=1,
+        inputs=[form.light.because, *form.asked()], outputs=view.parts(), limit=1,
     )  # fmt: skip
     connect_tryout(workspace, form, view, timer, recipe)
     known = on_show(show_ready, workspace, form, **ready)
     wire(known.then, show_command, workspace, form, **command)
+    on_show(show_light, workspace, form.light, **light)
     on_show(show_advice, workspace, form, **advised)
     origins = [form.origin, form.held]
     on_show(show_origins, workspace, form, inputs=[form.origin], outputs=origins)

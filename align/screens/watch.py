@@ -17,7 +17,7 @@ import pandas as pd
 
 from align import runs
 from align.screens.curves import curves_html
-from align.screens.report import concern_words, report_words
+from align.screens.report import against_words, concern_words, report_words
 from feedback.screens.parts import minutes, percent, plain, wire
 
 LOG_LINES = 60  # Choice: what a person scrolls through; the whole log lies in the run's folder
@@ -89,6 +89,7 @@ def look(workspace: Any, view: Watch, run: str | None, drawn: Any) -> dict[Any, 
 def switched(view: Watch, one: runs.RunStatus) -> dict[Any, Any]:
     """Return what depends on the run's state: the buttons and the report."""
     words = report_words(one.report, [concern["name"] for concern in one.warnings])
+    words = "\n".join(filter(None, [words, against_words(one.readiness)])) if words else ""
     concerns = concern_words(one.warnings)
     return {
         view.concerns: gr.Markdown(f"### Look out\n{concerns}", visible=bool(concerns)),

@@ -1,0 +1,89 @@
+"""The part of the train screen that says whether the feedback is ready.
+
+A light, what speaks against a start, what more votes would tell, and the place to say why one goes
+on all the same. Nothing is decided here: see `align/clearance.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from align import readiness
+from align.clearance import AMBER, GREEN, RED, Clearance, Objection
+from feedback.screens.parts import plain
+from feedback.screens.quality import name_of
+
+LIGHTS = {
+    GREEN: "Ready to train",
+    AMBER: "Look first – it can be trained anyway",
+    RED: "Not ready",
+}
+SHOWN = 4  # Choice: objections in full; more are named, and stand on the quality screen
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    lamp: gr.HTML
+    against: gr.Markdown
+    wanted: gr.Markdown
+    because: gr.Textbox
+
+    def parts(self) -> list[Any]:
+        return [self.lamp, self.against, self.wanted, self.because]
+
+
+def show_light(workspace: Any, light: Light, method: str, model: str) -> dict[Any, Any]:
+    """Run the checks and show what they mean for a start."""
+    seen = readiness.cleared(workspace.store, workspace.client.pid, method, model)
+    return {
+        light.lamp: lamp_html(seen.light),
+        light.against: against_words(seen),
+        light.wanted: wanted_words(seen),
+        light.because: gr.Textbox(visible=seen.light == AMBER),
+    }
+
+
+def lamp_html(light: str) -> str:
+    """Return the light as markup: our own words only."""
+    return (
+        f"<div class='hone-light hone-light-{light}' role='status'><i></i><b>{LIGHTS[light]}</b>"
+        "</div>"
+    )
+
+
+def against_words(seen: Clearance) -> str:
+    """Return what speaks against a start, as Markdown; "" where nothing does."""
+    lines = [f"- {objection_words(one)}" for one in seen.objections[:SHOWN]]
+    if rest := seen.objections[SHOWN:]:
+        names = ", ".join(name_of(one.name).rstrip("?") for one in rest)
+        lines.append(f"- And {len(rest)} more on *Quality*: {plain(names)}.")
+    return "\n".join(lines)
+
+
+def objection_words(one: Objection) -> str:
+    remedy = f" *{plain(one.remedy)}*" if one.remedy else ""
+    return f"**{plain(name_of(one.name)).rstrip('?')}:** {plain(one.message)}{remedy}"
+
+
+def wanted_words(seen: Clearance) -> str:
+    """Return what more votes would tell; which checks have nothing to measure yet."""
+    lines = [f"{words[0].upper()}{words[1:]}." for words in seen.wanted]
+    if seen.unknown:
+        names = ", ".join(name_of(name).rstrip("?").lower() for name in seen.unknown)
+        lines.append(f"Nothing to measure yet: {names}.")
+    return " ".join(map(plain, lines))
+
+
+def build_light() -> Light:
+    """Lay out the light above the button."""
+    lamp = gr.HTML("", js_on_load=None, elem_id="train-light", padding=False)
+    against = gr.Markdown("", elem_id="train-warning", elem_classes=["hone-note", "hone-caution"])
+    wanted = gr.Markdown("", elem_id="train-wanted", elem_classes=["hone-note", "hone-small"])
+    because = gr.Textbox(
+        label="Why train anyway? It is kept with the run.", visible=False, max_lines=2,
+        placeholder="For example: only to try the loop", elem_id="train-because",
+    )  # fmt: skip
+    return Light(lamp, against, wanted, because)

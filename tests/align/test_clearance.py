@@ -1,0 +1,60 @@
+"""The light before a run, and what it keeps of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from align.clearance import AMBER, GREEN, RED, clearance, votes_to_narrow
+from feedback.checks.result import CheckResult
+
+ENOUGH = {
+    "pairs": {"all": 120, "train": 96, "held_out": 12, "duel": 12},
+    "labels": {"all": 240, "train": 192, "held_out": 24, "duel": 24},
+    "good": {"all": 120, "train": 96, "held_out": 12, "duel": 12},
+}
+NONE = {kind: dict.fromkeys(splits, 0) for kind, splits in ENOUGH.items()}
+
+
+def said(name: str, severity: str, value: float | None = 0.5, n: int = 100) -> CheckResult:
+    return CheckResult(name, value, None, None, n, severity, f"{name} is so.", "Mend it.")
+
+
+def test_nothing_against_it_is_green() -> None:
+    seen = clearance("dpo", ENOUGH, [said("length_bias", "ok"), said("style", "unknown", None, 0)])
+    assert (seen.light, seen.objections, seen.unknown) == (GREEN, (), ("style",))
+
+
+def test_a_warning_is_amber_and_the_heaviest_comes_first() -> None:
+    checks = [said("style", "warn"), said("length_bias", "stop"), said("agreement", "ok")]
+    seen = clearance("dpo", ENOUGH, checks)
+    assert seen.light == AMBER
+    assert [one.name for one in seen.objections] == ["length_bias", "style"]
+    kept = seen.as_json("a demo")
+    assert kept["because"] == "a demo"
+    assert kept["objections"][0] == {
+        "name": "length_bias", "severity": "stop", "message": "length_bias is so.",
+        "remedy": "Mend it.",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("counts", "misfit", "name"), [(NONE, "", "rows"), (ENOUGH, "it takes 90 GB", "memory")]
+)
+def test_what_cannot_start_is_red_whatever_the_checks_say(counts, misfit: str, name: str) -> None:
+    seen = clearance("dpo", counts, [], misfit)
+    assert seen.light == RED
+    assert [one.name for one in seen.objections] == [name]
+    assert seen.objections[0].message[0].isupper()
+
+
+def test_it_tells_how_many_more_votes_would_narrow_an_interval() -> None:
+    """±5 points at one half take 385 votes; at 0.41 1.96² · 0.2419 / 0.0025 = 371.7 → 372."""
+    assert votes_to_narrow(0.5, 0) == 385
+    assert votes_to_narrow(0.41, 300) == 72
+    assert votes_to_narrow(0.41, 400) == 0
+    assert votes_to_narrow(1.0, 0) == votes_to_narrow(0.95, 0) > 0
+    seen = clearance("dpo", ENOUGH, [said("length_bias", "ok", 0.41, 300), said("style", "ok")])
+    assert seen.wanted == (
+        "72 more votes would tell the length bias to ±5 %",
+        "about 840 more pairs would tell the held-out accuracy to ±10 % (12 pairs judge now)",
+    )
