@@ -190,7 +190,8 @@ def dawid_skene(
     posterior = (votes + 1e-12) / (votes + 1e-12).sum(axis=1, keepdims=True)
     confusion, prior = np.zeros((m, classes, classes)), np.full(classes, 1 / classes)
     log_likelihood, objective, done = 0.0, -np.inf, 0
-    for done in range(1, rounds + 1):
+    while done < rounds:
+        done += 1
         soft = (by_labeler @ posterior).reshape(m, classes, classes).transpose(0, 2, 1)
         confusion = _shares(soft + smoothing)
         prior = _shares(posterior.sum(axis=0) + PRIOR_ITEMS / classes)
