@@ -28,8 +28,9 @@ HONEST_GOLD = 0.875
 HONEST_FAST = 0.3  # Choice: some pairs are settled at a glance, but not one in three
 # Choice: two looks with one slip in ten each agree in 0.82; close calls turn more often.
 HONEST_REPEATS = 0.65
-# Choice: as `length_bias` warns; where the others lean to one length, a tenth beyond them.
-HONEST_LENGTH, BEYOND_OTHERS = 0.60, 0.10
+# Choice: as `length_bias` warns; where the others lean to one length, 0.15 beyond them:
+# in LLMFAO people whom the consensus trusts stand 0.2 apart.
+HONEST_LENGTH, BEYOND_OTHERS = 0.60, 0.15
 OTHERS_PRIOR = 20  # votes at one half, so that one colleague's few votes move the bar little
 # Choice: a guesser between two stands 0.4 below people who slip at one vote in ten, and people with
 # another taste than the crowd's stand nearer to it.
