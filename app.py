@@ -259,6 +259,9 @@ def simulate(
     left_bias: Annotated[float, typer.Option(help="Share of votes that go left anyway.")] = 0.0,
     labelers: Annotated[int, typer.Option(min=1, max=10_000, help="How many labelers.")] = 1,
     thumbs: Annotated[bool, typer.Option("--thumbs", help="Rate single answers instead.")] = False,
+    faulty: Annotated[
+        str, typer.Option(metavar="LIST", help="One more labeler for each: left,random,copying,…")
+    ] = "",
     seed: Annotated[int, typer.Option(help="The same seed gives the same votes.")] = 0,
     data: Data = HERE,
     as_json: Json = False,
@@ -271,6 +274,7 @@ def simulate(
         "left_bias": left_bias,
         "labelers": labelers,
         "thumbs": thumbs,
+        "faulty": [fault.strip() for fault in faulty.split(",") if fault.strip()],
         "seed": seed,
     }
     return run("simulate", data, as_json, params)

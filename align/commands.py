@@ -288,13 +288,22 @@ def simulate_(
     left_bias: float = 0.0,
     labelers: int = 1,
     thumbs: bool = False,
+    faulty: Sequence[str] = (),
     seed: int = 0,
 ) -> dict[str, Any]:
     """Cast simulated votes; return {"votes", "labelers", "comparisons"}.
 
     What there is too little to judge of is generated first, from the starter prompts.
     """
-    starters.fill(workspace, votes, labelers=labelers, thumbs=thumbs, seed=seed, progress=progress)
+    starters.fill(
+        workspace,
+        votes,
+        labelers=labelers,
+        thumbs=thumbs,
+        faulty=faulty,
+        seed=seed,
+        progress=progress,
+    )
     return simulate.simulate_votes(
         workspace.store,
         votes,
@@ -303,6 +312,7 @@ def simulate_(
         left_bias=left_bias,
         labelers=labelers,
         thumbs=thumbs,
+        faulty=faulty,
         seed=seed,
         progress=progress,
     )

@@ -9,7 +9,7 @@ from math import ceil
 from align.generation import SamplingSettings, generate_comparisons, starter_prompts
 from align.models import EMBEDDED
 from align.workspace import Workspace
-from feedback.simulate import room
+from feedback.turns import room
 from storage.records import Message, Prompt
 from storage.store import Store
 
@@ -24,6 +24,7 @@ def fill(
     *,
     labelers: int,
     thumbs: bool,
+    faulty: Sequence[str] = (),
     seed: int,
     progress: Progress,
 ) -> None:
@@ -33,9 +34,11 @@ def fill(
     `MAX_LAPS` laps over all prompts; what is still missing then, `simulate_votes` says.
     """
     prompts = starter_prompts()
-    per_prompt = labelers * (2 if thumbs else 1)  # verdicts on one comparison's two answers
+    per_prompt = (labelers + len(faulty)) * (
+        2 if thumbs else 1
+    )  # verdicts on one comparison's two answers
     for _ in range(MAX_LAPS):
-        missing = votes - room(workspace.store, labelers, thumbs)
+        missing = votes - room(workspace.store, labelers, thumbs, faulty)
         if missing <= 0:
             return
         lap, fewest = least_compared(workspace.store, prompts)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from feedback.checks.columns import Columns
+from feedback.checks.duplicate_votes import duplicate_votes
 from feedback.checks.duplicates import duplicate_prompts, duplicate_responses
+from feedback.checks.imbalance import imbalance
+from feedback.checks.labeler_quality import labeler_quality
 from feedback.checks.length_bias import length_bias
+from feedback.checks.position_bias import position_bias
 from feedback.checks.result import CheckResult, Finding
 
 
@@ -16,8 +20,12 @@ class Check(Protocol):
 
 CHECKS: dict[str, Check] = {
     "length_bias": length_bias,
+    "position_bias": position_bias,
+    "labeler_quality": labeler_quality,
     "duplicate_prompts": duplicate_prompts,
     "duplicate_responses": duplicate_responses,
+    "duplicate_votes": duplicate_votes,
+    "imbalance": imbalance,
 }
 
 __all__ = ["CHECKS", "Check", "CheckResult", "Columns", "Finding"]

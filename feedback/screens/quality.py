@@ -35,11 +35,19 @@ NAMES = {
     "length_bias": "Do longer answers win?",
     "duplicate_prompts": "Prompts asked more than once",
     "duplicate_responses": "Comparisons of the same answer twice",
+    "position_bias": "Does the side decide?",
+    "labeler_quality": "Who can be trusted?",
+    "duplicate_votes": "Votes that are no news",
+    "imbalance": "Does one side outweigh the other?",
 }
 MEASURES = {
     "length_bias": "of decided votes went to the longer answer",
     "duplicate_prompts": "of judged items repeat an earlier prompt",
     "duplicate_responses": "of comparisons show nearly the same answer on both sides",
+    "position_bias": "of decided votes with known sides went to the left answer",
+    "labeler_quality": "of labelers have nothing that speaks against them",
+    "duplicate_votes": "of votes repeat the same person's on the same comparison",
+    "imbalance": "of labels say that an answer is good",
 }
 SEVERITIES = {
     "ok": "All right",

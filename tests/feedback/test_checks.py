@@ -35,6 +35,11 @@ def votes(*rows: tuple[str, int, int], labeler: str = "ann", source: str = "scre
             "chars_b",
             "source",
         ],
+    ).assign(
+        left="a",
+        kind="plain",
+        seconds_spent=float("nan"),
+        created_at=[START + timedelta(minutes=n) for n in range(len(rows))],
     )
 
 
@@ -60,10 +65,11 @@ def columns(
         votes=empty.votes if votes is None else votes,
         ratings=pd.DataFrame(
             [
-                (f"t{n}", r, p, "screen", START + timedelta(hours=1, minutes=n), source)
-                for n, (r, p, source) in enumerate(rated)
+                (f"t{n}", r, p, "screen", START + timedelta(hours=1, minutes=n), made, "ann", "up")
+                for n, (r, p, made) in enumerate(rated)
             ],
-            columns=["rating", "response", "prompt", "source", "created_at", "made"],
+            columns=["rating", "response", "prompt", "source", "created_at", "made"]
+            + ["labeler", "verdict"],
         ),
         comparisons=pairs,
         prompts=pd.DataFrame(
@@ -79,8 +85,9 @@ def columns(
 def full() -> Columns:
     """Return columns in which every check has something to find."""
     rows = [("a", 90, 10)] * 30 + [("b", 10, 90)] * 5 + [("tie", 5, 6), ("a", 7, 7)]
+    crowd = [votes(("a", 90, 10), labeler=f"labeler {n}") for n in range(9)]
     return columns(
-        votes=votes(*rows),
+        votes=pd.concat([votes(*rows), votes(*rows[:1]), *crowd], ignore_index=True),
         items=[("c1", "p1", "import:x"), ("c2", "p1", "import:x"), ("c3", "p2", "generated:1")],
         clusters={"p2": "p1"},
         similarity={"c3": 0.95},

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from feedback.simulate import room, simulate_votes
+from feedback.simulate import simulate_votes
+from feedback.turns import room
 from storage.errors import BadInput
 from storage.records import Assignment, Labeler, Rating, Vote
 from storage.store import Store

@@ -1,0 +1,107 @@
+"""Votes that are no news: the same person twice on one comparison, and one person after another.
+
+A silent repeat is asked for, so it is no fault. What copying is, `feedback.copying` says.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from feedback.checks.columns import Columns
+from feedback.checks.result import CheckResult, Finding, nothing, share_text
+from feedback.copying import WITHIN, copies
+from feedback.intervals import wilson
+from feedback.labelers import first_votes, judged_votes
+from feedback.sequential import is_found
+from feedback.signals import ALPHA, SIGNALS
+
+NAME = "duplicate_votes"
+THRESHOLD = 0.0  # share of repeated votes above which it warns. Choice: none is meant
+MAX_FINDINGS = 200  # Choice: as for duplicate prompts; a person reads no more
+REMEDY = "Keep the first of each person's votes on a comparison and exclude the others."
+
+
+def duplicate_votes(columns: Columns, *, threshold: float = THRESHOLD) -> CheckResult:
+    """Return the share of votes that repeat the same person's on the same comparison.
+
+    Findings: each labeler with such votes, and each who follows another within seconds.
+    """
+    votes = columns.votes[columns.votes["verdict"] != "skip"]
+    if votes.empty:
+        return nothing(NAME, "There is no vote yet.", "Collect votes.")
+    plain = votes[votes["kind"] != "repeat"]
+    again = plain[plain.duplicated(["labeler", "comparison"], keep="first")]
+    hits, n = len(again), len(votes)
+    low, high = wilson(hits, n)
+    copied = _copied(columns)
+    found = [*copied, *_repeated(again, votes)]
+    message = f"{share_text(hits, n, 'votes')} are by somebody who had voted on that comparison"
+    warn = hits / n > threshold or bool(copied)
+    remedies = [REMEDY] * bool(hits) + [one.remedy for one in copied[:1]]
+    return CheckResult(
+        NAME,
+        hits / n,
+        low,
+        high,
+        n,
+        "warn" if warn else "ok",
+        (f"{message}." if hits else f"Nobody voted twice on a comparison, in {n:,} votes.")
+        + (f" {len(copied):,} labelers follow another within seconds." if copied else ""),
+        " ".join(remedies) if warn else "",
+        tuple(sorted(set(again["comparison"]))),
+        tuple(found[:MAX_FINDINGS]),
+    )
+
+
+def _repeated(again: pd.DataFrame, votes: pd.DataFrame) -> list[Finding]:
+    """Return one finding per labeler with repeated votes, the most of them first."""
+    of_all = votes["labeler"].value_counts()
+    groups = again.groupby("labeler", observed=True)["comparison"]
+    found = [
+        _finding(str(labeler), int(of_all[labeler]), sorted(items)) for labeler, items in groups
+    ]
+    return sorted(found, key=lambda one: (-len(one.items), one.subject))
+
+
+def _finding(labeler: str, n: int, items: list[str]) -> Finding:
+    hits = len(items)
+    low, high = wilson(hits, n)
+    return Finding(
+        subject=f"labeler {labeler}",
+        value=hits / n,
+        low=low,
+        high=high,
+        n=n,
+        severity="warn",
+        message=f"labeler {labeler}: {share_text(hits, n, 'votes')} repeat their own.",
+        remedy=REMEDY,
+        items=tuple(dict.fromkeys(items)),
+    )
+
+
+def _copied(columns: Columns) -> list[Finding]:
+    """Return one finding per labeler who follows another, the surest first."""
+    judged = judged_votes(columns.votes)
+    found = copies(judged.labeler, judged.item, judged.verdict, judged.time, first_votes(judged))
+    sure = np.flatnonzero(is_found(found.evidence, ALPHA * SIGNALS["copying"].part))
+    return [
+        _copy(judged.names[at], judged.names[found.source[at]], found.share[at], int(found.n[at]))
+        for at in sure[np.argsort(-found.evidence[sure], kind="stable")]
+    ]
+
+
+def _copy(labeler: str, source: str, share: float, n: int) -> Finding:
+    hits = round(share * n)
+    low, high = wilson(hits, n)
+    return Finding(
+        subject=f"labeler {labeler}",
+        value=hits / n,
+        low=low,
+        high=high,
+        n=n,
+        severity="warn",
+        message=f"labeler {labeler} gave the verdict of {source} within {WITHIN:g} seconds after "
+        f"it in {share_text(hits, n, 'shared comparisons')}.",
+        remedy=SIGNALS["copying"].remedy,
+    )
