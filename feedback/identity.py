@@ -34,7 +34,7 @@ FAMILIES: dict[str, Family] = {
         r"Google(?: (?:AI|Brain|DeepMind|Research))?|DeepMind|Gemini|Gemma|Bard|PaLM|LaMDA",
     ),
     "Meta": Family(
-        "Meta,Facebook,lama,LaMA,LaMa,LAMA",
+        "Meta,Facebook,Llama,LLama,LLaMA,LLAMA,LlaMA,LLaMa",
         r"Meta(?: AI)?|Facebook(?: AI)?|L[Ll][Aa][Mm][Aa](?:[ -]?\d)?",
     ),
     "Mistral": Family("Mistral,Mixtral,Le Chat", r"Mistral(?: AI)?|Mixtral|Le Chat"),
@@ -78,6 +78,7 @@ FAMILIES: dict[str, Family] = {
     "Reka": Family("Reka", r"Reka(?: AI)?"),
 }
 _STEMS = [family.stems.split(",") for family in FAMILIES.values()]
+_ANY_STEM = re.compile("|".join(re.escape(stem) for stems in _STEMS for stem in stems))
 _EACH = [re.compile(rf"(?<!\w)(?:{family.names})(?!\w)") for family in FAMILIES.values()]
 BEFORE, AFTER = 160, 60  # characters around a name in which a claim to it stands
 MOST = 200  # Choice: names of a family looked at in one text; nobody hides a claim behind more
@@ -149,6 +150,8 @@ def _claim_of(bit: int) -> re.Pattern[str]:
 
 def _hinted(text: str) -> list[int]:
     """Return the bits of the families that a text may name: it has one of their stems."""
+    if not _ANY_STEM.search(text):
+        return []
     return [bit for bit, stems in enumerate(_STEMS) if any(stem in text for stem in stems)]
 
 
