@@ -181,7 +181,7 @@ def _computed(store: Store, ids: npt.NDArray[Any], spoken: set[str]) -> dict[str
             text = contents.get(id, "")
             rows.append(text_features(said(text) if id in spoken and text else text))
     return {
-        name: np.minimum([row[name] for row in rows], _most(kind)).astype(kind)
+        name: np.array([min(row[name], _most(kind)) for row in rows], dtype=kind)
         for name, kind in FEATURES.items()
     }
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Protocol
 
 from feedback.checks.columns import Columns
+from feedback.checks.distribution import distribution
 from feedback.checks.duplicates import duplicate_prompts, duplicate_responses
+from feedback.checks.identity_leak import identity_leak
 from feedback.checks.length_bias import length_bias
+from feedback.checks.personal_data import personal_data
 from feedback.checks.result import CheckResult, Finding
+from feedback.checks.style import style
+from feedback.checks.too_easy import too_easy
 
 
 class Check(Protocol):
@@ -18,6 +23,11 @@ CHECKS: dict[str, Check] = {
     "length_bias": length_bias,
     "duplicate_prompts": duplicate_prompts,
     "duplicate_responses": duplicate_responses,
+    "too_easy": too_easy,
+    "distribution": distribution,
+    "style": style,
+    "identity_leak": identity_leak,
+    "personal_data": personal_data,
 }
 
 __all__ = ["CHECKS", "Check", "CheckResult", "Columns", "Finding"]

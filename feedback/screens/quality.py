@@ -35,11 +35,21 @@ NAMES = {
     "length_bias": "Do longer answers win?",
     "duplicate_prompts": "Prompts asked more than once",
     "duplicate_responses": "Comparisons of the same answer twice",
+    "too_easy": "Comparisons that teach little",
+    "distribution": "Are the answers the model's own?",
+    "style": "Does form win?",
+    "identity_leak": "Answers that name their model",
+    "personal_data": "Personal data",
 }
 MEASURES = {
     "length_bias": "of decided votes went to the longer answer",
     "duplicate_prompts": "of judged items repeat an earlier prompt",
     "duplicate_responses": "of comparisons show nearly the same answer on both sides",
+    "too_easy": "of comparisons have an answer that is blank, broken, cut off or copied",
+    "distribution": "of comparisons show two answers of the model itself",
+    "style": "of votes went to the answer with more of the strongest mark of form",
+    "identity_leak": "of answers say which model they are or who made it",
+    "personal_data": "of texts hold a mail address, a phone, card or IP number",
 }
 SEVERITIES = {
     "ok": "All right",
