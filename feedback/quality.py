@@ -13,6 +13,7 @@ from feedback.checks import CHECKS, CheckResult, Columns
 from feedback.checks.columns import DECISIONS
 from feedback.checks.duplicates import prompt_items, repeated_prompts
 from feedback.checks.length_bias import longer_won, overall
+from feedback.features import features
 from feedback.items import look_up
 from feedback.texts import near_text
 from storage.records import Duplicate, Response
@@ -45,14 +46,17 @@ def gather(store: Store) -> Columns:
         ],
         columns=list(DECISIONS),
     )
+    prompts = store.frame("prompts")
+    texts = [*comparisons["text_a"], *comparisons["text_b"], *ratings["text"]]
     columns = Columns(
         votes=store.frame("votes"),
         ratings=ratings.assign(made=ratings["response"].map(made)),
         comparisons=comparisons.assign(similarity=similarities(store, comparisons)),
-        prompts=store.frame("prompts"),
+        prompts=prompts,
         decisions=decisions,
         gold=store.frame("gold"),
         scores=store.frame("scores"),
+        features=features(store, texts, prompts["text"]),
     )
     return replace(columns, previews=_previews(store, columns))
 

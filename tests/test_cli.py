@@ -13,6 +13,7 @@ import pytest
 import typer
 
 import app
+from feedback.checks import CHECKS
 from tests.commandline import hone, pairs, write_lines
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -116,7 +117,7 @@ def test_check_prints_the_issues_json(data: Path, twenty: Path) -> None:
     result = hone("check", "--json", data=data).result
     assert set(result) == {"checks"}
     names = [one["name"] for one in result["checks"]]
-    assert names == ["length_bias", "duplicate_prompts", "duplicate_responses"]
+    assert names == list(CHECKS)
     for one in result["checks"]:
         assert set(one) == CHECK
         assert one["severity"] in ("ok", "warn", "stop", "unknown")

@@ -20,7 +20,7 @@ COMPARISONS = (
     "model_b", "adapter_a", "adapter_b", "finished_a", "finished_b", "source", "created_at",
     "similarity",
 )  # fmt: skip
-PROMPTS = ("prompt", "cluster")
+PROMPTS = ("prompt", "text", "cluster")
 DECISIONS = ("kind", "item", "earlier", "decision", "created_at")
 GOLD = ("comparison", "verdict")
 SCORES = ("response", "model", "adapter", "logprob", "tokens")

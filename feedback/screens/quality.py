@@ -39,6 +39,11 @@ NAMES = {
     "labeler_quality": "Who can be trusted?",
     "duplicate_votes": "Votes that are no news",
     "imbalance": "Does one side outweigh the other?",
+    "too_easy": "Comparisons that teach little",
+    "distribution": "Are the answers the model's own?",
+    "style": "Does form win?",
+    "identity_leak": "Answers that name their model",
+    "personal_data": "Personal data",
 }
 MEASURES = {
     "length_bias": "of decided votes went to the longer answer",
@@ -48,6 +53,11 @@ MEASURES = {
     "labeler_quality": "of labelers have nothing that speaks against them",
     "duplicate_votes": "of votes repeat the same person's on the same comparison",
     "imbalance": "of labels say that an answer is good",
+    "too_easy": "of comparisons have an answer that is blank, broken, cut off or copied",
+    "distribution": "of comparisons show two answers of the model itself",
+    "style": "of votes went to the answer with more of the strongest mark of form",
+    "identity_leak": "of answers say which model they are or who made it",
+    "personal_data": "of texts hold a mail address, a phone, card or IP number",
 }
 SEVERITIES = {
     "ok": "All right",

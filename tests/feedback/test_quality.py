@@ -10,6 +10,7 @@ import pytest
 
 from feedback import alike, kept
 from feedback.alike import similarities
+from feedback.checks import CHECKS
 from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
 from feedback.near import similarity
 from feedback.quality import gather, run_checks
@@ -79,8 +80,7 @@ def test_a_file_made_otherwise_is_not_used(tmp_path: Path):
 
 
 def test_the_checks_run_on_an_empty_and_on_a_filled_store(store: Store, tmp_path: Path):
-    names = ["length_bias", "duplicate_prompts", "duplicate_responses"]
-    assert [result.name for result in run_checks(store)] == names
+    assert [result.name for result in run_checks(store)] == list(CHECKS)
     with Store.open(tmp_path / "empty") as empty:
-        assert [result.severity for result in run_checks(empty)] == ["unknown"] * 3
+        assert [result.severity for result in run_checks(empty)] == ["unknown"] * len(CHECKS)
         assert gather(empty).previews == {}

@@ -1,0 +1,68 @@
+"""Personal data in prompts and answers: to be seen before an export and before training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from feedback.checks.columns import Columns
+from feedback.checks.result import CheckResult, Finding, nothing, share_text
+from feedback.checks.said import answers, different, places_of, some_of, values
+from feedback.intervals import wilson
+from feedback.personal import KINDS
+
+NAME = "personal_data"
+# Choice: one person's data in an exported file or in a model's weights is one too many.
+THRESHOLD = 0.0  # share of different texts
+
+WORDS = {
+    "mail": "mail addresses",
+    "phone": "phone numbers",
+    "card": "card numbers",
+    "address": "internet addresses of computers",
+}
+REMEDY = (
+    "Look at these texts before an export and before training: leave them out, or replace the data "
+    "in the source and import it anew. A model can repeat what it was trained on."
+)
+
+
+def personal_data(columns: Columns, *, threshold: float = THRESHOLD) -> CheckResult:
+    """Return the share of different prompts and answers with personal data, and each kind's."""
+    given = answers(columns)
+    size = len(columns.features)
+    text = np.concatenate([given.text, places_of(columns.features, columns.prompts["text"])])
+    item = np.concatenate([given.response, np.asarray(columns.prompts["prompt"], dtype=object)])
+    n = different(text, size)
+    if not n:
+        return nothing(NAME, "There is no text to look at yet.", "Add prompts and answers.")
+    has = {kind: values(columns.features, kind, text) > 0 for kind in KINDS}
+    hit = np.logical_or.reduce(list(has.values()))
+    hits = different(text[hit], size)
+    low, high = wilson(hits, n)
+    severity = "warn" if hits / n > threshold else "ok"
+    findings = []
+    for kind in KINDS:
+        if count := different(text[has[kind]], size):
+            least, most = wilson(count, n)
+            message = f"{share_text(count, n, 'different texts')} hold {WORDS[kind]}."
+            items = some_of(item[has[kind]])
+            findings.append(
+                Finding(kind, count / n, least, most, n, severity, message, REMEDY, items)
+            )
+    message = f"{share_text(hits, n, 'different prompts and answers')} hold personal data."
+    clean = (
+        f"No mail address, phone number, card number or internet address in {n:,} different "
+        "prompts and answers; names and postal addresses are not looked for."
+    )
+    return CheckResult(
+        NAME,
+        hits / n,
+        low,
+        high,
+        n,
+        severity,
+        message if hits else clean,
+        REMEDY if severity == "warn" else "",
+        some_of(item[hit]),
+        tuple(findings),
+    )

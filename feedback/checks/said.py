@@ -1,0 +1,105 @@
+"""From ids to what the texts say: the features of what was judged, asked or answered.
+
+What several checks of the texts share. Features come by text id (`feedback/features.py`); a place
+is a row of that frame, -1 where a text has none.
+"""
+
+from __future__ import annotations
+
+from heapq import nsmallest
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from feedback.checks.columns import Columns
+
+Places = npt.NDArray[np.intp]
+Counts = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+MAX_ITEMS = 200  # Choice: ids in a finding; a person reads no more
+
+
+class Decided(NamedTuple):
+    """The decided votes, one row per comparison; all of shape (C,)."""
+
+    comparison: npt.NDArray[np.object_]
+    wins_a: Counts  # votes for a
+    wins_b: Counts
+    text_a: Places
+    text_b: Places
+
+
+class Answers(NamedTuple):
+    """Every answer that was compared or rated, as often as it was; all of shape (R,)."""
+
+    response: npt.NDArray[np.object_]
+    prompt: npt.NDArray[np.object_]
+    text: Places
+
+
+def places_of(features: pd.DataFrame, texts: pd.Series) -> Places:
+    """Return where each text stands in the features, -1 where it does not."""
+    if isinstance(texts.dtype, pd.CategoricalDtype):
+        of = features.index.get_indexer(texts.cat.categories)
+        codes = texts.cat.codes.to_numpy()
+        known = of[codes] if len(of) else np.full(len(codes), -1)
+        return np.where(codes < 0, -1, known)
+    return features.index.get_indexer(texts)
+
+
+def decided_votes(columns: Columns) -> Decided:
+    """Return the votes that chose one of two answers, by comparison."""
+    votes = columns.votes
+    chose_a = (votes["verdict"] == "a").to_numpy(dtype=bool)
+    kept = chose_a | (votes["verdict"] == "b").to_numpy(dtype=bool)
+    codes, names = pd.factorize(votes["comparison"][kept])
+    chose_a = chose_a[kept]
+    n = len(names)
+    rows = np.flatnonzero(kept)
+    first = np.empty(n, dtype=np.intp)
+    first[codes[::-1]] = rows[::-1]  # the first row of each comparison is written last
+    once = votes[["text_a", "text_b"]].iloc[first]
+    return Decided(
+        np.asarray(names, dtype=object),
+        np.bincount(codes[chose_a], minlength=n),
+        np.bincount(codes[~chose_a], minlength=n),
+        places_of(columns.features, once["text_a"]),
+        places_of(columns.features, once["text_b"]),
+    )
+
+
+def answers(columns: Columns) -> Answers:
+    """Return the answers of every comparison, a and b, and of every rating."""
+    compared, rated = columns.comparisons, columns.ratings
+    parts = (
+        (compared, "a", "text_a"),
+        (compared, "b", "text_b"),
+        (rated, "response", "text"),
+    )
+    return Answers(
+        np.concatenate([np.asarray(frame[name], dtype=object) for frame, name, _ in parts]),
+        np.concatenate([np.asarray(frame["prompt"], dtype=object) for frame, _, _ in parts]),
+        np.concatenate([places_of(columns.features, frame[text]) for frame, _, text in parts]),
+    )
+
+
+def different(places: Places, size: int) -> int:
+    """Return how many different texts there are among some places."""
+    return int(np.count_nonzero(np.bincount(places[places >= 0], minlength=size)))
+
+
+def values(features: pd.DataFrame, name: str, places: Places) -> npt.NDArray[np.int64]:
+    """Return one feature at each place; 0 where there is none."""
+    if not len(features):
+        return np.zeros(len(places), dtype=np.int64)
+    of = features[name].to_numpy()[places].astype(np.int64)
+    of[places < 0] = 0
+    return of
+
+
+def some_of(ids: npt.NDArray[np.object_]) -> tuple[str, ...]:
+    """Return up to MAX_ITEMS different ids, the same ones whatever the order of the rows."""
+    return tuple(nsmallest(MAX_ITEMS, set(ids.tolist())))
