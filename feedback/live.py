@@ -1,19 +1,26 @@
-"""The feedback that counts now, read from the store, and the preferences that follow from it."""
+"""The feedback that counts now, read from the store, and the preferences that follow from it.
+
+What is excluded does not count, and neither does a silent repeat: the same person once more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
 from feedback.assignments import skipped_items
 from feedback.preferences import Preferences, pairs_and_labels
+from feedback.remedies import Couple, left_in
+from storage.records import Comparison
 
 if TYPE_CHECKING:
     from storage.store import Store
 
 AT_ONCE = 2_000  # texts in memory at the same time
+EXCLUDED = "votes, thumbs and edits that were excluded"
+REPEATED = "votes that silently asked the same person again"
 
 
 class Live(NamedTuple):
@@ -22,6 +29,10 @@ class Live(NamedTuple):
     votes: pd.DataFrame
     ratings: pd.DataFrame
     edits: pd.DataFrame
+    left_out: Mapping[str, int] = {}  # reason → how many of them do not count
+
+    def frames(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        return self.votes, self.ratings, self.edits
 
     def texts(self) -> Mapping[str, str]:
         """Return Response.id → Text.id of everything that was judged."""
@@ -39,21 +50,51 @@ class Live(NamedTuple):
 
 
 def live_feedback(store: Store, *, simulated: bool = True) -> Live:
-    """Return the live feedback; without that of simulated labelers if so wanted."""
+    """Return the feedback that counts; without that of simulated labelers if so wanted."""
     sides = store.frame("comparisons")[["comparison", "a", "b"]]
     votes = store.frame("votes")
     votes = votes[votes.columns.difference(["a", "b"])].merge(sides, on="comparison")
-    frames = (votes, store.frame("ratings"), store.frame("edits"))
+    frames = [votes, store.frame("ratings"), store.frame("edits")]
     if not simulated:
-        frames = tuple(frame[frame["source"] != "simulated"] for frame in frames)
-    return Live(*frames)
+        frames = [frame[frame["source"] != "simulated"] for frame in frames]
+    out = excluded_ids(store)
+    stay = [frame[left_in(frame, out)] for frame in frames]
+    votes = stay[0][stay[0]["kind"] != "repeat"]
+    counts = {
+        EXCLUDED: sum(map(len, frames)) - sum(map(len, stay)),
+        REPEATED: len(stay[0]) - len(votes),
+    }
+    left_out = {reason: n for reason, n in counts.items() if n}
+    return Live(votes, stay[1], stay[2], left_out)
 
 
-def preferences_of(store: Store, live: Live) -> Preferences:
-    """Return the pairs and labels that the feedback gives, without what was skipped or is blank."""
-    return pairs_and_labels(
-        *live, blank=_blank(store, set(live.texts().values())), skipped=skipped_items(store)
+def excluded_ids(store: Store) -> dict[str, Collection[str]]:
+    """Return what is excluded now: kind → ids, the comparisons of excluded responses among them."""
+    frame = store.frame("excluded")
+    out: dict[str, Collection[str]] = {
+        kind: set(rows) for kind, rows in frame.groupby("kind")["item"]
+    }
+    if responses := sorted(out.get("response", ())):
+        shown = [*store.rows(Comparison, a=responses), *store.rows(Comparison, b=responses)]
+        out["comparison"] = {*out.get("comparison", ()), *(one.id for one in shown)}
+    return out
+
+
+def preferences_of(
+    store: Store, live: Live, likely: Mapping[Couple, Mapping[str, float]] | None = None
+) -> Preferences:
+    """Return the pairs and labels that the feedback gives, without what was skipped or is blank.
+
+    Args:
+        likely: How likely each verdict on two answers is (`likely_verdicts`); None counts heads.
+    """
+    found = pairs_and_labels(
+        *live.frames(),
+        blank=_blank(store, set(live.texts().values())),
+        skipped=skipped_items(store),
+        likely=likely,
     )
+    return found._replace(dropped=dict(sorted({**found.dropped, **live.left_out}.items())))
 
 
 def _blank(store: Store, texts: set[str]) -> frozenset[str]:

@@ -4,7 +4,8 @@ The rules, in the order in which they are applied:
 
 1.  What a text says counts, not which sample said it: votes on the same two texts for the same
     prompt are counted together, and a response is named by the smallest of its ids.
-2.  Votes on two texts: a verdict with more than half of all votes that are not `skip` wins. A side
+2.  Votes on two texts: a verdict with more than half of all votes that are not `skip` wins, or,
+    where votes are weighed by who cast them, one that is more likely right than not. A side
     that wins gives one pair and two labels (chosen good, rejected bad); `both_bad` gives two bad
     labels; a tie, or no majority, gives nothing.
 3.  An edit gives the pair corrected > original, a good label and a bad one.
@@ -22,7 +23,7 @@ Everything that gives nothing is counted under a reason that a person can read.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -52,7 +53,7 @@ class Pair:
     rejected: str
     votes_for: tuple[str, ...]  # ids of votes, ratings or edits
     votes_against: tuple[str, ...]
-    p_chosen: float  # votes_for / (votes_for + votes_against), in (0.5, 1]
+    p_chosen: float  # in (0.5, 1]: votes_for / (votes_for + votes_against), or weighed by labeler
     weight: float
     source: str  # "vote", "edit" or "thumbs"
 
@@ -96,6 +97,7 @@ class _Contest(NamedTuple):
     votes_for: tuple[str, ...]
     votes_against: tuple[str, ...]
     source: str
+    p_chosen: float | None = None  # None: the share of votes_for
 
 
 def pairs_and_labels(
@@ -105,6 +107,7 @@ def pairs_and_labels(
     *,
     blank: Set[str] = frozenset(),
     skipped: Set[str] = frozenset(),
+    likely: Mapping[tuple[str, str, str], Mapping[str, float]] | None = None,
 ) -> Preferences:
     """Return the pairs and labels that live feedback gives, and what it does not give.
 
@@ -115,6 +118,8 @@ def pairs_and_labels(
             text_corrected.
         blank: Text ids whose content is empty or only white space.
         skipped: Ids of prompts, comparisons and responses that a person decided to skip as repeats.
+        likely: (prompt, smaller text id, larger text id) → verdict → how likely it is the right
+            one, in 0..1; "a" is the smaller text. None: every vote counts the same.
 
     Returns:
         Pairs and labels sorted by id; the order of the rows in the frames does not matter.
@@ -126,7 +131,7 @@ def pairs_and_labels(
 
     contests: list[_Contest] = []
     said: list[_Said] = []
-    judged = _from_votes(votes, contests, said, dropped)
+    judged = _from_votes(votes, likely or {}, contests, said, dropped)
     _from_edits(edits, contests, said, dropped)
     _from_thumbs(ratings, blank, contests, said, dropped)
     names = _names(votes, ratings, edits)
@@ -177,7 +182,11 @@ def _names(*frames: pd.DataFrame) -> dict[Answer, str]:
 
 
 def _from_votes(
-    votes: pd.DataFrame, contests: list[_Contest], said: list[_Said], dropped: Counter[str]
+    votes: pd.DataFrame,
+    likely: Mapping[tuple[str, str, str], Mapping[str, float]],
+    contests: list[_Contest],
+    said: list[_Said],
+    dropped: Counter[str],
 ) -> set[frozenset[Answer]]:
     """Add what the votes say; return the couples of answers that were judged side by side."""
     tallies: dict[tuple[Answer, Answer], dict[str, list[str]]] = defaultdict(
@@ -193,26 +202,30 @@ def _from_votes(
     judged = set()
     for (a, b), tally in tallies.items():
         ids = {verdict: tuple(sorted(votes)) for verdict, votes in tally.items()}
-        winner = _majority({verdict: len(votes) for verdict, votes in ids.items()})
+        heads: Mapping[str, float] = {verdict: len(votes) for verdict, votes in ids.items()}
+        weights = likely.get((*a, b[1]), heads)
+        winner = _majority(weights)
         if winner != "skip":
             judged.add(frozenset((a, b)))
         if winner in ("a", "b") and a == b:
             _count(dropped, SAME_TEXTS)
         elif winner in ("a", "b"):
             chosen, rejected, other = (a, b, "b") if winner == "a" else (b, a, "a")
-            contests.append(_Contest(chosen, rejected, ids[winner], ids.get(other, ()), "vote"))
-            said.append(_Said(chosen, True, ids[winner], "vote"))
-            said.append(_Said(rejected, False, ids[winner], "vote"))
+            found, against = ids.get(winner, ()), ids.get(other, ())
+            p = weights[winner] / (weights[winner] + weights.get(other, 0))
+            contests.append(_Contest(chosen, rejected, found, against, "vote", p))
+            said.append(_Said(chosen, True, found, "vote"))
+            said.append(_Said(rejected, False, found, "vote"))
         elif winner == "both_bad":
             _count(dropped, BOTH_BAD)
-            said.extend(_Said(answer, False, ids[winner], "vote") for answer in {a, b})
+            said.extend(_Said(answer, False, ids.get(winner, ()), "vote") for answer in {a, b})
         else:
             _count(dropped, {"tie": TIED, "skip": ONLY_SKIPPED}.get(winner, NO_MAJORITY))
     return judged
 
 
-def _majority(counts: dict[str, int]) -> str:
-    """Return the verdict with more than half of the votes that are not `skip`, or "".
+def _majority(counts: Mapping[str, float]) -> str:
+    """Return the verdict with more than half of the weight that is not on `skip`, or "".
 
     >>> _majority({"a": 2, "b": 1}), _majority({"a": 2, "tie": 2}), _majority({"skip": 3})
     ('a', '', 'skip')
@@ -310,7 +323,7 @@ def _pair(contest: _Contest, names: dict[Answer, str]) -> Pair:
         rejected=rejected,
         votes_for=contest.votes_for,
         votes_against=contest.votes_against,
-        p_chosen=n_for / (n_for + n_against),
+        p_chosen=n_for / (n_for + n_against) if contest.p_chosen is None else contest.p_chosen,
         weight=1.0,
         source=contest.source,
     )

@@ -12,17 +12,13 @@ import json
 import os
 import shutil
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
-
-import pandas as pd
+from typing import IO, TYPE_CHECKING, Any
 
 from feedback.frozen import (
     FILES,
-    SPLITS,
     Frozen,
     digest_of,
     load,
@@ -31,8 +27,10 @@ from feedback.frozen import (
     split_of,
     verify,
 )
-from feedback.live import live_feedback, preferences_of
-from feedback.preferences import Label, Pair, Preferences
+from feedback.preferences import Label, Pair
+from feedback.quality import quick_checks
+from feedback.remedies import Share
+from feedback.selection import Selection, SnapshotSettings, select
 from storage.errors import BadInput, Damaged, DiskFull, NotFound
 from storage.records import Snapshot, now
 
@@ -55,37 +53,17 @@ CHUNK = 500  # rows whose texts are in memory at the same time
 _LINE_BREAKS = {"\u2028": "\\u2028", "\u2029": "\\u2029", "\x85": "\\u0085"}  # to str.splitlines
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotSettings:
-    """What goes into a snapshot."""
-
-    simulated: bool = True  # also votes of simulated labelers
-
-
-class _Gathered(NamedTuple):
-    """What a snapshot of this moment would hold."""
-
-    preferences: Preferences
-    prompts: Mapping[str, tuple[str, str]]  # Prompt.id → (Text.id, cluster)
-    texts: Mapping[str, str]  # Response.id → Text.id
-    sources: Mapping[str, int]  # source of feedback → live votes, ratings and edits
-
-
 def preview(store: Store, settings: SnapshotSettings = SnapshotSettings()) -> dict[str, Any]:
     """Return what `freeze` would write, without writing: counts by split, and what is left out."""
-    return _counts(_gather(store, settings))
+    return select(store, settings).counts()
 
 
 def unfrozen(
     store: Store, settings: SnapshotSettings = SnapshotSettings()
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the rows that `freeze` would write, without writing: {"pairs": …, "labels": …}."""
-    gathered = _gather(store, settings)
-    pairs, labels, _ = gathered.preferences
-    return {
-        "pairs": list(_pair_rows(store, gathered, pairs)),
-        "labels": list(_label_rows(store, gathered, labels)),
-    }
+    chosen = select(store, settings)
+    return {"pairs": list(_pair_rows(store, chosen)), "labels": list(_label_rows(store, chosen))}
 
 
 def freeze(store: Store, settings: SnapshotSettings = SnapshotSettings()) -> Snapshot:
@@ -95,14 +73,14 @@ def freeze(store: Store, settings: SnapshotSettings = SnapshotSettings()) -> Sna
         BadInput: The feedback gives no pair and no label.
         DiskFull: There is no room for the files; nothing is left behind.
     """
-    gathered = _gather(store, settings)
-    if not gathered.preferences.pairs and not gathered.preferences.labels:
-        raise BadInput(_nothing(gathered))
+    chosen = select(store, settings)
+    if not chosen.preferences.pairs and not chosen.preferences.labels:
+        raise BadInput(chosen.nothing())
     home = store.data / "snapshots"
     work = home / f".writing-{uuid.uuid4().hex}"
     try:
         work.mkdir(parents=True)
-        manifest = _write(store, work, gathered, settings)
+        manifest = _write(store, work, chosen, settings)
         folder = _publish(work, home / manifest["id"])
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -115,72 +93,13 @@ def freeze(store: Store, settings: SnapshotSettings = SnapshotSettings()) -> Sna
     return _record(store, load(folder).manifest)
 
 
-def _gather(store: Store, settings: SnapshotSettings) -> _Gathered:
-    """Read the live feedback and turn it into pairs and labels."""
-    live = live_feedback(store, simulated=settings.simulated)
-    prompts = store.frame("prompts")
-    return _Gathered(
-        preferences=preferences_of(store, live),
-        prompts={
-            prompt: (text, cluster)
-            for prompt, text, cluster in zip(
-                prompts["prompt"], prompts["text"], prompts["cluster"], strict=True
-            )
-        },
-        texts=live.texts(),
-        sources=_sources(*live),
-    )
-
-
-def _sources(*frames: pd.DataFrame) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for frame in frames:
-        counts.update(str(source).split(":")[0] for source in frame["source"])
-    return dict(sorted(counts.items()))
-
-
-def _counts(gathered: _Gathered) -> dict[str, Any]:
-    """Return how many pairs and labels there are by split, how much feedback, what is dropped."""
-
-    def split(row: Pair | Label) -> str:
-        return split_of(gathered.prompts[row.prompt][1])
-
-    pairs, labels, dropped = gathered.preferences
-    by_pairs, by_labels = Counter(map(split, pairs)), Counter(map(split, labels))
-    good = Counter(split(label) for label in labels if label.good)
-    return {
-        "pairs": {"all": len(pairs)} | {name: by_pairs[name] for name in SPLITS},
-        "labels": {"all": len(labels)} | {name: by_labels[name] for name in SPLITS},
-        "good": {"all": good.total()} | {name: good[name] for name in SPLITS},
-        "dropped": dropped,
-        "feedback": dict(gathered.sources),
-    }
-
-
-def _nothing(gathered: _Gathered) -> str:
-    """Return the sentence that says why there is nothing to freeze."""
-    n = sum(gathered.sources.values())
-    if not n:
-        return (
-            "There is nothing to freeze: nobody has voted yet. "
-            "Choose between answers on the label screen first, or try `simulate`."
-        )
-    reasons = ", ".join(
-        f"{count} {reason}" for reason, count in gathered.preferences.dropped.items()
-    )
-    return (
-        f"There is nothing to freeze: {n} votes, thumbs and edits give no pair and no label "
-        f"({reasons}). Vote for one of two answers, or rate answers up or down."
-    )
-
-
 def _write(
-    store: Store, work: Path, gathered: _Gathered, settings: SnapshotSettings
+    store: Store, work: Path, chosen: Selection, settings: SnapshotSettings
 ) -> dict[str, Any]:
     """Write the three files of a snapshot into a folder and return the manifest."""
-    pairs, labels, _ = gathered.preferences
-    _write_lines(work / "pairs.jsonl", _pair_rows(store, gathered, pairs))
-    _write_lines(work / "labels.jsonl", _label_rows(store, gathered, labels))
+    pairs, labels, _ = chosen.preferences
+    _write_lines(work / "pairs.jsonl", _pair_rows(store, chosen))
+    _write_lines(work / "labels.jsonl", _label_rows(store, chosen))
     files = {name: sha256(work / name) for name in FILES}
     votes = {id for pair in pairs for id in (*pair.votes_for, *pair.votes_against)}
     votes |= {id for label in labels for id in label.votes}
@@ -188,8 +107,11 @@ def _write(
         "id": "s_" + digest_of(files)[:16],
         "digest": digest_of(files),
         "files": files,
-        "counts": _counts(gathered),
+        "counts": chosen.counts(),
         "settings": asdict(settings),
+        "checks": _checks(store, chosen, settings),
+        "exclusions": _exclusions(store),
+        "left_out": chosen.left_out.as_json(),
         "votes": sorted(votes),
         "version": VERSION,
         "created_at": now().isoformat(timespec="seconds"),
@@ -201,18 +123,43 @@ def _write(
     return manifest
 
 
-def _pair_rows(
-    store: Store, gathered: _Gathered, pairs: Sequence[Pair]
-) -> Iterator[dict[str, Any]]:
+def _checks(store: Store, chosen: Selection, settings: SnapshotSettings) -> dict[str, Any]:
+    """Return what the checks that need no text say of the feedback now, and of the pairs' lengths.
+
+    `chosen_longer` is a share of the snapshot's own pairs: what a run on it would learn.
+    """
+    found = {
+        one.name: {
+            "value": one.value, "low": one.low, "high": one.high, "n": one.n,
+            "severity": one.severity,
+        }
+        for one in quick_checks(store, simulated=settings.simulated)
+    }  # fmt: skip
+    chars = store.frame("responses").set_index("response")["chars"]
+    pairs = chosen.preferences.pairs
+    gaps = [int(chars[pair.chosen]) - int(chars[pair.rejected]) for pair in pairs]
+    longer = Share(sum(gap > 0 for gap in gaps), sum(gap != 0 for gap in gaps))
+    return {**found, "chosen_longer": {**longer.as_json(), "severity": ""}}
+
+
+def _exclusions(store: Store) -> list[dict[str, Any]]:
+    """Return what stayed out, why and by whose decision."""
+    frame = store.frame("excluded")
+    return [
+        {**row, "created_at": row["created_at"].isoformat()} for row in frame.to_dict("records")
+    ]
+
+
+def _pair_rows(store: Store, chosen: Selection) -> Iterator[dict[str, Any]]:
     """Yield the rows of pairs.jsonl."""
-    for chunk in _chunks(pairs):
-        ids = {gathered.texts[id] for pair in chunk for id in (pair.chosen, pair.rejected)}
-        contents = store.texts(ids | {gathered.prompts[pair.prompt][0] for pair in chunk})
+    for chunk in _chunks(chosen.preferences.pairs):
+        ids = {chosen.texts[id] for pair in chunk for id in (pair.chosen, pair.rejected)}
+        contents = store.texts(ids | {chosen.prompts[pair.prompt][0] for pair in chunk})
         for pair in chunk:
             yield {
-                **_prompt_of(gathered, contents, pair),
-                "chosen": contents[gathered.texts[pair.chosen]],
-                "rejected": contents[gathered.texts[pair.rejected]],
+                **_prompt_of(chosen, contents, pair),
+                "chosen": contents[chosen.texts[pair.chosen]],
+                "rejected": contents[chosen.texts[pair.rejected]],
                 "chosen_id": pair.chosen,
                 "rejected_id": pair.rejected,
                 "votes_for": list(pair.votes_for),
@@ -223,17 +170,15 @@ def _pair_rows(
             }
 
 
-def _label_rows(
-    store: Store, gathered: _Gathered, labels: Sequence[Label]
-) -> Iterator[dict[str, Any]]:
+def _label_rows(store: Store, chosen: Selection) -> Iterator[dict[str, Any]]:
     """Yield the rows of labels.jsonl."""
-    for chunk in _chunks(labels):
-        ids = {gathered.texts[label.response] for label in chunk}
-        contents = store.texts(ids | {gathered.prompts[label.prompt][0] for label in chunk})
+    for chunk in _chunks(chosen.preferences.labels):
+        ids = {chosen.texts[label.response] for label in chunk}
+        contents = store.texts(ids | {chosen.prompts[label.prompt][0] for label in chunk})
         for label in chunk:
             yield {
-                **_prompt_of(gathered, contents, label),
-                "completion": contents[gathered.texts[label.response]],
+                **_prompt_of(chosen, contents, label),
+                "completion": contents[chosen.texts[label.response]],
                 "response_id": label.response,
                 "label": label.good,
                 "votes": list(label.votes),
@@ -242,11 +187,9 @@ def _label_rows(
             }
 
 
-def _prompt_of(
-    gathered: _Gathered, contents: Mapping[str, str], row: Pair | Label
-) -> dict[str, Any]:
+def _prompt_of(chosen: Selection, contents: Mapping[str, str], row: Pair | Label) -> dict[str, Any]:
     """Return the fields that pairs and labels have in common."""
-    text, cluster = gathered.prompts[row.prompt]
+    text, cluster = chosen.prompts[row.prompt]
     return {
         "id": row.id,
         "split": split_of(cluster),

@@ -106,6 +106,12 @@ QUALIFY row_number() OVER (PARTITION BY kind, item ORDER BY created_at DESC, id 
     AND decision = 'exclude'
 ORDER BY kind, item"""
 
+# Comparisons that are asked again, and how many votes each shall have in all.
+WANTED = """
+SELECT comparison, max(votes) AS votes, arg_max(labeler, votes) AS labeler,
+    max(created_at) AS created_at
+FROM wanted GROUP BY comparison ORDER BY comparison"""
+
 # An assignment is taken by its judgement, or by somebody who may be looking at it right now. A skip
 # frees it: it judged nothing.
 TAKEN = """
@@ -116,11 +122,14 @@ SELECT s.{item} AS item, count(*) FILTER (v.verdict IS NOT NULL AND v.verdict !=
 FROM assignment s LEFT JOIN ({live}) v ON v.assignment = s.id
 WHERE s.{item} != '' GROUP BY s.{item}"""
 
-# What a person decided to skip as a repeat: prompts, comparisons and responses by their ids.
-SKIPPED = """
+# What nobody needs to judge: ids of prompts, comparisons and responses that a person decided to
+# skip as a repeat, or to exclude from what is trained on.
+SKIPPED = f"""
 SELECT item FROM (
     SELECT item, arg_max(decision, created_at) AS decision FROM duplicate GROUP BY kind, item
-) WHERE decision = 'skip'"""
+) WHERE decision = 'skip'
+UNION ALL
+SELECT item FROM ({EXCLUDED}) WHERE kind IN ('prompt', 'comparison', 'response')"""
 
 # In two steps, because looking at texts is what costs: first the oldest that nobody has, then those
 # of them whose texts can be judged. 10,000 comparisons: 12 ms instead of 78.
@@ -129,9 +138,12 @@ WITH free AS (
     SELECT c.id, c.prompt, c.a, c.b, coalesce(t.judged, 0) AS votes, c.created_at
     FROM comparison c
     LEFT JOIN ({TAKEN.format(item="comparison", live=LIVE_VOTE)}) t ON t.item = c.id
+    LEFT JOIN ({WANTED}) w ON w.comparison = c.id
     WHERE NOT coalesce(t.mine, false)
-        AND coalesce(t.judged, 0) + coalesce(t.leased, 0) < $overlap
+        AND coalesce(t.judged, 0) + coalesce(t.leased, 0)
+            < greatest($overlap, coalesce(w.votes, 0))
         AND c.id NOT IN ({SKIPPED}) AND c.prompt NOT IN ({SKIPPED})
+        AND c.a NOT IN ({SKIPPED}) AND c.b NOT IN ({SKIPPED})
     ORDER BY c.created_at, c.id LIMIT $look
 )
 SELECT c.id AS comparison, c.prompt, c.votes, c.created_at
@@ -222,6 +234,11 @@ def excluded(cursor: Cursor) -> pd.DataFrame:
     return _frame(cursor, EXCLUDED)
 
 
+def wanted(cursor: Cursor) -> pd.DataFrame:
+    """Return every comparison that is asked again, and how many votes it shall have in all."""
+    return _frame(cursor, WANTED)
+
+
 def open_comparisons(
     cursor: Cursor,
     *,
@@ -234,7 +251,8 @@ def open_comparisons(
     """Return what this labeler may be shown, oldest first.
 
     Comparisons never assigned to them, with fewer than `overlap` judgements and fresh unanswered
-    leases of others, both texts non-blank and different, not skipped as duplicates.
+    leases of others, both texts non-blank and different, neither skipped as duplicates nor left
+    out. One that is asked again takes as many judgements as it is wanted to have.
     """
     params = _queue_params(labeler, overlap, lease_minutes, limit, now)
     return _oldest_open(cursor, OPEN_COMPARISONS, params)
@@ -302,6 +320,7 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "gold": gold,
     "scores": scores,
     "excluded": excluded,
+    "wanted": wanted,
     "open_comparisons": open_comparisons,
     "open_responses": open_responses,
     "progress": progress,

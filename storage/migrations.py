@@ -127,9 +127,22 @@ def quality_tables(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+WANTED_TABLE = """
+CREATE TABLE wanted (
+    id VARCHAR NOT NULL PRIMARY KEY, comparison VARCHAR NOT NULL, votes BIGINT NOT NULL,
+    labeler VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+)"""
+
+
+def wanted_table(connection: sa.Connection) -> None:
+    """Add what is asked again: comparisons that want more votes than others."""
+    connection.exec_driver_sql(WANTED_TABLE)
+
+
 MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {
     1: first_tables,
     2: quality_tables,
+    3: wanted_table,
 }
 
 

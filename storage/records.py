@@ -219,6 +219,21 @@ class Gold:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """A comparison that is asked again: it goes back to the queue until it has so many votes."""
+
+    id: str
+    comparison: str
+    votes: int  # wanted in all, those that are there among them; the highest counts
+    labeler: str  # who asks
+    created_at: datetime = field(default_factory=now)
+
+    @staticmethod
+    def id_of(comparison: str, votes: int) -> str:
+        return "w_" + digest(comparison, str(votes), length=20)
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """The log-probability of a response under a model; written by `align`, read by the checks."""
 
@@ -267,6 +282,7 @@ Record = (
     | Duplicate
     | Exclusion
     | Gold
+    | Wanted
     | Score
     | Snapshot
     | Run

@@ -28,6 +28,7 @@ from storage.records import (
     Snapshot,
     Text,
     Vote,
+    Wanted,
 )
 
 METADATA = sa.MetaData()
@@ -71,7 +72,7 @@ TABLES: dict[type, sa.Table] = {
     kind: _table(kind)
     for kind in (
         Text, Prompt, Response, Comparison, Campaign, Labeler, Assignment, Duplicate, Exclusion,
-        Gold, Score, Snapshot, Run, Vote, Rating, Edit,
+        Gold, Wanted, Score, Snapshot, Run, Vote, Rating, Edit,
     )
 }  # fmt: skip
 KINDS: dict[str, type] = {kind.__name__.lower(): kind for kind in TABLES}

@@ -9,6 +9,7 @@ import random
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -172,7 +173,9 @@ def test_simulated_votes_can_be_left_out(store):
     assert preview(store)["pairs"]["all"] == 3
     settings = SnapshotSettings(simulated=False)
     assert preview(store, settings)["feedback"] == {"screen": 1}
-    assert verify(folder_of(store, freeze(store, settings)))["settings"] == {"simulated": False}
+    frozen = verify(folder_of(store, freeze(store, settings)))
+    assert frozen["settings"] == asdict(settings)
+    assert frozen["settings"]["simulated"] is False
 
 
 def test_an_empty_snapshot_is_refused_and_says_what_is_missing(store):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from storage.columns import COLUMNS
-from storage.records import Duplicate, Edit, Rating, Response, Text, Vote
+from storage.records import Duplicate, Edit, Exclusion, Rating, Response, Text, Vote, Wanted
 from storage.store import Store
 
 
@@ -214,3 +214,27 @@ def test_a_lone_vote_without_assignment_row_is_still_a_vote(
     store.add(make.comparison(0, ("yes", "no")))
     store.append(Vote("v1", "nobody-made-it", 0, "c0", "ada", "a"))
     assert listed(store.frame("votes"), "vote", "left") == [("v1", "")]
+
+
+def test_what_is_asked_again_is_offered_until_it_has_the_votes(
+    judged: Store, make: SimpleNamespace
+) -> None:
+    """c0 has two votes: with overlap 1 nobody gets it; wanted with 3, eve does, and then nobody."""
+    assert open_to(judged, "eve") == ["c1", "c2"]
+    judged.add([Wanted(f"w{votes}", "c0", votes, "lead") for votes in (3, 2)])
+    assert open_to(judged, "eve") == ["c0", "c1", "c2"]
+    assert open_to(judged, "ada") == ["c2"]
+    assert listed(judged.frame("wanted"), "comparison", "votes") == [("c0", 3)]
+    judged.add([make.assignment(9, "eve", "c0")])
+    judged.append(make.vote(9, comparison="c0", labeler="eve"))
+    assert open_to(judged, "fay") == ["c1", "c2"]
+
+
+@pytest.mark.parametrize(("kind", "item"), [("comparison", "c2"), ("response", "r2b")])
+def test_what_is_excluded_is_not_offered_until_it_is_included_again(
+    judged: Store, make: SimpleNamespace, kind: str, item: str
+) -> None:
+    for minute, decision in enumerate(["exclude", "include"]):
+        at = make.monday + timedelta(minutes=minute)
+        judged.add([Exclusion(f"x{minute}", kind, item, decision, "why", "lead", at)])
+        assert open_to(judged, "eve") == (["c1"] if decision == "exclude" else ["c1", "c2"])
