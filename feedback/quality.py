@@ -32,7 +32,11 @@ MAX_PREVIEWS = 1_000  # Choice: five times as many as there are findings
 
 def run_checks(store: Store) -> list[CheckResult]:
     """Return what every check says about the live feedback."""
-    columns = gather(store)
+    return checks_of(gather(store))
+
+
+def checks_of(columns: Columns) -> list[CheckResult]:
+    """Return what every check says about columns that are gathered already."""
     return [check(columns) for check in CHECKS.values()]
 
 

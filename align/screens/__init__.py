@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 
 from align import remote
-from feedback import api
+from feedback import api, downloads
 from feedback.gate import Gate
 from feedback.screens import data, label, page, quality, rate
 
@@ -39,6 +39,7 @@ def build_web(workspace: Workspace) -> FastAPI:
     app.include_router(api.router(lambda request: store, waiting=told, wake=more))
     app.include_router(label.routes(store))
     app.include_router(remote.router(workspace))
+    app.include_router(downloads.router(lambda request: store))
     page.serve_assets(app)
     return page.mount(app, page.lay_out(workspace, SCREENS))
 

@@ -27,9 +27,7 @@ def win_rate_chart(table: pd.DataFrame) -> str:
     even = _line(LEFT, _at(0.5), WIDTH - RIGHT, _at(0.5), "hone-even")
     told = ", ".join(f"{_longer(r.longer_by_from, r.longer_by_to)}: {r.share:.0%} of {r.votes:,}"
                      for r in table.itertuples())  # fmt: skip
-    return _figure(
-        "How often the longer answer won, by how much longer it was", told, _grid() + even, marks
-    )
+    return _figure("Wins of the longer answer, by how much longer", told, _grid() + even, marks)
 
 
 def time_chart(table: pd.DataFrame) -> str:

@@ -71,8 +71,16 @@ def percent(share: float | None, digits: int = 0) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """Return a 95 % interval of a share as per cent, a dash where there is none."""
-    return "–" if low is None or high is None else f"{100 * low:.0f}–{100 * high:.0f} %"
+    """Return a 95 % interval of a share as per cent, a dash where there is none.
+
+    Example:
+        >>> interval(0.207, 1.0), interval(0.0, 0.0018)
+        ('21–100 %', '0.0–0.2 %')
+    """
+    if low is None or high is None:
+        return "–"
+    digits = 0 if high - low >= 0.02 else 1
+    return f"{100 * low:.{digits}f}–{100 * high:.{digits}f} %"
 
 
 def minutes(seconds: float | None) -> str:

@@ -6,6 +6,7 @@ Draws what `feedback.quality.run_checks` answers, the same that `check` prints. 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ import pandas as pd
 from feedback import browse
 from feedback.checks import CHECKS
 from feedback.checks.result import CheckResult, Finding
-from feedback.quality import run_checks
+from feedback.quality import checks_of, gather
+from feedback.screens import overview, remedies
 from feedback.screens.parts import (
     brief,
     heading,
@@ -28,6 +30,7 @@ from feedback.screens.parts import (
     wire,
 )
 
+QUICK = 1.0  # seconds; Choice: checks that take longer run when they are asked for, not by a timer
 REFRESH_SECONDS = 15  # Choice: often enough to feel live, seldom enough to cost nothing
 SHOWN_ITEMS = 50  # Choice: of the items behind a finding; a person reads no more in a table
 LARGE = "length_bias"  # the check that comes first and big: it is the one that training exploits
@@ -59,6 +62,11 @@ MEASURES = {
     "identity_leak": "of answers say which model they are or who made it",
     "personal_data": "of texts hold a mail address, a phone, card or IP number",
 }
+GROUPS = {
+    "Who votes": ("position_bias", "agreement", "labeler_quality", "duplicate_votes", "imbalance"),
+    "What they compare": ("too_easy", "distribution", "duplicate_prompts", "duplicate_responses"),
+    "What the texts say": ("style", "identity_leak", "personal_data"),
+}
 SEVERITIES = {
     "ok": "All right",
     "warn": "Look at this",
@@ -86,6 +94,22 @@ class Found:
     words: gr.Markdown
     items: gr.Dataframe
     title: gr.Markdown
+    remedies: remedies.Remedies
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything that the checks draw."""
+
+    cards: dict[str, Card]
+    found: Found
+    overview: overview.Overview
+    took: gr.State  # seconds of the last refresh
+
+    def drawn(self) -> list[Any]:
+        cards = [part for card in self.cards.values() for part in (card.meter, card.words)]
+        found = [self.found.table, self.found.results, self.found.title]
+        return [*cards, *found, *self.overview.parts(), self.took]
 
 
 def name_of(check: str) -> str:
@@ -136,12 +160,9 @@ def words_of(result: CheckResult | Finding | None) -> str:
 
 
 def ranked(results: list[CheckResult]) -> list[tuple[str, Finding]]:
-    """Return every finding with its check's name, worst first within a check."""
-    return [
-        (result.name, finding)
-        for result in results
-        for finding in sorted(result.findings, key=lambda f: WORST_FIRST.index(f.severity))
-    ]
+    """Return every finding with its check's name, worst first."""
+    found = [(result.name, finding) for result in results for finding in result.findings]
+    return sorted(found, key=lambda one: WORST_FIRST.index(one[1].severity))
 
 
 def finding_row(check: str, found: Finding) -> list[str]:
@@ -150,9 +171,22 @@ def finding_row(check: str, found: Finding) -> list[str]:
     return [brief(found.subject, 60), name_of(check), *share, SEVERITIES[found.severity]]
 
 
-def refresh(workspace: Any, cards: dict[str, Card], found: Found) -> dict[Any, Any]:
+def tick(workspace: Any, view: View, took: float) -> dict[Any, Any]:
+    """Refresh by the timer, as long as that is quick."""
+    return refresh(workspace, view) if took <= QUICK else {view.took: took}
+
+
+def refresh(workspace: Any, view: View) -> dict[Any, Any]:
     """Run every check and draw it."""
-    results = run_checks(workspace.store)
+    started = time.monotonic()
+    columns = gather(workspace.store)
+    results = checks_of(columns)
+    drawn = draw_checks(view.cards, view.found, results) | overview.draw(view.overview, columns)
+    return drawn | {view.took: time.monotonic() - started}
+
+
+def draw_checks(cards: dict[str, Card], found: Found, results: list[CheckResult]) -> dict[Any, Any]:
+    """Draw what the checks say."""
     known = {result.name: result for result in results}
     drawn: dict[Any, Any] = {}
     for name, card in cards.items():
@@ -162,7 +196,10 @@ def refresh(workspace: Any, cards: dict[str, Card], found: Found) -> dict[Any, A
     rows = [finding_row(name, finding) for name, finding in findings]
     drawn[found.table] = gr.Dataframe(pd.DataFrame(rows, columns=FINDINGS), visible=bool(rows))
     drawn[found.results] = [
-        {"words": words_of(finding), "items": finding.items[:SHOWN_ITEMS]}
+        {
+            "words": words_of(finding),
+            "offer": remedies.offer_of(finding.subject, finding.items, finding.message),
+        }
         for _, finding in findings
     ]
     drawn[found.title] = (
@@ -178,13 +215,23 @@ def show_finding(
 ) -> dict[Any, Any]:
     """Show what the chosen finding says, what to do, and the items behind it with their texts."""
     finding = findings[chosen.index[0]]
-    told = browse.describe(workspace.store, finding["items"])
+    offer = finding["offer"]
+    told = browse.describe(workspace.store, offer.items[:SHOWN_ITEMS])
     table = pd.DataFrame([[item, brief(text)] for item, text in told.items()], columns=ITEMS)
     return {
         found.words: finding["words"],
         found.items: gr.Dataframe(table, visible=bool(told)),
         found.detail: gr.Column(visible=True),
+        **remedies.show_offer(found.remedies, offer),
     }
+
+
+def groups() -> list[tuple[str, list[str]]]:
+    """Return the checks but the large one, by what they are about; new ones come last."""
+    known = {name for names in GROUPS.values() for name in names}
+    rest = [name for name in CHECKS if name != LARGE and name not in known]
+    found = [(title, [name for name in names if name in CHECKS]) for title, names in GROUPS.items()]
+    return [*found, ("More", rest)] if rest else found
 
 
 def build_cards() -> dict[str, Card]:
@@ -199,10 +246,13 @@ def build_cards() -> dict[str, Card]:
                 meter = gr.HTML(meter_html(name, None), js_on_load=None)
             with gr.Column(scale=2, min_width=260):
                 cards[name] = Card(meter, gr.Markdown())
-    with gr.Row(equal_height=True, elem_classes="hone-cards"):
-        for name in [name for name in CHECKS if name != LARGE]:
-            with gr.Column(elem_classes="hone-card", elem_id=f"check-{name}", min_width=300):
-                cards[name] = Card(gr.HTML(meter_html(name, None), js_on_load=None), gr.Markdown())
+    for title, names in groups():
+        gr.Markdown(f"## {title}")
+        with gr.Row(equal_height=True, elem_classes="hone-cards"):
+            for name in names:
+                with gr.Column(elem_classes="hone-card", elem_id=f"check-{name}", min_width=300):
+                    meter = gr.HTML(meter_html(name, None), js_on_load=None)
+                    cards[name] = Card(meter, gr.Markdown())
     return cards
 
 
@@ -219,7 +269,8 @@ def build_findings() -> Found:
             headers=ITEMS, datatype="str", interactive=False, wrap=True, visible=False, buttons=[],
             show_label=False, elem_id="finding-items", column_widths=["30%", "70%"],
         )  # fmt: skip
-    return Found(table, gr.State([]), detail, words, items, title)
+        acts = remedies.build_remedies()
+    return Found(table, gr.State([]), detail, words, items, title, acts)
 
 
 def build(workspace: Any) -> None:
@@ -235,10 +286,15 @@ def lay_out(workspace: Any) -> None:
         again = gr.Button("Check again", size="sm", scale=0, min_width=140, elem_id="check-again")
     cards = build_cards()
     found = build_findings()
-    drawn: list[Any] = [part for card in cards.values() for part in (card.meter, card.words)]
-    drawn += [found.table, found.results, found.title]
-    wire(again.click, refresh, workspace, cards, found, outputs=drawn)
-    wire(ticking(REFRESH_SECONDS).tick, refresh, workspace, cards, found, outputs=drawn)
-    on_show(refresh, workspace, cards, found, outputs=drawn)
-    opened = [found.words, found.items, found.detail]
+    left = remedies.build_left_out()
+    view = View(cards, found, overview.build_overview(), gr.State(0.0))
+    drawn = view.drawn()
+    wire(again.click, refresh, workspace, view, outputs=drawn)
+    ticks = ticking(REFRESH_SECONDS).tick
+    wire(ticks, tick, workspace, view, inputs=[view.took], outputs=drawn)
+    on_show(refresh, workspace, view, outputs=drawn)
+    on_show(remedies.list_left_out, workspace, left, outputs=left.parts())
+    opened = [found.words, found.items, found.detail, *found.remedies.parts()]
     wire(found.table.select, show_finding, workspace, found, inputs=[found.results], outputs=opened)
+    for done in remedies.connect(workspace, found.remedies, left):
+        wire(done.then, refresh, workspace, view, outputs=drawn)

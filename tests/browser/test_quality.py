@@ -45,7 +45,7 @@ def test_thirty_votes_for_the_longer_answer_are_a_finding(desk: At, server: Serv
     screen.says("#check-length_bias", "Stop and mend this")
     screen.says("#check-length_bias", "What to do:")
     screen.says("#findings", "labeler sim-1")
-    screen.part("#findings .body-cell").filter(has_text="labeler sim-1").click()
+    screen.part("#findings .body-cell").filter(has_text="labeler sim-1").first.click()
     screen.says("#finding", "longer answer won")
     assert screen.console == []
 
@@ -54,3 +54,27 @@ def test_a_phone_needs_no_scrolling_sideways(desk: At, server: Server) -> None:
     screen = desk(server, "Quality", viewport=PHONE)
     screen.says("#check-length_bias", "n = 30")
     assert screen.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_a_labeler_is_left_out_with_a_reason_and_taken_back(desk: At, server: Server) -> None:
+    """Thirty votes of one labeler: left out nothing is measured, taken back all of it is."""
+    screen = desk(server, "Quality")
+    screen.part("#findings .body-cell").filter(has_text="labeler sim-1").first.click()
+    expect(screen.part("#remedy-subject")).to_have_text("Leave out labeler sim-1")
+    screen.page.get_by_label("Why? It is kept with the decision.").fill("only a simulation")
+    screen.part("#remedy-subject").click()
+    screen.says("#left-out", "only a simulation")
+    screen.says("#check-length_bias", "Too little to tell")
+    screen.part("#left-out .body-cell").filter(has_text="sim-1").click()
+    screen.part("#take-back").click()
+    screen.says("#check-length_bias", "n = 30")
+    expect(screen.part("#left-out")).to_be_hidden()
+
+
+def test_pictures_and_labelers_come_with_their_files(desk: At, server: Server) -> None:
+    screen = desk(server, "Quality")
+    screen.says("#labelers", "sim-1")
+    screen.says("#quality-pictures", "Wins of the longer answer")
+    with screen.page.expect_download() as download:
+        screen.part("#labelers-file a").click()
+    assert download.value.suggested_filename == "hone-labelers.csv"

@@ -1,0 +1,32 @@
+"""The tables of the quality screen as files: GET /api/v1/tables/NAME.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Request, Response
+
+from feedback.quality import gather
+from feedback.tables import TABLES, csv_of
+from storage.errors import NotFound
+from storage.store import Store
+
+
+def router(store_of: Callable[[Request], Store]) -> APIRouter:
+    """Return the route; the app that takes it also needs `api.install_errors`."""
+    routes = APIRouter(prefix="/api/v1")
+
+    @routes.get("/tables/{name}.csv")
+    def table(request: Request, name: str) -> Response:
+        """Return a table as CSV.
+
+        Raises:
+            NotFound: there is no table of this name.
+        """
+        if name not in TABLES:
+            raise NotFound(f"there is no table {name[:40]!r}; there are {', '.join(TABLES)}")
+        content = csv_of(TABLES[name](gather(store_of(request))))
+        headers = {"Content-Disposition": f'attachment; filename="hone-{name}.csv"'}
+        return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
+
+    return routes

@@ -1,0 +1,112 @@
+"""The lower part of the quality screen: who votes how, three pictures, each with its file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from feedback.checks import Columns
+from feedback.labelers import labeler_table
+from feedback.plots import (
+    agreement_by_prompt,
+    prompts_by_agreement,
+    votes_over_time,
+    win_rate_by_length,
+)
+from feedback.screens.charts import agreement_chart, time_chart, win_rate_chart
+from feedback.screens.parts import brief, percent
+
+FEW = 20  # votes; Choice: fewer say little about a person, and the table says so
+MOST = 200  # Choice: labelers in the table, those with the most votes; the file has all
+LABELERS = [
+    "Labeler", "Votes", "Median s", "Left", "Longer", "Agrees", "Accuracy", "Gold",
+    "Again the same", "Look at",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    pictures: gr.HTML
+    title: gr.Markdown
+    table: gr.Dataframe
+
+    def parts(self) -> list[Any]:
+        return [self.pictures, self.title, self.table]
+
+
+def draw(view: Overview, columns: Columns) -> dict[Any, Any]:
+    """Draw pictures and table from the columns that the checks read."""
+    table = labeler_table(columns)
+    shown = table.sort_values(["votes", "labeler"], ascending=[False, True]).head(MOST)
+    rows = [labeler_row(row) for row in shown.itertuples()]
+    more = f" The first {MOST} of {len(table):,}; the file has all." if len(table) > MOST else ""
+    return {
+        view.pictures: pictures_html(columns),
+        view.title: gr.Markdown(
+            f"## Labelers\nA share in brackets rests on fewer than {FEW} votes.{more}",
+            visible=bool(rows),
+        ),
+        view.table: gr.Dataframe(pd.DataFrame(rows, columns=LABELERS), visible=bool(rows)),
+    }
+
+
+def pictures_html(columns: Columns) -> str:
+    """Return the three pictures, each with the link to its numbers (our own words and numbers)."""
+    drawn = {
+        "lengths": win_rate_chart(win_rate_by_length(columns.votes)),
+        "times": time_chart(votes_over_time(columns.votes, columns.ratings)),
+        "agreement": agreement_chart(prompts_by_agreement(agreement_by_prompt(columns.votes))),
+    }
+    cells = "".join(
+        f"<div>{picture}<a class='hone-small' href='/api/v1/tables/{name}.csv' download>"
+        "Download the numbers</a></div>"
+        for name, picture in drawn.items()
+    )
+    return f"<div class='hone-curves'>{cells}</div>"
+
+
+def labeler_row(row: Any) -> list[str]:
+    """Return a labeler as a row of the table; a dash where there is nothing to go by."""
+    seconds = "–" if pd.isna(row.seconds_median) else f"{row.seconds_median:.1f}"
+    return [
+        brief(row.labeler, 40),
+        f"{row.votes:,}",
+        seconds,
+        share(row.left_share, row.left_n),
+        share(row.longer_share, row.longer_n),
+        share(row.agreement, row.agreement_n),
+        share(row.accuracy, row.accuracy_n),
+        share(row.gold_accuracy, row.gold_n),
+        share(row.consistency, row.repeats_n),
+        ", ".join(row.flags),
+    ]
+
+
+def share(value: float, n: int) -> str:
+    """Return a share in per cent, in brackets where it rests on few votes.
+
+    Example:
+        >>> share(0.5, 40), share(0.5, 4), share(float("nan"), 0)
+        ('50 %', '(50 %)', '–')
+    """
+    if not n or pd.isna(value):
+        return "–"
+    return percent(value) if n >= FEW else f"({percent(value)})"
+
+
+def build_overview() -> Overview:
+    """Lay out pictures and labelers."""
+    pictures = gr.HTML("", js_on_load=None, elem_id="quality-pictures", padding=False)
+    title = gr.Markdown("", visible=False)
+    table = gr.Dataframe(
+        headers=LABELERS, datatype="str", interactive=False, visible=False, show_label=False,
+        buttons=[], elem_id="labelers", wrap=False,
+    )  # fmt: skip
+    gr.HTML(
+        "<a class='hone-small' href='/api/v1/tables/labelers.csv' download>Download the table</a>",
+        js_on_load=None, elem_id="labelers-file", padding=False,
+    )  # fmt: skip
+    return Overview(pictures, title, table)
