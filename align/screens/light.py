@@ -60,7 +60,7 @@ def against_words(seen: Clearance) -> str:
     if rest := seen.objections[SHOWN:]:
         names = ", ".join(name_of(one.name).rstrip("?") for one in rest)
         lines.append(f"- And {len(rest)} more on *Quality*: {plain(names)}.")
-    return "\n".join(lines)
+    return "\n".join(["What speaks against it:\n", *lines]) if lines else ""
 
 
 def objection_words(one: Objection) -> str:
@@ -83,7 +83,7 @@ def build_light() -> Light:
     against = gr.Markdown("", elem_id="train-warning", elem_classes=["hone-note", "hone-caution"])
     wanted = gr.Markdown("", elem_id="train-wanted", elem_classes=["hone-note", "hone-small"])
     because = gr.Textbox(
-        label="Why train anyway? It is kept with the run.", visible=False, max_lines=2,
+        "", label="Why train anyway? It is kept with the run.", visible=False, max_lines=2,
         placeholder="For example: only to try the loop", elem_id="train-because",
     )  # fmt: skip
     return Light(lamp, against, wanted, because)

@@ -174,14 +174,14 @@ def changed(settings: Mapping[str, Any], method: str, model: str) -> dict[str, A
 
 def show_command(
     workspace: Any, form: Form, rows: int, method: str, model: str, origin: str, held: str,
-    because: str, beta: float, *values: Any,
+    because: str | None, beta: float, *values: Any,
 ) -> dict[Any, Any]:  # fmt: skip
     """Show the command that does what the button does, and what to know of its settings."""
     every = chosen(form, method, beta, values)
     command = runs.command_line(
         workspace.data, method=method, model=model or None,
         settings=changed(every, method, model), start_from=origin or None, reference=held,
-        because=because.strip(),
+        because=(because or "").strip(),
     )  # fmt: skip
     return {form.command: command, form.note: note_words(method, model, every, rows)}
 
@@ -326,15 +326,15 @@ def take_advice(workspace: Any, form: Form, model: str) -> dict[Any, Any]:
 
 
 def start(
-    workspace: Any, form: Form, view: Watch, because: str, method: str, model: str, origin: str,
-    held: str, beta: float, *values: Any,
+    workspace: Any, form: Form, view: Watch, because: str | None, method: str, model: str,
+    origin: str, held: str, beta: float, *values: Any,
 ) -> dict[Any, Any]:  # fmt: skip
     """Freeze a snapshot, start the run, and show it."""
     settings = chosen(form, method, beta, values)
     begun = COMMANDS["train"](
         workspace, progress=quiet, method=method, settings=settings,
         model=None if model == EMBEDDED else model or None,  # as the command says it
-        start_from=origin or None, reference=held if origin else "base", because=because,
+        start_from=origin or None, reference=held if origin else "base", because=because or "",
         wait=False,
     )  # fmt: skip
     return look(workspace, view, begun["run"], None)

@@ -126,6 +126,16 @@ def test_what_a_run_would_use_is_shown_before_it(desk: At, server: Server) -> No
     screen.says("#train-warning", "longer answer won")
 
 
+def test_what_speaks_against_a_start_turns_the_light_amber(desk: At, server: Server) -> None:
+    """Length alone decided: it can be trained anyway, and the command carries the reason."""
+    screen = desk(server, "Train")
+    screen.says("#train-light", "it can be trained anyway")
+    screen.says("#train-warning", "Do longer answers win:")
+    screen.says("#train-wanted", "more pairs would tell the held-out accuracy")
+    screen.page.get_by_label("Why train anyway?").fill("a first look")
+    screen.says("#train-command", "--because 'a first look'")
+
+
 def test_the_advice_has_its_figure_and_one_click_takes_it(desk: At, server: Server) -> None:
     """Earlier votes here prefer the longer answer: length shall earn nothing."""
     vote(server, 40, prefer="longer", noise=0.0, labelers=2)
