@@ -116,7 +116,7 @@ def test_check_prints_the_issues_json(data: Path, twenty: Path) -> None:
     result = hone("check", "--json", data=data).result
     assert set(result) == {"checks"}
     names = [one["name"] for one in result["checks"]]
-    assert names == ["length_bias", "duplicate_prompts", "duplicate_responses"]
+    assert names == ["length_bias", "agreement", "duplicate_prompts", "duplicate_responses"]
     for one in result["checks"]:
         assert set(one) == CHECK
         assert one["severity"] in ("ok", "warn", "stop", "unknown")

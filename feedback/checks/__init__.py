@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from feedback.checks.agreement import agreement
 from feedback.checks.columns import Columns
 from feedback.checks.duplicates import duplicate_prompts, duplicate_responses
 from feedback.checks.length_bias import length_bias
@@ -16,6 +17,7 @@ class Check(Protocol):
 
 CHECKS: dict[str, Check] = {
     "length_bias": length_bias,
+    "agreement": agreement,
     "duplicate_prompts": duplicate_prompts,
     "duplicate_responses": duplicate_responses,
 }

@@ -20,7 +20,7 @@ FOUND = FIELDS - {"name", "findings"} | {"subject"}
 
 def votes(*rows: tuple[str, int, int], labeler: str = "ann", source: str = "screen"):
     """Return a frame of votes from (verdict, characters of a, characters of b)."""
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         [
             (f"v{n}", f"c{n}", f"p{n}", labeler, verdict, a, b, source)
             for n, (verdict, a, b) in enumerate(rows)
@@ -36,6 +36,8 @@ def votes(*rows: tuple[str, int, int], labeler: str = "ann", source: str = "scre
             "source",
         ],
     )
+    texts = {"text_a": frame["comparison"] + ".a", "text_b": frame["comparison"] + ".b"}
+    return frame.assign(kind="plain", created_at=START, **texts)
 
 
 def columns(
@@ -79,8 +81,9 @@ def columns(
 def full() -> Columns:
     """Return columns in which every check has something to find."""
     rows = [("a", 90, 10)] * 30 + [("b", 10, 90)] * 5 + [("tie", 5, 6), ("a", 7, 7)]
+    other = votes(*[("tie", 90, 10)] * 30, labeler="bob").assign(vote=lambda f: "w" + f["vote"])
     return columns(
-        votes=votes(*rows),
+        votes=pd.concat([votes(*rows), other]),
         items=[("c1", "p1", "import:x"), ("c2", "p1", "import:x"), ("c3", "p2", "generated:1")],
         clusters={"p2": "p1"},
         similarity={"c3": 0.95},
@@ -110,7 +113,7 @@ def test_nothing_to_measure_is_unknown_with_null_numbers(name: str):
 @pytest.mark.parametrize("name", CHECKS)
 def test_one_vote_raises_no_alarm(name: str):
     one = columns(votes=votes(("a", 9, 1)), items=[("c0", "p0", "screen")])
-    assert CHECKS[name](one).severity == "ok"
+    assert CHECKS[name](one).severity in ("ok", "unknown")
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -148,7 +151,7 @@ def test_the_json_is_what_the_command_line_documents(name: str, given: Columns):
 @pytest.mark.parametrize("name", CHECKS)
 def test_the_value_lies_in_its_interval(name: str):
     result = CHECKS[name](full())
-    assert 0 <= result.low <= result.value <= result.high <= 1
+    assert result.low <= result.value <= result.high <= 1
     assert result.severity != "ok"
     assert result.remedy
 
