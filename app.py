@@ -120,8 +120,14 @@ def generate(
 
 @cli.command()
 def check(data: Data = HERE, as_json: Json = False) -> int:
-    """Check what was collected: length bias, duplicates."""
+    """Check what was collected: length bias, agreement, duplicates."""
     return run("check", data, as_json, {})
+
+
+@cli.command()
+def leaderboard(data: Data = HERE, as_json: Json = False) -> int:
+    """Rank the models by what people chose, with and without length control."""
+    return run("leaderboard", data, as_json, {})
 
 
 @cli.command()

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from align import comparing, generation, readiness, runs, starters, sweep_files, training
 from align import sweep as sweeping
 from align.advisor import advise
@@ -22,7 +24,7 @@ from align.following import cancel_run, follow, line_of, list_runs, result_of
 from align.generation import SamplingSettings
 from align.models import EMBEDDED, find_model
 from align.workspace import Workspace
-from feedback import imports, quality, simulate, snapshots
+from feedback import imports, quality, ranking, simulate, snapshots
 from feedback.frozen import SPLITS
 from feedback.texts import check_messages
 from storage.errors import BadInput, NotFound
@@ -112,6 +114,13 @@ def generate(
 def check(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
     """Run every check; return {"checks": [...]}."""
     return {"checks": [one.as_json() for one in quality.run_checks(workspace.store)]}
+
+
+def leaderboard(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
+    """Rank the models; return {"models": [...], "votes", "twice_as_long", …}."""
+    store, rng = workspace.store, np.random.default_rng(0)
+    votes, comparisons = store.frame("votes"), store.frame("comparisons")
+    return ranking.leaderboard(votes, comparisons, rng).as_json()
 
 
 def advise_(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
@@ -333,6 +342,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "export": export,
     "generate": generate,
     "check": check,
+    "leaderboard": leaderboard,
     "advise": advise_,
     "snapshot": snapshot,
     "preflight": preflight,

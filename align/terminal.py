@@ -104,6 +104,30 @@ def interval(one: Mapping[str, Any]) -> str:
     return f"{one['value']:.3f} ({spread}n {one['n']})"
 
 
+def _leaderboard(result: Mapping[str, Any]) -> str:
+    if not result["models"]:
+        return "no vote between two models yet"
+    lines = [f"{'score (95 %)':22} {'length-controlled':22} {'win rate':>8} {'votes':>6}  model"]
+    for one in result["models"]:
+        plain, controlled = _score(one, ""), _score(one, "_length_controlled")
+        counts = f"{one['win_rate']:8.3f} {one['votes']:>6}"
+        lines.append(f"{plain:22} {controlled:22} {counts}  {one['model']}")
+    if any(one["score"] is None for one in result["models"]):
+        lines.append("-: never lost, never won or never compared with the ranked ones; more votes")
+    if result["twice_as_long"] is not None:
+        lines.append(
+            f"An answer twice as long has {result['twice_as_long']:.2f} times the odds to win "
+            f"({result['twice_as_long_low']:.2f} to {result['twice_as_long_high']:.2f})."
+        )
+    return "\n".join(lines)
+
+
+def _score(one: Mapping[str, Any], kind: str) -> str:
+    if one[f"score{kind}"] is None:
+        return "-"
+    return f"{one[f'score{kind}']:.3f} ({one[f'low{kind}']:.3f} to {one[f'high{kind}']:.3f})"
+
+
 def _advise(result: Mapping[str, Any]) -> str:
     lines = []
     for one in result["advice"]:
@@ -205,6 +229,7 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "export": _export,
     "generate": _generate,
     "check": _check,
+    "leaderboard": _leaderboard,
     "advise": _advise,
     "snapshot": _snapshot,
     "preflight": _preflight,

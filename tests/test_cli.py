@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CHECK = {"name", "value", "low", "high", "n", "severity", "message", "remedy", "items", "findings"}
 FINDING = {"subject", "value", "low", "high", "n", "severity", "message", "remedy", "items"}
 WANTED = (
-    "serve import export generate check advise snapshot preflight train sweep cancel "
-    "resume compare simulate runs"
+    "serve import export generate check leaderboard advise snapshot preflight train sweep "
+    "cancel resume compare simulate runs"
 )
 
 
@@ -124,6 +124,31 @@ def test_check_prints_the_issues_json(data: Path, twenty: Path) -> None:
         assert all(set(finding) == FINDING for finding in one["findings"])
     assert result["checks"][0]["value"] == 0.25
     assert result["checks"][0]["n"] == 20
+
+
+def test_leaderboard_prints_its_documented_json_and_a_table(data: Path, tmp_path: Path) -> None:
+    """Small wins 2 of 3 against big: √2 against 1/√2; idle never met them."""
+    texts = [(f"question {n}?", f"answer {n}", f"another answer {n}") for n in range(3)]
+    rows = [
+        {"prompt": prompt, "response_a": a, "response_b": b, "model_a": "small", "model_b": "big",
+         "labeler": "ann", "verdict": "b" if prompt == "question 0?" else "a"}
+        for prompt, a, b in texts
+    ]  # fmt: skip
+    assert hone("leaderboard", data=data).out == "no vote between two models yet\n"
+    hone("import", write_lines(tmp_path / "votes.jsonl", rows), data=data)
+    result = hone("leaderboard", "--json", data=data).result
+    text = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    shown = re.search(r"^## leaderboard.*?```json\n(.*?)\n```", text, re.MULTILINE | re.DOTALL)
+    documented = json.loads(shown.group(1))
+    assert set(result) == set(documented)
+    assert set(result["models"][0]) == set(documented["models"][0])
+    assert [one["model"] for one in result["models"]] == ["small", "big"]
+    assert [round(one["score"], 3) for one in result["models"]] == [1.414, 0.707]
+    assert [one["votes"] for one in result["models"]] == [3, 3]
+    lines = hone("leaderboard", data=data).out.splitlines()
+    assert lines[1].startswith("1.414 (")
+    assert lines[1].endswith("small")
+    assert "twice as long" in lines[-1]
 
 
 def test_an_empty_folder_is_checked_without_complaint(data: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from feedback.checks.agreement import agreement
 from feedback.checks.columns import Columns
 from feedback.checks.distribution import distribution
 from feedback.checks.duplicate_votes import duplicate_votes
@@ -27,6 +28,7 @@ CHECKS: dict[str, Check] = {
     "length_bias": length_bias,
     "position_bias": position_bias,
     "labeler_quality": labeler_quality,
+    "agreement": agreement,
     "duplicate_prompts": duplicate_prompts,
     "duplicate_responses": duplicate_responses,
     "duplicate_votes": duplicate_votes,

@@ -1,4 +1,4 @@
-"""The real votes of LLMFAO come in whole, and the length bias is the published one."""
+"""The real votes of LLMFAO come in whole; length bias, agreement and ranking are as published."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks.llmfao import VOTES, run
+from tests.commandline import hone
 
 
 @pytest.mark.skipif(not VOTES.is_dir(), reason=f"the LLMFAO files are not at {VOTES}")
-def test_all_llmfao_votes_come_in_and_the_longer_answer_won_41_percent(tmp_path: Path):
-    """8,931 votes; 2,238 of the 5,460 decided ones went to the longer answer: 0.4099."""
+def test_all_llmfao_votes_come_in_with_the_published_length_bias_agreement_and_ranking(
+    tmp_path: Path,
+):
+    """8,931 votes; 2,238 of the 5,460 decided ones went to the longer answer: 0.4099.
+
+    Krippendorff's alpha and Bradley–Terry's scores are those of evalica on the files themselves.
+    """
     told = run(VOTES, tmp_path / "data", tmp_path / "votes.jsonl")
     assert told["import"] == {"read": 8931, "stored": 8931, "duplicates": 0, "refused": []}
     checks = {check["name"]: check for check in told["checks"]}
@@ -19,5 +25,14 @@ def test_all_llmfao_votes_come_in_and_the_longer_answer_won_41_percent(tmp_path:
     assert (round(bias["value"], 4), bias["n"], bias["severity"]) == (0.4099, 5460, "ok")
     assert checks["duplicate_prompts"]["n"] == 2139
     assert checks["duplicate_prompts"]["items"] == 2139 - 13
+    agreement = checks["agreement"]
+    assert (round(agreement["value"], 4), agreement["severity"]) == (0.2906, "ok")
+    assert "over 2,139 comparisons by 124 labelers" in agreement["message"]
+    printed = hone("check", "--json", data=tmp_path / "data").result["checks"]
+    assert round({one["name"]: one for one in printed}["agreement"]["value"], 4) == 0.2906
+    first, second, *_ = hone("leaderboard", "--json", data=tmp_path / "data").result["models"]
+    assert (first["model"], round(first["score"], 3)) == ("GPT 4", 2.694)
+    assert round(second["score"], 3) == 1.910
+    assert first["low"] < first["score"] < first["high"]
     again = run(VOTES, tmp_path / "data", tmp_path / "votes.jsonl")
     assert again["import"] == {"read": 8931, "stored": 0, "duplicates": 8931, "refused": []}
