@@ -118,6 +118,7 @@ def test_check_prints_the_issues_json(data: Path, twenty: Path) -> None:
     assert set(result) == {"checks"}
     names = [one["name"] for one in result["checks"]]
     assert names == list(CHECKS)
+    assert {"length_bias", "duplicate_prompts", "duplicate_responses"} <= set(names)
     for one in result["checks"]:
         assert set(one) == CHECK
         assert one["severity"] in ("ok", "warn", "stop", "unknown")
