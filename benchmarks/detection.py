@@ -273,7 +273,8 @@ def run(small: bool = False) -> dict[str, Any]:
         "votes": VOTES,
         "looked_at": "after every vote",
         "evening": evening,
-        "random_by_gold_alone": rate(random_gold, VOTES)
+        "random_by_gold_alone": {"simulations": len(random_gold)}
+        | rate(random_gold, VOTES)
         | {"gold_items": int(is_gold(VOTES).sum())},
         "honest_by_a_binomial_test_at_1_percent": naive(people, 5),
         "copying": {
