@@ -34,9 +34,8 @@ def fill(
     `MAX_LAPS` laps over all prompts; what is still missing then, `simulate_votes` says.
     """
     prompts = starter_prompts()
-    per_prompt = (labelers + len(faulty)) * (
-        2 if thumbs else 1
-    )  # verdicts on one comparison's two answers
+    people = labelers + len(faulty)
+    per_prompt = people * (2 if thumbs else 1)  # verdicts on one comparison's two answers
     for _ in range(MAX_LAPS):
         missing = votes - room(workspace.store, labelers, thumbs, faulty)
         if missing <= 0:

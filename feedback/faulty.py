@@ -1,4 +1,4 @@
-"""Labelers with a fault, to see whether the checks find them. Pure: what one sees in, a verdict out.
+"""Labelers with a fault, to see whether the checks find them. Pure: a sight in, a verdict out.
 
 Each is a function of what it sees, its share of slips and a random source; `simulate` gives them a
 name that says which fault they have, and `benchmarks/detection.py` counts how soon they are found.
@@ -86,7 +86,8 @@ def length_loving(sight: Sight, noise: float, rng: random.Random) -> Said:
 
 def poisoning(sight: Sight, noise: float, rng: random.Random) -> Said:
     """Return an honest verdict, and in one vote of twenty the worse side on purpose."""
-    return Said(_slipped(honest(sight, noise, rng).side, POISON, rng), reading_seconds(sight, rng))
+    said = honest(sight, noise, rng)
+    return said._replace(side=_slipped(said.side, POISON, rng))
 
 
 def reading_seconds(sight: Sight, rng: random.Random) -> float:

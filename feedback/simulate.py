@@ -1,8 +1,9 @@
 """Simulated labelers: to try the loop and the checks before people come.
 
-They are marked as such wherever they appear: labelers "sim-1", "sim-2", … ("sim-left-1" where one has
-a fault) of kind "simulated", and source "simulated" on every assignment and verdict. Their verdicts go the way that people's go: an
-assignment with sides drawn by lot, "left" or "right" as seen, the same validation and store.
+They are marked as such wherever they appear: labelers "sim-1", "sim-2", … ("sim-left-1" where one
+has a fault) of kind "simulated", and source "simulated" on every assignment and verdict. Their
+verdicts go the way that people's go: an assignment with sides drawn by lot, "left" or "right" as
+seen, the same validation and store.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def simulate_votes(
     characters; equal lengths are decided by chance. With `thumbs` an answer is up when it is
     shorter than the median answer to its prompt, or, where it is the only one, than the median of
     all answers. Each of `faulty` is one more labeler, with a fault of `feedback.faulty.FAULTS`,
-    whose name says so: "sim-left-1". No labeler judges the same thing twice. The same seed on the same store gives the
-    same verdicts; run again, it goes on.
+    whose name says so: "sim-left-1". No labeler judges the same thing twice. The same seed on the
+    same store gives the same verdicts; run again, it goes on.
 
     Returns:
         {"votes": cast, "labelers": that cast any, "comparisons": judged (or responses rated)}

@@ -23,6 +23,10 @@ def test_all_llmfao_votes_come_in_with_the_published_length_bias_agreement_and_r
     checks = {check["name"]: check for check in told["checks"]}
     bias = checks["length_bias"]
     assert (round(bias["value"], 4), bias["n"], bias["severity"]) == (0.4099, 5460, "ok")
+    sides = checks["position_bias"]  # 2,911 of 5,460 went left: p = 1e-6
+    assert (round(sides["value"], 4), sides["n"], sides["severity"]) == (0.5332, 5460, "warn")
+    assert (checks["duplicate_votes"]["value"], checks["duplicate_votes"]["n"]) == (0.0, 8931)
+    assert checks["labeler_quality"]["n"] == 124
     assert checks["duplicate_prompts"]["n"] == 2139
     assert checks["duplicate_prompts"]["items"] == 2139 - 13
     agreement = checks["agreement"]

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from feedback.checks import CHECKS
+from feedback.labelers import labeler_table
+from feedback.quality import gather
 from feedback.simulate import simulate_votes
 from feedback.turns import room
 from storage.errors import BadInput
-from storage.records import Assignment, Labeler, Rating, Vote
+from storage.records import Assignment, Labeler, Rating, Vote, now
 from storage.store import Store
 from tests.feedback.stock import comparison_records, fill, prompt_records, response_records, stock
 
@@ -147,12 +150,41 @@ def test_thumbs_go_up_for_what_is_shorter_than_the_median_of_its_prompt(store):
         ({"noise": float("nan")}, "noise is nan"),
         ({"left_bias": -1}, "left_bias is -1"),
         ({"left_bias": 0.5, "thumbs": True}, "a thumb has no sides"),
+        ({"faulty": ["lazy"]}, "faulty is 'lazy': use one of noisy, left, left70, random, fast"),
+        ({"faulty": ["left"], "thumbs": True}, "faulty is 'left', but a faulty labeler votes"),
     ],
 )
 def test_settings_out_of_range_are_named(store, change, says):
     settings = {"n": 1} | change
     with pytest.raises(BadInput, match=says):
         simulate_votes(store, settings.pop("n"), **settings)
+
+
+def test_faulty_labelers_are_named_after_their_fault_and_the_checks_find_them(store):
+    """Six people, 60 votes each; always left and copying are found, by what they do."""
+    stock(store, 120)
+    result = simulate_votes(store, 360, labelers=4, faulty=["left", "copying"])
+    assert result["labelers"] == 6
+    columns = gather(store)
+    table = labeler_table(columns).set_index("labeler")
+    assert table.loc["sim-left-1", "left_share"] == 1.0
+    assert "left" in table.loc["sim-left-1", "flags"]
+    assert "copying" in table.loc["sim-copying-1", "flags"]
+    honest = table.loc[[f"sim-{n}" for n in range(1, 5)]]
+    assert set(honest["flags"]) == {()}
+    subjects = {f.subject for f in CHECKS["labeler_quality"](columns).findings}
+    assert subjects == {"labeler sim-left-1", "labeler sim-copying-1"}
+
+
+def test_they_vote_at_the_pace_of_people_and_never_in_the_future(store):
+    stock(store, 20)
+    simulate_votes(store, 40, labelers=2, faulty=["fast"])
+    votes = store.frame("votes")
+    assert votes["created_at"].max() <= now()
+    for labeler, own in votes.groupby("labeler"):
+        gaps = own["created_at"].diff().dt.total_seconds().dropna()
+        assert (gaps >= own["seconds_spent"].iloc[1:].to_numpy() - 0.1).all(), labeler
+    assert (votes.loc[votes["labeler"] == "sim-fast-1", "seconds_spent"] < 1).all()
 
 
 def test_progress_is_told(store):
