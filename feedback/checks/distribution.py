@@ -15,7 +15,7 @@ import pandas as pd
 
 from feedback.checks.columns import Columns
 from feedback.checks.result import CheckResult, Finding, nothing, share_text
-from feedback.checks.said import decided_votes
+from feedback.checks.said import net_votes
 from feedback.checks.scores import TO_SCORE, base_model, scored
 from feedback.intervals import Z95, wilson
 
@@ -86,19 +86,14 @@ def own_answers(pairs: pd.DataFrame, base: str) -> tuple[np.ndarray, np.ndarray]
 
 def age_of(pairs: pd.DataFrame, own: tuple[np.ndarray, np.ndarray]) -> Age:
     """Return the age of the model's own answers: a round is an adapter, in order of appearance."""
-    time = pd.to_datetime(pairs["created_at"], utc=True)
+    time = pd.to_datetime(pairs["created_at"], utc=True).dt.tz_localize(None)
+    adapters = (pairs["adapter_a"][own[0]], pairs["adapter_b"][own[1]])
     answered = pd.DataFrame(
         {
-            "adapter": np.concatenate(
-                [
-                    np.asarray(pairs[name], dtype=object)[mask]
-                    for name, mask in zip(("adapter_a", "adapter_b"), own, strict=True)
-                ]
-            ),
-            "time": pd.concat([time[mask] for mask in own]).to_numpy(),
+            "adapter": pd.concat([some.astype(str).fillna("") for some in adapters]),
+            "time": pd.concat([time[mask] for mask in own]),
         }
     )
-    answered["adapter"] = answered["adapter"].fillna("")
     first = answered.groupby("adapter")["time"].min().reset_index()
     order = first.sort_values(["time", "adapter"])["adapter"].tolist()
     order.sort(key=lambda adapter: adapter != "")  # the base itself came first
@@ -140,11 +135,9 @@ def _gap_finding(
     subject = "log-probability gap"
     pairs = columns.comparisons
     by_a, by_b = scored(columns, pairs["a"], pairs["b"], model=base)
-    votes = decided_votes(columns)
-    net = pd.Series(votes.wins_a - votes.wins_b, index=votes.comparison)
-    chose = pairs["comparison"].astype(object).map(net).to_numpy(dtype=float)
-    chosen = _known(by_a.per_token[chose > 0], by_b.per_token[chose < 0])
     sampled = _known(by_a.per_token[own[0]], by_b.per_token[own[1]])
+    chose = net_votes(columns, pairs["comparison"]) if len(sampled) else np.zeros(len(pairs))
+    chosen = _known(by_a.per_token[chose > 0], by_b.per_token[chose < 0])
     few = min(len(chosen), len(sampled))
     if few < MIN_SCORED:
         message = (

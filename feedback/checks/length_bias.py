@@ -178,7 +178,7 @@ def overall(longer: pd.Series, *, threshold: float = THRESHOLD) -> CheckResult:
 
 def logistic(x: float | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return 1 / (1 + exp(-x)), also where exp(-x) is too large for a float."""
-    return 0.5 * (1.0 + np.tanh(0.5 * np.asarray(x)))
+    return 1.0 / (1.0 + np.exp(-np.clip(x, -700.0, 700.0)))
 
 
 def _effect(slope: Slope, n: int, threshold: float) -> Finding:

@@ -40,14 +40,17 @@ class Answers(NamedTuple):
     text: Places
 
 
+def found_in(known: pd.Index, asked: pd.Series) -> Places:
+    """Return where each asked id stands among the known ones, -1 where it does not."""
+    if isinstance(asked.dtype, pd.CategoricalDtype):
+        of = np.append(known.get_indexer(asked.cat.categories), -1)
+        return of[asked.cat.codes.to_numpy()]  # the code of nothing is -1: the last
+    return known.get_indexer(np.asarray(asked, dtype=object))
+
+
 def places_of(features: pd.DataFrame, texts: pd.Series) -> Places:
     """Return where each text stands in the features, -1 where it does not."""
-    if isinstance(texts.dtype, pd.CategoricalDtype):
-        of = features.index.get_indexer(texts.cat.categories)
-        codes = texts.cat.codes.to_numpy()
-        known = of[codes] if len(of) else np.full(len(codes), -1)
-        return np.where(codes < 0, -1, known)
-    return features.index.get_indexer(texts)
+    return found_in(features.index, texts)
 
 
 def decided_votes(columns: Columns) -> Decided:
@@ -69,6 +72,13 @@ def decided_votes(columns: Columns) -> Decided:
         places_of(columns.features, once["text_a"]),
         places_of(columns.features, once["text_b"]),
     )
+
+
+def net_votes(columns: Columns, comparisons: pd.Series) -> npt.NDArray[np.int64]:
+    """Return the votes for a minus those for b of some comparisons; 0 where nobody decided."""
+    votes = decided_votes(columns)
+    places = found_in(pd.Index(votes.comparison), comparisons)
+    return np.append(votes.wins_a - votes.wins_b, 0)[places]
 
 
 def answers(columns: Columns) -> Answers:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from feedback.checks.columns import Columns
+from feedback.checks.said import found_in
 
 TO_SCORE = "Let the model score what was judged: python app.py score"
 FOREIGN = ("imported", "human", "")  # names of no model that could be trained here
@@ -50,10 +51,7 @@ def scored(columns: Columns, *responses: pd.Series, model: str = "") -> list[Sco
     by_model, by_adapter = min(counts.index[counts == counts.max()])
     scores = scores[(scores["model"] == by_model) & (scores["adapter"] == by_adapter)]
     per_token = (scores["logprob"] / scores["tokens"]).to_numpy(dtype=float)
-    index = pd.Index(np.asarray(scores["response"], dtype=object))
-    found = []
-    for some in responses:
-        places = index.get_indexer(np.asarray(some, dtype=object))
-        values = np.where(places < 0, np.nan, per_token[places])
-        found.append(Scored(str(by_model), str(by_adapter), values))
-    return found
+    places = found_in(pd.Index(scores["response"]), pd.concat(responses, ignore_index=True))
+    values = np.append(per_token, np.nan)[places]
+    ends = np.cumsum([len(some) for some in responses])[:-1]
+    return [Scored(str(by_model), str(by_adapter), part) for part in np.split(values, ends)]

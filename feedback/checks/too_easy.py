@@ -11,7 +11,7 @@ import pandas as pd
 
 from feedback.checks.columns import Columns
 from feedback.checks.result import CheckResult, Finding, nothing, share_text
-from feedback.checks.said import Mask, Places, decided_votes, places_of, some_of, values
+from feedback.checks.said import Mask, Places, found_in, net_votes, places_of, some_of, values
 from feedback.checks.scores import TO_SCORE, scored
 from feedback.intervals import wilson
 
@@ -77,10 +77,8 @@ def flaws(columns: Columns) -> dict[str, Mask]:
     pairs, features = columns.comparisons, columns.features
     a, b = places_of(features, pairs["text_a"]), places_of(features, pairs["text_b"])
     prompts = columns.prompts
-    asked = pd.Index(np.asarray(prompts["prompt"], dtype=object))
-    of_prompt = places_of(features, prompts["text"])
-    at = asked.get_indexer(np.asarray(pairs["prompt"], dtype=object))
-    prompt = np.where(at < 0, -1, of_prompt[at]) if len(of_prompt) else np.full(len(pairs), -1)
+    at = found_in(pd.Index(prompts["prompt"]), pairs["prompt"])
+    prompt = np.append(places_of(features, prompts["text"]), -1)[at]
 
     def only_one(of_a: Mask, of_b: Mask) -> Mask:
         return of_a != of_b
@@ -129,11 +127,11 @@ def _margins(columns: Columns, margin: float, threshold: float) -> Finding:
     subject = "reference margin"
     pairs = columns.comparisons
     by_a, by_b = scored(columns, pairs["a"], pairs["b"])
-    votes = decided_votes(columns)
-    net = pd.Series(votes.wins_a - votes.wins_b, index=votes.comparison)
-    chose = np.sign(pairs["comparison"].astype(object).map(net).to_numpy(dtype=float))
-    ahead = (by_a.per_token - by_b.per_token) * chose  # NaN where a score or a vote is missing
-    known = ~np.isnan(ahead) & (chose != 0)
+    ahead = by_a.per_token - by_b.per_token
+    known = ~np.isnan(ahead)
+    if known.any():
+        chose = np.sign(net_votes(columns, pairs["comparison"]))
+        ahead, known = ahead * chose, known & (chose != 0)
     n = int(known.sum())
     if not n:
         message = "No decided comparison has the reference's log-probability of both answers yet."
