@@ -137,9 +137,89 @@ def advise(data: Data = HERE, as_json: Json = False) -> int:
 
 
 @cli.command()
-def snapshot(data: Data = HERE, as_json: Json = False) -> int:
+def exclude(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND", help="labeler, source, prompt, comparison, response or vote."
+        ),
+    ],
+    items: Annotated[list[str], typer.Argument(metavar="ITEM…", help="Ids; a source's name.")],
+    reason: Annotated[str, typer.Option(help="Why; needed unless it is taken back.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take the exclusion back.")] = False,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Keep feedback out of snapshots and checks; it stays stored, and can come back."""
+    params = {"kind": kind, "items": items, "reason": reason, "undo": undo, "by": operator()}
+    return run("exclude", data, as_json, params)
+
+
+@cli.command()
+def exclusions(data: Data = HERE, as_json: Json = False) -> int:
+    """List what is kept out of snapshots, why and by whom."""
+    return run("exclusions", data, as_json, {})
+
+
+@cli.command("ask-again")
+def ask_again(
+    comparisons: Annotated[
+        list[str] | None, typer.Argument(metavar="[COMPARISON…]", help="Ids.")
+    ] = None,
+    contradicting: Annotated[
+        bool, typer.Option("--contradicting", help="Those with votes for both answers.")
+    ] = False,
+    single: Annotated[bool, typer.Option("--single", help="Those with one vote.")] = False,
+    excluded: Annotated[
+        bool, typer.Option("--excluded", help="Those whose votes are all excluded.")
+    ] = False,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Put comparisons back into the queue, for one vote more by somebody else."""
+    wanted = {"contradicting": contradicting, "single": single, "excluded": excluded}
+    why = [name for name, asked in wanted.items() if asked]
+    params = {"comparisons": comparisons or [], "why": why, "by": operator()}
+    return run("ask-again", data, as_json, params)
+
+
+@cli.command()
+def snapshot(
+    balance_length: Annotated[
+        bool,
+        typer.Option("--balance-length", help="Longer answers win half of the pairs; costs pairs."),
+    ] = False,
+    weigh_labelers: Annotated[
+        bool, typer.Option("--weigh-labelers", help="Count labelers by how often they are right.")
+    ] = False,
+    one_per_cluster: Annotated[
+        bool, typer.Option("--one-per-cluster", help="Of nearly the same pairs keep one.")
+    ] = False,
+    cap_labeler: Annotated[
+        float | None, typer.Option(help="Largest share of one labeler; 1 for no cap.")
+    ] = None,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
     """Freeze the pairs and labels that the votes give now."""
-    return run("snapshot", data, as_json, {})
+    params = {
+        "balance_length": balance_length,
+        "weigh_labelers": weigh_labelers,
+        "one_per_cluster": one_per_cluster,
+        "cap_labeler": cap_labeler,
+    }
+    return run("snapshot", data, as_json, params)
+
+
+@cli.command()
+def diff(
+    before: Annotated[str, typer.Argument(metavar="SNAPSHOT", help="The earlier one's id.")],
+    after: Annotated[str, typer.Argument(metavar="SNAPSHOT", help="The later one's id.")],
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Compare two snapshots: what came, what went, why, and how every check moved."""
+    return run("diff", data, as_json, {"before": before, "after": after})
 
 
 @cli.command()
@@ -290,6 +370,16 @@ def simulate(
 def runs(data: Data = HERE, as_json: Json = False) -> int:
     """List every training run, newest first."""
     return run("runs", data, as_json, {})
+
+
+def operator() -> str:
+    """Return who decides at the command line: the operating system's name for its user."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in some containers
+        return "command line"
 
 
 def absolute(path: Path) -> str:

@@ -24,7 +24,7 @@ from align.following import cancel_run, follow, line_of, list_runs, result_of
 from align.generation import SamplingSettings
 from align.models import EMBEDDED, find_model
 from align.workspace import Workspace
-from feedback import imports, quality, ranking, simulate, snapshots
+from feedback import curation, imports, quality, ranking, simulate, snapshot_diff, snapshots
 from feedback.frozen import SPLITS
 from feedback.texts import check_messages
 from storage.errors import BadInput, NotFound
@@ -129,9 +129,87 @@ def advise_(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
     return {"advice": [one.as_json() for one in advise(readiness.facts(workspace.store))]}
 
 
-def snapshot(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
-    """Freeze what the votes give now; return {"snapshot", "digest", "pairs", "labels", …}."""
-    frozen = snapshots.freeze(workspace.store)
+def exclude(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    kind: str,
+    items: Sequence[str],
+    by: str,
+    reason: str = "",
+    undo: bool = False,
+) -> dict[str, Any]:
+    """Keep feedback out of snapshots, or let it in again; return {"excluded", "included"}.
+
+    Args:
+        by: who decides.
+        undo: take the exclusion of these items back.
+    """
+    decide = curation.include_all if undo else curation.exclude_all
+    rows = decide(workspace.store, kind, items, reason=reason, by=by)
+    done = [{"kind": row.kind, "item": row.item} for row in rows]
+    return {"excluded": [] if undo else done, "included": done if undo else []}
+
+
+def exclusions(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
+    """List what stays out of snapshots now; return {"exclusions": [...]}."""
+    return {"exclusions": [one._asdict() for one in curation.excluded(workspace.store)]}
+
+
+def ask_again(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    by: str,
+    comparisons: Sequence[str] = (),
+    why: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Put comparisons back into the queue, for one vote more each; return {"asked", "comparisons"}.
+
+    Args:
+        comparisons: ids.
+        why: names in `curation.AGAIN`, which find some more.
+    """
+    found = dict.fromkeys(comparisons)
+    for name in why:
+        found |= dict.fromkeys(curation.AGAIN[name](workspace.store))
+    if not comparisons and not why:
+        raise BadInput(
+            "nothing to ask again: name comparisons, or take "
+            + " or ".join(f"--{name}" for name in curation.AGAIN)
+        )
+    rows = curation.ask_again(workspace.store, list(found), by=by)
+    return {"asked": len(rows), "comparisons": [row.comparison for row in rows]}
+
+
+def diff(workspace: Workspace, *, progress: Progress, before: str, after: str) -> dict[str, Any]:
+    """Compare two snapshots; return what came, went and changed, why, and how the checks moved."""
+    folders = [snapshot_folder(workspace, id) for id in (before, after)]
+    for folder in folders:
+        snapshots.verify(folder)
+    return snapshot_diff.compare(workspace.store, *map(snapshots.load, folders))
+
+
+def snapshot(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    balance_length: bool = False,
+    weigh_labelers: bool = False,
+    one_per_cluster: bool = False,
+    cap_labeler: float | None = None,
+) -> dict[str, Any]:
+    """Freeze what the votes give now; return {"snapshot", "digest", "pairs", "labels", …}.
+
+    The settings are those of `SnapshotSettings`.
+    """
+    settings = snapshots.SnapshotSettings(
+        balance_length=balance_length,
+        weigh_labelers=weigh_labelers,
+        one_per_cluster=one_per_cluster,
+        cap_labeler=cap_labeler,
+    )
+    frozen = snapshots.freeze(workspace.store, settings)
     counts = snapshots.load(workspace.data / "snapshots" / frozen.id).manifest["counts"]
     return {
         "snapshot": frozen.id,
@@ -140,6 +218,7 @@ def snapshot(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
         "labels": frozen.labels,
         "splits": {kind: split_counts(counts[kind]) for kind in ("pairs", "labels")},
         "dropped": counts["dropped"],
+        "remedies": counts["remedies"],
     }
 
 
@@ -344,7 +423,11 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "check": check,
     "leaderboard": leaderboard,
     "advise": advise_,
+    "exclude": exclude,
+    "exclusions": exclusions,
+    "ask-again": ask_again,
     "snapshot": snapshot,
+    "diff": diff,
     "preflight": preflight,
     "train": train,
     "sweep": sweep,

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 LOG_SECONDS = 2.0  # Choice: a log with a line of progress every two seconds can still be read
+SHOWN_WHY = 30  # Choice: the reasons with the most rows; --json has all
 SHOWN_REFUSALS = 20  # Choice: enough to see a pattern; --json has all
 
 
@@ -136,8 +137,61 @@ def _advise(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _exclude(result: Mapping[str, Any]) -> str:
+    if back := result["included"]:
+        return f"{_items(back)}: counted again from the next snapshot on"
+    return f"{_items(result['excluded'])}: left out of snapshots and checks, kept in the store"
+
+
+def _items(rows: Sequence[Mapping[str, Any]]) -> str:
+    return f"{rows[0]['kind']} {', '.join(one['item'] for one in rows)}"
+
+
+def _exclusions(result: Mapping[str, Any]) -> str:
+    rows = [
+        f"{one['kind']:10} {one['item']}: {one['feedback']} votes, thumbs and edits; "
+        f"{one['by']}, {one['created_at'][:10]}: {one['reason']}"
+        for one in result["exclusions"]
+    ]
+    return "\n".join(rows) or "nothing is excluded"
+
+
+def _ask_again(result: Mapping[str, Any]) -> str:
+    n = result["asked"]
+    if not n:
+        return "no comparison is of this kind: nothing is asked again"
+    return f"{n} comparisons go back to the queue, to labelers who have not judged them"
+
+
 def _snapshot(result: Mapping[str, Any]) -> str:
-    return f"{result['snapshot']}: {result['pairs']} pairs, {result['labels']} labels"
+    told = f"{result['snapshot']}: {result['pairs']} pairs, {result['labels']} labels"
+    lines = [f"  {count} {reason}" for reason, count in result["dropped"].items()]
+    return "\n".join([told, *lines, *(f"  {one['message']}" for one in result["remedies"])])
+
+
+def _diff(result: Mapping[str, Any]) -> str:
+    lines = [f"{result['before']} -> {result['after']}"]
+    for kind in ("pairs", "labels"):
+        one = result[kind]
+        lines.append(
+            f"  {kind:6} {one['before']} -> {one['after']}: {one['came']} came, "
+            f"{one['went']} went, {one['changed']} changed"
+        )
+    for name, (was, now) in result["settings"].items():
+        lines.append(f"  set    {name} {was} -> {now}")
+    why = result["why"]
+    lines += [
+        f"  {one['rows']:6} {one['kind']}s {one['what']}: {one['why']}" for one in why[:SHOWN_WHY]
+    ]
+    if len(why) > SHOWN_WHY:
+        lines.append(f"  … and {len(why) - SHOWN_WHY} more reasons (--json lists all)")
+    for one in result["checks"]:
+        was, now = (
+            "-" if side is None else interval(side) for side in (one["before"], one["after"])
+        )
+        moved = "  moved" if one["moved"] else ""
+        lines.append(f"  check  {one['name']:18} {was} -> {now}{moved}")
+    return "\n".join(lines)
 
 
 def _run(result: Mapping[str, Any]) -> str:
@@ -231,7 +285,11 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "check": _check,
     "leaderboard": _leaderboard,
     "advise": _advise,
+    "exclude": _exclude,
+    "exclusions": _exclusions,
+    "ask-again": _ask_again,
     "snapshot": _snapshot,
+    "diff": _diff,
     "preflight": _preflight,
     "train": _run,
     "sweep": _sweep,

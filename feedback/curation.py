@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -220,8 +220,13 @@ def _known(by: str) -> None:
 
 def _there(store: Store, kind: str, items: Sequence[str]) -> set[str]:
     """Return which of the items are stored."""
-    events = (Vote, Rating, Edit)
-    rows = {"prompt": Prompt, "comparison": Comparison, "response": Response, "labeler": Labeler}
+    events: tuple[type[Vote | Rating | Edit], ...] = (Vote, Rating, Edit)
+    rows: dict[str, type[Any]] = {
+        "prompt": Prompt,
+        "comparison": Comparison,
+        "response": Response,
+        "labeler": Labeler,
+    }
     found = {one.id for one in look_up(store, rows[kind], items)} if kind in rows else set()
     if kind == "vote":
         return {one.id for event in events for one in look_up(store, event, items)}

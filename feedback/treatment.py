@@ -34,10 +34,10 @@ def capped(live: Live, cap: float | None) -> tuple[Live, frozenset[str], Mapping
     found = beyond_cap(ids, labelers, cap)
     if found.ceiling is None:
         return live, frozenset(), None
-    stay = [
+    votes, ratings, edits = (
         frame[~frame[name].isin(list(found.left_out))]
         for frame, name in zip(live.frames(), names, strict=True)
-    ]
+    )
     told = {
         "name": "cap_labeler",
         "cost": len(found.left_out),
@@ -46,7 +46,7 @@ def capped(live: Live, cap: float | None) -> tuple[Live, frozenset[str], Mapping
         f"{len(ids):,} are left out. The largest share before was {100 * found.most:.1f} %.",
     }
     left_out = {**live.left_out, CAPPED: len(found.left_out)}
-    return Live(*stay, left_out=left_out), found.left_out, told
+    return Live(votes, ratings, edits, left_out), found.left_out, told
 
 
 def weighed(store: Store, live: Live, found: Preferences) -> Mapping[str, Any]:

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CHECK = {"name", "value", "low", "high", "n", "severity", "message", "remedy", "items", "findings"}
 FINDING = {"subject", "value", "low", "high", "n", "severity", "message", "remedy", "items"}
 WANTED = (
-    "serve import export generate check leaderboard advise snapshot preflight train sweep "
-    "cancel resume compare simulate runs"
+    "serve import export generate check leaderboard advise exclude exclusions ask-again snapshot "
+    "diff preflight train sweep cancel resume compare simulate runs"
 )
 
 
@@ -57,7 +57,7 @@ def test_every_command_is_there_with_json_and_data() -> None:
 def test_the_documented_options_are_the_real_ones() -> None:
     """docs/commands.md has one `## command` section each, with an option a table row."""
     text = (ROOT / "docs" / "commands.md").read_text("utf-8")
-    sections = re.findall(r"^## (\w+).*?\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    sections = re.findall(r"^## ([\w-]+).*?\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     documented = {
         name: {
             option
@@ -161,11 +161,55 @@ def test_an_empty_folder_is_checked_without_complaint(data: Path) -> None:
 def test_snapshot_prints_its_documented_json_and_is_repeatable(data: Path, twenty: Path) -> None:
     hone("import", twenty, data=data)
     first = hone("snapshot", "--json", data=data).result
-    assert set(first) == {"snapshot", "digest", "pairs", "labels", "splits", "dropped"}
+    names = {"snapshot", "digest", "pairs", "labels", "splits", "dropped", "remedies"}
+    assert set(first) == names
     assert first["pairs"] == 20
     assert sum(first["splits"]["pairs"].values()) == 20
     assert (data / "snapshots" / first["snapshot"] / "pairs.jsonl").is_file()
     assert hone("snapshot", "--json", data=data).result == first
+
+
+def test_what_is_excluded_leaves_the_snapshot_and_comes_back(data: Path, twenty: Path) -> None:
+    """Five simulated votes beside twenty imported ones, all on the same twenty comparisons."""
+    hone("import", twenty, data=data)
+    whole = hone("snapshot", "--json", data=data).result
+    source = f"import:{twenty.name}"
+    done = hone("exclude", "source", source, "--reason", "a test", "--json", data=data).result
+    assert done == {"excluded": [{"kind": "source", "item": source}], "included": []}
+    assert "nothing to freeze" in hone("snapshot", data=data).refusal
+    (one,) = hone("exclusions", "--json", data=data).result["exclusions"]
+    assert (one["kind"], one["item"], one["reason"], one["feedback"]) == (
+        "source", source, "a test", 20
+    )  # fmt: skip
+    assert one["by"]
+    assert source in hone("exclusions", data=data).out
+    assert "counted again" in hone("exclude", "source", source, "--undo", data=data).out
+    assert hone("snapshot", "--json", data=data).result["snapshot"] == whole["snapshot"]
+    assert "nothing is excluded" in hone("exclusions", data=data).out
+
+
+def test_a_balanced_snapshot_says_its_cost_and_the_diff_says_why(data: Path, twenty: Path) -> None:
+    """The longer answer was chosen in 5 of 20 pairs: at most 10 can stay."""
+    hone("import", twenty, data=data)
+    whole = hone("snapshot", "--json", data=data).result
+    half = hone("snapshot", "--balance-length", "--json", data=data).result
+    (told,) = half["remedies"]
+    assert half["pairs"] == 20 - told["cost"] <= 10
+    assert (told["before"]["value"], told["after"]["value"]) == (0.25, 0.5)
+    found = hone("diff", whole["snapshot"], half["snapshot"], "--json", data=data).result
+    assert found["pairs"]["went"] == told["cost"]
+    assert found["settings"] == {"balance_length": [False, True]}
+    shown = hone("diff", whole["snapshot"], half["snapshot"], data=data).out
+    assert f"{told['cost']} pairs went: left out to balance lengths" in shown
+    assert "chosen_longer      0.250" in shown
+
+
+def test_single_votes_are_asked_again(data: Path, twenty: Path) -> None:
+    hone("import", twenty, data=data)
+    found = hone("ask-again", "--single", "--json", data=data).result
+    assert found["asked"] == len(set(found["comparisons"])) == 20
+    assert hone("ask-again", "--contradicting", "--json", data=data).result["asked"] == 0
+    assert "20 comparisons go back" in hone("ask-again", *found["comparisons"], data=data).out
 
 
 @pytest.mark.parametrize("format", ["trl", "votes"])
@@ -232,6 +276,13 @@ def test_without_json_the_result_is_plain_text(name: str, data: Path, twenty: Pa
         (["compare", "r-none", "--prompt", "Hi"], "r-none"),
         (["train", "--method", "magic"], "magic"),
         (["train", "--model", "no-such-model"], "no-such-model"),
+        (["exclude", "person", "bob", "--reason", "x"], "person"),
+        (["exclude", "labeler", "bob", "--reason", "x"], "bob"),
+        (["exclude", "labeler", "bob", "--undo"], "bob"),
+        (["ask-again"], "--contradicting"),
+        (["ask-again", "c_none"], "c_none"),
+        (["snapshot", "--cap-labeler", "2"], "cap_labeler is 2.0"),
+        (["diff", "s_none", "s_other"], "s_none"),
         (["serve", "--host", "0.0.0.0"], "0.0.0.0"),
         (["serve", "--port", "70000"], "70000"),
     ],

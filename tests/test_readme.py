@@ -70,12 +70,12 @@ def test_every_make_target_of_the_readme_exists():
 
 def test_every_command_of_the_readme_exists_and_no_other():
     listed = {
-        name for row in table("## The command line") for name in re.findall(r"`(\w+)`", row[0])
+        name for row in table("## The command line") for name in re.findall(r"`([\w-]+)`", row[0])
     }
     command = [sys.executable, str(ROOT / "app.py"), "--help"]
     environment = {"PATH": "", "COLUMNS": "200", "TERM": "dumb"}
     shown = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    in_help = set(re.findall(r"^[│ ]+([a-z]+) {2,}", shown.stdout, re.MULTILINE))
+    in_help = set(re.findall(r"^[│ ]+([a-z]+(?:-[a-z]+)*) {2,}", shown.stdout, re.MULTILINE))
     assert listed == in_help
 
 

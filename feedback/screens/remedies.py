@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 import pandas as pd
 
-from feedback.curation import ask_again, exclude_all, excluded, include_all
+from feedback.curation import Excluded, ask_again, exclude_all, excluded, include_all
 from feedback.items import look_up
 from feedback.screens.parts import brief, plain, wire
 from storage.errors import BadInput
@@ -131,11 +131,7 @@ def by_kind(store: Store, ids: Sequence[str]) -> dict[str, list[str]]:
 def list_left_out(workspace: Any, view: LeftOut) -> dict[Any, Any]:
     """Show what is left out now, the newest first."""
     out = sorted(excluded(workspace.store), key=lambda one: one.created_at, reverse=True)
-    rows = [
-        [one.kind, brief(one.item, 60), f"{one.feedback:,}", brief(one.reason, 80), brief(one.by, 30),
-         one.created_at[:16].replace("T", " ")]
-        for one in out
-    ]  # fmt: skip
+    rows = [left_out_row(one) for one in out]
     count = sum(one.feedback for one in out)
     decided = f"{len(out):,} decisions keep" if len(out) > 1 else "One decision keeps"
     told = (
@@ -149,6 +145,13 @@ def list_left_out(workspace: Any, view: LeftOut) -> dict[Any, Any]:
         view.chosen: None,
         view.back: gr.Button(visible=False),
     }
+
+
+def left_out_row(one: Excluded) -> list[str]:
+    """Return a decision as a row of the table."""
+    when = one.created_at[:16].replace("T", " ")
+    return [one.kind, brief(one.item, 60), f"{one.feedback:,}", brief(one.reason, 80),
+            brief(one.by, 30), when]  # fmt: skip
 
 
 def choose_left_out(
