@@ -25,6 +25,17 @@ from storage.errors import UserError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Data = Annotated[Path, typer.Option("--data", help="The data folder; made when missing.")]
+Balance = Annotated[
+    bool,
+    typer.Option("--balance-length", help="Longer answers win half of the pairs; costs pairs."),
+]
+Weigh = Annotated[
+    bool, typer.Option("--weigh-labelers", help="Count labelers by how often they are right.")
+]
+OnePer = Annotated[
+    bool, typer.Option("--one-per-cluster", help="Of nearly the same pairs keep one.")
+]
+Cap = Annotated[float | None, typer.Option(help="Largest share of one labeler; 1 for no cap.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, as `runs` lists them.")]
 HERE = Path("data")
 
@@ -185,19 +196,10 @@ def ask_again(
 
 @cli.command()
 def snapshot(
-    balance_length: Annotated[
-        bool,
-        typer.Option("--balance-length", help="Longer answers win half of the pairs; costs pairs."),
-    ] = False,
-    weigh_labelers: Annotated[
-        bool, typer.Option("--weigh-labelers", help="Count labelers by how often they are right.")
-    ] = False,
-    one_per_cluster: Annotated[
-        bool, typer.Option("--one-per-cluster", help="Of nearly the same pairs keep one.")
-    ] = False,
-    cap_labeler: Annotated[
-        float | None, typer.Option(help="Largest share of one labeler; 1 for no cap.")
-    ] = None,
+    balance_length: Balance = False,
+    weigh_labelers: Weigh = False,
+    one_per_cluster: OnePer = False,
+    cap_labeler: Cap = None,
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
@@ -255,11 +257,21 @@ def train(
     processes: Annotated[int, typer.Option(help="Share the work; on GPUs one each.")] = 1,
     shard: Annotated[bool, typer.Option("--shard", help="Shard the base over them.")] = False,
     prepare: Annotated[bool, typer.Option("--prepare", help="Do not start it here.")] = False,
+    balance_length: Balance = False,
+    weigh_labelers: Weigh = False,
+    one_per_cluster: OnePer = False,
+    cap_labeler: Cap = None,
     because: Annotated[str, typer.Option(help="Why, where checks speak against it.")] = "",
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
     """Train an adapter and follow it to the end; prints the run's id and report."""
+    remedies = {
+        "balance_length": balance_length,
+        "weigh_labelers": weigh_labelers,
+        "one_per_cluster": one_per_cluster,
+        "cap_labeler": cap_labeler,
+    }
     params = {
         "method": method,
         "snapshot": snapshot,
@@ -270,6 +282,7 @@ def train(
         "processes": processes,
         "shard": shard,
         "prepare": prepare,
+        "remedies": {name: value for name, value in remedies.items() if value},
         "because": because,
         "wait": False,
     }

@@ -8,7 +8,7 @@ themselves are in `feedback/checks`; nothing is measured here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +21,11 @@ GREEN, AMBER, RED = "green", "amber", "red"
 AGAINST = ("stop", "warn")  # severities that speak against a start
 CLOSE = 0.05  # Choice: a share known to five points either way; a closer look changes no decision
 CLOSE_SHARES = ("length_bias", "position_bias")  # whose n are votes, so that votes narrow them
+ANSWERS = {  # setting of a snapshot → the check whose objection it answers
+    "balance_length": "length_bias",
+    "weigh_labelers": "labeler_quality",
+    "one_per_cluster": "duplicate_prompts",
+}
 JUDGES = 96  # held-out pairs at which an accuracy of one half is known to ten points: (z/2/0.1)²
 PER_JUDGE = 10  # one prompt of ten is held out (`feedback.frozen.split_of`)
 
@@ -40,16 +45,22 @@ class Clearance:
     light: str
     objections: tuple[Objection, ...]  # the heaviest first
     unknown: tuple[str, ...]  # names of checks that had nothing to measure
+    answered: tuple[str, ...]  # names of checks that spoke against it before a remedy
     wanted: tuple[str, ...]  # what more votes would tell, in words
 
     def as_json(self, because: str = "") -> dict[str, Any]:
-        """Return what a run keeps of it: {"light", "objections", "unknown", "because"}."""
+        """Return what a run keeps of it: {"light", "objections", "unknown", "answered",
+        "because"}."""
         kept = {key: value for key, value in asdict(self).items() if key != "wanted"}
         return {**kept, "because": because}
 
 
 def clearance(
-    method: str, counts: Mapping[str, Any], checks: Sequence[CheckResult], misfit: str = ""
+    method: str,
+    counts: Mapping[str, Any],
+    checks: Sequence[CheckResult],
+    misfit: str = "",
+    remedies: Collection[str] = (),
 ) -> Clearance:
     """Return the light for a method.
 
@@ -57,6 +68,7 @@ def clearance(
         counts: rows as a snapshot's manifest has them, see `check_enough`.
         checks: what every check says now.
         misfit: why the run cannot fit this machine, or "".
+        remedies: settings of the snapshot that are on, see `ANSWERS`.
     """
     hindered = []
     try:
@@ -68,11 +80,17 @@ def clearance(
     found = sorted(
         (one for one in checks if one.severity in AGAINST), key=lambda c: AGAINST.index(c.severity)
     )
-    said = [Objection(one.name, one.severity, one.message, one.remedy) for one in found]
+    answers = {ANSWERS[name] for name in remedies if name in ANSWERS}
+    said = [
+        Objection(one.name, one.severity, one.message, one.remedy)
+        for one in found
+        if one.name not in answers
+    ]
     return Clearance(
         light=RED if hindered else AMBER if said else GREEN,
         objections=(*hindered, *said),
         unknown=tuple(one.name for one in checks if one.severity == "unknown"),
+        answered=tuple(one.name for one in found if one.name in answers),
         wanted=tuple([*_narrower(checks), *_more_judges(counts)]),
     )
 

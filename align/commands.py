@@ -261,6 +261,7 @@ def train(
     processes: int = 1,
     shard: bool = False,
     prepare: bool = False,
+    remedies: Mapping[str, Any] | None = None,
     because: str = "",
     wait: bool = True,
 ) -> dict[str, Any]:
@@ -273,6 +274,7 @@ def train(
         processes: how many share the work on this machine; on GPUs one each.
         shard: the base lies in shares on them.
         prepare: write the run's folder, but do not start it.
+        remedies: settings of the snapshot that is frozen, as for `snapshot`.
         because: why it is trained although checks speak against it; kept with the run.
         wait: Return when the run has ended; else at once, with the report still null.
     """
@@ -280,7 +282,7 @@ def train(
     run = training.begin(
         workspace, progress, method=method, snapshot=folder, model=model, settings=settings,
         start_from=start_from, reference=reference, processes=processes,
-        shard=shard, prepare=prepare, because=because,
+        shard=shard, prepare=prepare, remedies=remedies, because=because,
     )  # fmt: skip
     return _awaited(workspace, run, progress, wait and not prepare)
 

@@ -7,7 +7,7 @@ rows' size is the mean over the feedback, and the largest for the memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from align.tokens import TEMPLATE_TOKENS, guessed
 from feedback.frozen import split_of
 from feedback.live import live_feedback, preferences_of
 from feedback.quality import live_length_bias, run_checks
-from feedback.snapshots import preview
+from feedback.snapshots import SnapshotSettings, preview
 from storage.errors import Unsupported, UserError
 from storage.records import Response
 from storage.store import Store
@@ -111,18 +111,25 @@ def _prompt_chars(store: Store) -> list[int]:
     return list(map(len, texts.values()))
 
 
-def cleared(store: Store, worker: int | None, method: str, model: str = "") -> Clearance:
+def cleared(
+    store: Store,
+    worker: int | None,
+    method: str,
+    model: str = "",
+    selected: SnapshotSettings = SnapshotSettings(),
+) -> Clearance:
     """Return whether the feedback as it is now is ready for a method: the light and what is behind.
 
     Args:
         worker: the model worker's process, which leaves before a training; None without one.
     """
-    counts, misfit = preview(store), ""
+    counts, misfit = preview(store, selected), ""
     rows = counts[LOSSES[method].needs]["train"]
     if rows:
         seen = about(store, recipe_for(method, model), rows, model, device_now([worker]))
         misfit = "" if seen.fits else seen.memory
-    return clearance(method, counts, run_checks(store), misfit)
+    on = [name for name, value in asdict(selected).items() if value is True]
+    return clearance(method, counts, run_checks(store), misfit, on)
 
 
 def facts(store: Store, model: str = "") -> Facts:

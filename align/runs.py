@@ -357,9 +357,13 @@ def command_line(
     settings: Mapping[str, Any] | None = None,
     start_from: str | None = None,
     reference: str = "base",
+    remedies: Sequence[str] = (),
     because: str = "",
 ) -> str:
     """Return the shell command that does what the train button does.
+
+    Args:
+        remedies: names of settings of the snapshot that are on, such as "balance_length".
 
     >>> command_line(Path("my data"), method="dpo", snapshot="s-1", settings={"beta": 0.1})
     "python app.py train --method dpo --snapshot s-1 --set beta=0.1 --data 'my data'"
@@ -373,6 +377,7 @@ def command_line(
         words += ["--from", start_from, "--reference", reference]
     for key, value in (settings or {}).items():
         words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    words += [f"--{name.replace('_', '-')}" for name in remedies]
     if because:
         words += ["--because", because]
     return shlex.join([*words, "--data", str(data)])

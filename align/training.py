@@ -21,6 +21,7 @@ from align.sweep_files import refuse_beside
 from align.workspace import Workspace
 from feedback import snapshots
 from feedback.quality import run_checks
+from feedback.snapshots import SnapshotSettings
 from storage.errors import BadInput, Busy
 
 Progress = Callable[[str], None]
@@ -44,6 +45,7 @@ def begin(
     processes: int = 1,
     shard: bool = False,
     prepare: bool = False,
+    remedies: Mapping[str, Any] | None = None,
     because: str = "",
 ) -> str:
     """Start a run and return its id; tell before what it uses, what was dropped, and how long.
@@ -57,6 +59,7 @@ def begin(
         processes: how many share the work; on GPUs one each.
         shard: the base lies in shares on them, because no device holds it whole.
         prepare: write the run's folder, but leave the start to somebody else.
+        remedies: settings of the snapshot that is frozen, as `SnapshotSettings` has them.
         because: why it is trained although checks speak against it; kept with the run.
 
     Raises:
@@ -66,6 +69,7 @@ def begin(
     """
     check_start(start_from, reference)
     check_because(because)
+    selected = asked_for(remedies, snapshot)
     check_processes(processes, shard and not prepare)
     if start_from and not model:
         base = runs.model_of(workspace.data, start_from)
@@ -78,18 +82,19 @@ def begin(
         chosen = shaped_as(chosen, runs.status(workspace.data, start_from))
     refuse_second(workspace.data)
     if prepare and snapshot is None:
-        refuse_too_little(method, snapshots.preview(workspace.store))
+        refuse_too_little(method, snapshots.preview(workspace.store, selected))
     how = {"reference": reference, "processes": processes, "sharded": shard}
     # a prepared run may go to another machine, and is settled there
-    seen = None if prepare else look_ahead(workspace, snapshot, base, chosen, **how)
-    folder = snapshot or frozen_now(workspace)
+    seen = None if prepare else look_ahead(workspace, snapshot, base, chosen, selected, **how)
+    folder = snapshot or frozen_now(workspace, selected)
     counts = snapshots.verify(folder)["counts"]
     if start_from:
         progress(f"goes on from {start_from}; the reference is {WHOSE[reference]}\n")
     check_enough(method, counts)
     for line in begin_words(chosen, folder, counts, base, seen):
         progress(line + "\n")
-    cleared = clearance(method, counts, run_checks(workspace.store))
+    on = [name for name, value in (remedies or {}).items() if value]
+    cleared = clearance(method, counts, run_checks(workspace.store), remedies=on)
     for one in cleared.objections:
         progress(f"{one.severity}: {one.message} {one.remedy}\n")
     kept = {**(seen.for_run() if seen else {}), "readiness": cleared.as_json(because.strip())}
@@ -127,12 +132,14 @@ def look_ahead(
     snapshot: Path | None,
     base: Model,
     settings: recipes.Settings,
+    selected: SnapshotSettings = SnapshotSettings(),
     **how: Any,
 ) -> Forecast:
     """Return what a run would need here; nothing is written.
 
     Args:
         snapshot: a snapshot's folder; None looks at the feedback as it is now.
+        selected: what a snapshot of now would hold.
         how: what else `foresee` takes.
 
     Raises:
@@ -140,11 +147,11 @@ def look_ahead(
         Unsupported: it does not fit the memory; the sentence says what would.
     """
     if snapshot is None:
-        counts = snapshots.preview(workspace.store)
+        counts = snapshots.preview(workspace.store, selected)
         refuse_too_little(settings.method, counts)
         if not counts["pairs"]["all"] and not counts["labels"]["all"]:
-            frozen_now(workspace)  # says best why there is nothing
-        rows = snapshots.unfrozen(workspace.store)
+            frozen_now(workspace, selected)  # says best why there is nothing
+        rows = snapshots.unfrozen(workspace.store, selected)
     else:
         check_enough(settings.method, snapshots.verify(snapshot)["counts"])
         frozen = snapshots.load(snapshot)
@@ -217,8 +224,18 @@ def refuse_second(data: Path) -> None:
     refuse_beside(data)
 
 
-def frozen_now(workspace: Workspace) -> Path:
-    return workspace.data / "snapshots" / snapshots.freeze(workspace.store).id
+def asked_for(remedies: Mapping[str, Any] | None, snapshot: Path | None) -> SnapshotSettings:
+    """Return what the snapshot shall hold; a frozen one holds what it holds."""
+    if snapshot is not None and remedies:
+        raise BadInput(
+            f"{', '.join(remedies)} cannot be had of a snapshot that is frozen already: leave "
+            "--snapshot out, or freeze another one with `snapshot`"
+        )
+    return SnapshotSettings(**(remedies or {}))
+
+
+def frozen_now(workspace: Workspace, selected: SnapshotSettings = SnapshotSettings()) -> Path:
+    return workspace.data / "snapshots" / snapshots.freeze(workspace.store, selected).id
 
 
 def refuse_too_little(method: str, counts: Mapping[str, Any]) -> None:
@@ -234,5 +251,6 @@ def plan(method: str, snapshot: str, counts: Mapping[str, Any]) -> list[str]:
         f"snapshot {snapshot}: {rows['train']} {needs} to train on, {counts['pairs']['held_out']} "
         f"pairs held out to judge it, {rows['duel']} {needs} kept for duels"
     ]
+    lines += [str(one["message"]) for one in counts.get("remedies", ())]
     dropped = [f"{count} {reason}" for reason, count in counts["dropped"].items() if count]
     return [*lines, f"dropped: {', '.join(dropped)}"] if dropped else lines

@@ -15,6 +15,7 @@ from align import readiness
 from align.clearance import AMBER, GREEN, RED, Clearance, Objection
 from feedback.screens.parts import plain
 from feedback.screens.quality import name_of
+from feedback.snapshots import SnapshotSettings
 
 LIGHTS = {
     GREEN: "Ready to train",
@@ -35,9 +36,12 @@ class Light:
         return [self.lamp, self.against, self.wanted, self.because]
 
 
-def show_light(workspace: Any, light: Light, method: str, model: str) -> dict[Any, Any]:
-    """Run the checks and show what they mean for a start."""
-    seen = readiness.cleared(workspace.store, workspace.client.pid, method, model)
+def show_light(
+    workspace: Any, light: Light, method: str, model: str, remedies: list[str]
+) -> dict[Any, Any]:
+    """Run the checks and show what they mean for a start with these remedies."""
+    selected = SnapshotSettings(**dict.fromkeys(remedies or (), True))
+    seen = readiness.cleared(workspace.store, workspace.client.pid, method, model, selected)
     return {
         light.lamp: lamp_html(seen.light),
         light.against: against_words(seen),

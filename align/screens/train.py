@@ -26,7 +26,7 @@ from align.screens.sweep import Tryout
 from align.screens.watch import Watch, build_watch, connect_watch, look
 from align.sweep_files import parsed
 from feedback.screens.parts import fold, heading, minutes, on_show, plain, sheet, ticking, wire
-from feedback.snapshots import preview
+from feedback.snapshots import SnapshotSettings, preview
 from storage.errors import BadInput
 
 REFRESH_SECONDS = 2  # Choice: a step of a tiny model takes about this long on two cores
@@ -109,6 +109,11 @@ WORDS = {
     "desirable_weight": "Weight of good answers",
     "undesirable_weight": "Weight of bad answers",
 }
+REMEDIES = [  # (its line, the setting of the snapshot)
+    ("Balance lengths", "balance_length"),
+    ("Weigh labelers", "weigh_labelers"),
+    ("One of near copies", "one_per_cluster"),
+]
 SPLITS = {"train": "to learn from", "held_out": "to judge by", "duel": "kept for duels"}
 EMPTY = (
     "**Nothing to learn from yet.** Judge some answers on *Label* (about 200 votes show a clear "
@@ -124,6 +129,7 @@ class Form:
     take: gr.Button
     ready: gr.Markdown
     light: Light
+    remedies: gr.CheckboxGroup  # names of settings of the snapshot
     method: gr.Dropdown
     words: gr.Markdown  # what the method is for
     model: gr.Textbox
@@ -147,7 +153,7 @@ class Form:
     def told(self) -> list[Any]:
         """Return the inputs of `show_command`."""
         start = [self.method, self.model, self.origin, self.held, self.light.because]
-        return [self.rows, *start, self.beta, *self.more.values()]
+        return [self.rows, self.remedies, *start, self.beta, *self.more.values()]
 
 
 def chosen(form: Form, method: str, beta: float, values: tuple[Any, ...]) -> dict[str, Any]:
@@ -173,15 +179,15 @@ def changed(settings: Mapping[str, Any], method: str, model: str) -> dict[str, A
 
 
 def show_command(
-    workspace: Any, form: Form, rows: int, method: str, model: str, origin: str, held: str,
-    because: str | None, beta: float, *values: Any,
+    workspace: Any, form: Form, rows: int, remedies: list[str], method: str, model: str,
+    origin: str, held: str, because: str | None, beta: float, *values: Any,
 ) -> dict[Any, Any]:  # fmt: skip
     """Show the command that does what the button does, and what to know of its settings."""
     every = chosen(form, method, beta, values)
     command = runs.command_line(
         workspace.data, method=method, model=model or None,
         settings=changed(every, method, model), start_from=origin or None, reference=held,
-        because=(because or "").strip(),
+        remedies=remedies, because=(because or "").strip(),
     )  # fmt: skip
     return {form.command: command, form.note: note_words(method, model, every, rows)}
 
@@ -258,16 +264,23 @@ def method_words(method: str, beta: float | None) -> str:
     return METHODS[method][1] + (f" **Target: a margin of {target}.**" if target else "")
 
 
-def show_ready(workspace: Any, form: Form, method: str, model: str) -> dict[Any, Any]:
-    """Say what a run would use now, what it leaves out, what looks wrong, and how long it takes."""
-    counts = preview(workspace.store)
+def show_ready(
+    workspace: Any, form: Form, method: str, model: str, remedies: list[str]
+) -> dict[Any, Any]:
+    """Say what a run would use now, what it leaves out, what that costs, and how long it takes."""
+    counts = preview(workspace.store, selection(remedies))
     if not counts["pairs"]["all"] and not counts["labels"]["all"]:
         return {form.ready: EMPTY, form.rows: 0}
     needs = LOSSES[method].needs
     words = [counts_table(counts, needs), dropped_words(counts["dropped"])]
+    words += [plain(one["message"]) for one in counts["remedies"]]
     if counts[needs]["train"]:
         words.append(time_words(workspace, method, model, counts[needs]["train"]))
     return {form.ready: "\n\n".join(filter(None, words)), form.rows: counts[needs]["train"]}
+
+
+def selection(remedies: list[str]) -> SnapshotSettings:
+    return SnapshotSettings(**dict.fromkeys(remedies or (), True))
 
 
 def time_words(workspace: Any, method: str, model: str, rows: int) -> str:
@@ -326,8 +339,8 @@ def take_advice(workspace: Any, form: Form, model: str) -> dict[Any, Any]:
 
 
 def start(
-    workspace: Any, form: Form, view: Watch, because: str | None, method: str, model: str,
-    origin: str, held: str, beta: float, *values: Any,
+    workspace: Any, form: Form, view: Watch, remedies: list[str], because: str | None,
+    method: str, model: str, origin: str, held: str, beta: float, *values: Any,
 ) -> dict[Any, Any]:  # fmt: skip
     """Freeze a snapshot, start the run, and show it."""
     settings = chosen(form, method, beta, values)
@@ -335,7 +348,7 @@ def start(
         workspace, progress=quiet, method=method, settings=settings,
         model=None if model == EMBEDDED else model or None,  # as the command says it
         start_from=origin or None, reference=held if origin else "base", because=because or "",
-        wait=False,
+        remedies=dict.fromkeys(remedies or (), True), wait=False,
     )  # fmt: skip
     return look(workspace, view, begun["run"], None)
 
@@ -463,6 +476,10 @@ def build_form() -> Form:
         with gr.Column(scale=2, min_width=300, elem_classes="hone-card"):
             gr.Markdown("## What it learns from")
             ready = gr.Markdown(EMPTY, elem_id="train-ready")
+            remedies = gr.CheckboxGroup(
+                REMEDIES, value=[], label="Remedies", elem_id="train-remedies",
+                info="What each costs is said above.",
+            )  # fmt: skip
             light = build_light()
         with gr.Column(scale=3, min_width=300, elem_classes="hone-card"):
             gr.Markdown("## How")
@@ -485,7 +502,7 @@ def build_form() -> Form:
             )  # fmt: skip
             button = gr.Button("Train", variant="primary", elem_id="train-go")
     return Form(
-        advice=advice, take=take, ready=ready, light=light, more=more,
+        advice=advice, take=take, ready=ready, light=light, remedies=remedies, more=more,
         filled=gr.State(EMBEDDED), rows=gr.State(0),
         note=note, command=command, start=button, tryout=tryout, **how,
     )  # fmt: skip
@@ -506,8 +523,9 @@ def lay_out(workspace: Any) -> None:
     connect_watch(workspace, view, timer)
     base = [form.method, form.model]
     recipe = [form.beta, form.leash, *form.more.values()]
-    ready = {"inputs": base, "outputs": [form.ready, form.rows]}
-    light = {"inputs": base, "outputs": form.light.parts()}
+    learned = [*base, form.remedies]
+    ready = {"inputs": learned, "outputs": [form.ready, form.rows]}
+    light = {"inputs": learned, "outputs": form.light.parts()}
     command = {"inputs": form.told(), "outputs": [form.command, form.note]}
     anew = wire(form.method.input, show_recipe, form, inputs=base, outputs=recipe)
     other = wire(
@@ -519,6 +537,11 @@ def lay_out(workspace: Any) -> None:
         known = wire(filled.then, show_ready, workspace, form, **ready)
         wire(known.then, show_command, workspace, form, **command)
         wire(known.then, show_light, workspace, form.light, **light)
+    treated = wire(
+        form.remedies.change, show_ready, workspace, form, trigger_mode="always_last", **ready
+    )
+    wire(treated.then, show_command, workspace, form, **command)
+    wire(treated.then, show_light, workspace, form.light, **light)
     advised = {"inputs": base, "outputs": [form.advice, form.take]}
     wire(form.method.change, show_advice, workspace, form, **advised)
     taken = wire(
@@ -536,7 +559,7 @@ def lay_out(workspace: Any) -> None:
         wire(part.change, show_command, workspace, form, trigger_mode="always_last", **command)
     wire(
         form.start.click, start, workspace, form, view,
-        inputs=[form.light.because, *form.asked()], outputs=view.parts(), limit=1,
+        inputs=[form.remedies, form.light.because, *form.asked()], outputs=view.parts(), limit=1,
     )  # fmt: skip
     connect_tryout(workspace, form, view, timer, recipe)
     known = on_show(show_ready, workspace, form, **ready)

@@ -47,6 +47,14 @@ def test_what_cannot_start_is_red_whatever_the_checks_say(counts, misfit: str, n
     assert seen.objections[0].message[0].isupper()
 
 
+def test_a_remedy_answers_the_check_that_it_is_for() -> None:
+    checks = [said("length_bias", "stop"), said("style", "warn")]
+    seen = clearance("dpo", ENOUGH, checks, remedies=["balance_length"])
+    assert ([one.name for one in seen.objections], seen.answered) == (["style"], ("length_bias",))
+    only = clearance("dpo", ENOUGH, checks[:1], remedies=["balance_length", "simulated"])
+    assert (only.light, only.answered) == (GREEN, ("length_bias",))
+
+
 def test_it_tells_how_many_more_votes_would_narrow_an_interval() -> None:
     """±5 points at one half take 385 votes; at 0.41 1.96² · 0.2419 / 0.0025 = 371.7 → 372."""
     assert votes_to_narrow(0.5, 0) == 385
