@@ -22,7 +22,7 @@ from storage.store import Store
 
 LEAD = "lead"  # there is one lead without accounts
 WHOSE = ("labeler", "source")  # findings about these start with the word
-ITEMS = {"comparison": Comparison, "response": Response, "prompt": Prompt}
+ITEMS: dict[str, type] = {"comparison": Comparison, "response": Response, "prompt": Prompt}
 LEFT_OUT = ["Kind", "What", "Keeps out", "Why", "Who", "When"]
 
 
