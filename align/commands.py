@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from align import comparing, generation, readiness, runs, starters, sweep_files, training
+from align import comparing, generation, readiness, runs, scoring, starters, sweep_files, training
 from align import sweep as sweeping
 from align.advisor import advise
 from align.following import cancel_run, follow, line_of, list_runs, result_of
@@ -112,6 +112,29 @@ def generate(
 def check(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
     """Run every check; return {"checks": [...]}."""
     return {"checks": [one.as_json() for one in quality.run_checks(workspace.store)]}
+
+
+def score(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    model: str | None = None,
+    adapter: str = "",
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """Score what was judged; return {"model", "adapter", "scored", "left"}."""
+    if limit is not None and limit < 1:
+        raise BadInput(f"--limit {limit}: give 1 or more answers to score")
+    if adapter:
+        runs.load_adapter(workspace.data, adapter)  # refused here if it is missing or damaged
+    return scoring.score_judged(
+        workspace.store,
+        workspace.client,
+        model=model or EMBEDDED,
+        adapter=adapter,
+        limit=limit,
+        progress=progress,
+    )
 
 
 def advise_(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
@@ -321,6 +344,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "export": export,
     "generate": generate,
     "check": check,
+    "score": score,
     "advise": advise_,
     "snapshot": snapshot,
     "preflight": preflight,

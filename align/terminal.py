@@ -104,6 +104,11 @@ def interval(one: Mapping[str, Any]) -> str:
     return f"{one['value']:.3f} ({spread}n {one['n']})"
 
 
+def _score(result: Mapping[str, Any]) -> str:
+    who = f"{result['model']} + {result['adapter']}" if result["adapter"] else result["model"]
+    return f"{result['scored']} answers scored by {who}, {result['left']} left"
+
+
 def _advise(result: Mapping[str, Any]) -> str:
     lines = []
     for one in result["advice"]:
@@ -205,6 +210,7 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "export": _export,
     "generate": _generate,
     "check": _check,
+    "score": _score,
     "advise": _advise,
     "snapshot": _snapshot,
     "preflight": _preflight,
