@@ -132,6 +132,7 @@ def generate(
 @cli.command()
 def check(data: Data = HERE, as_json: Json = False) -> int:
     """Check what was collected: length bias, agreement, duplicates."""
+    """Check what was collected: length bias, duplicates, style, personal data and more."""
     return run("check", data, as_json, {})
 
 
@@ -139,6 +140,18 @@ def check(data: Data = HERE, as_json: Json = False) -> int:
 def leaderboard(data: Data = HERE, as_json: Json = False) -> int:
     """Rank the models by what people chose, with and without length control."""
     return run("leaderboard", data, as_json, {})
+
+
+def score(
+    model: Annotated[str | None, typer.Option(help="A name, a folder or a hub id.")] = None,
+    adapter: Annotated[str, typer.Option(help="The id of the run whose adapter scores.")] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="How many answers at most.")] = None,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Let a model say how likely it finds the answers that were judged, for the checks."""
+    params = {"model": resolved_model(model), "adapter": adapter, "limit": limit}
+    return run("score", data, as_json, params)
 
 
 @cli.command()

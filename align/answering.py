@@ -107,7 +107,7 @@ def generate_comparisons(
         raise BadInput(f"n is {n}: ask for 1 answer or more (2 make a comparison).")
     if n > 1 and settings.temperature == 0:
         raise BadInput(f"temperature 0 gives one answer {n} times: raise it, or ask for 1 answer.")
-    base = _base(store, model, adapter)
+    base = base_of(store, model, adapter)
     batch = _Batch(store, client, base, adapter, n, settings, seed, source)
     unique = list({Prompt.id_of(messages): messages for messages in prompts}.values())
     for start in range(0, len(unique), CHUNK_PROMPTS):
@@ -118,7 +118,7 @@ def generate_comparisons(
     return dict(batch.counts)
 
 
-def _base(store: Store, model: str, adapter: str) -> Model:
+def base_of(store: Store, model: str, adapter: str) -> Model:
     """Return the model that answers: an adapter's own base, else the one that was asked for."""
     if not adapter:
         return find_model(model)

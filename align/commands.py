@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from align import comparing, generation, readiness, runs, starters, sweep_files, training
+from align import comparing, generation, readiness, runs, scoring, starters, sweep_files, training
 from align import sweep as sweeping
 from align.advisor import advise
 from align.following import cancel_run, follow, line_of, list_runs, result_of
@@ -121,6 +121,29 @@ def leaderboard(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
     store, rng = workspace.store, np.random.default_rng(0)
     votes, comparisons = store.frame("votes"), store.frame("comparisons")
     return ranking.leaderboard(votes, comparisons, rng).as_json()
+
+
+def score(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    model: str | None = None,
+    adapter: str = "",
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """Score what was judged; return {"model", "adapter", "scored", "left"}."""
+    if limit is not None and limit < 1:
+        raise BadInput(f"--limit {limit}: give 1 or more answers to score")
+    if adapter:
+        runs.load_adapter(workspace.data, adapter)  # refused here if it is missing or damaged
+    return scoring.score_judged(
+        workspace.store,
+        workspace.client,
+        model=model or EMBEDDED,
+        adapter=adapter,
+        limit=limit,
+        progress=progress,
+    )
 
 
 def advise_(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
@@ -424,6 +447,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "generate": generate,
     "check": check,
     "leaderboard": leaderboard,
+    "score": score,
     "advise": advise_,
     "exclude": exclude,
     "exclusions": exclusions,

@@ -129,6 +129,11 @@ def _score(one: Mapping[str, Any], kind: str) -> str:
     return f"{one[f'score{kind}']:.3f} ({one[f'low{kind}']:.3f} to {one[f'high{kind}']:.3f})"
 
 
+def _score(result: Mapping[str, Any]) -> str:
+    who = f"{result['model']} + {result['adapter']}" if result["adapter"] else result["model"]
+    return f"{result['scored']} answers scored by {who}, {result['left']} left"
+
+
 def _advise(result: Mapping[str, Any]) -> str:
     lines = []
     for one in result["advice"]:
@@ -284,6 +289,7 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "generate": _generate,
     "check": _check,
     "leaderboard": _leaderboard,
+    "score": _score,
     "advise": _advise,
     "exclude": _exclude,
     "exclusions": _exclusions,

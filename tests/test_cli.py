@@ -22,6 +22,8 @@ FINDING = {"subject", "value", "low", "high", "n", "severity", "message", "remed
 WANTED = (
     "serve import export generate check leaderboard advise exclude exclusions ask-again snapshot "
     "diff preflight train sweep cancel resume compare simulate runs"
+    "serve import export generate check score advise snapshot preflight train sweep cancel "
+    "resume compare simulate runs"
 )
 
 
@@ -270,6 +272,9 @@ def test_without_json_the_result_is_plain_text(name: str, data: Path, twenty: Pa
         (["import", "no-such-file.jsonl"], "no-such-file.jsonl does not exist"),
         (["generate", "--prompts", "no-such-file.txt"], "no-such-file.txt"),
         (["simulate", "--votes", "0"], "votes"),
+        (["score", "--limit", "0"], "limit"),
+        (["score", "--model", "no-such-model"], "no-such-model"),
+        (["score", "--adapter", "r-none"], "r-none"),
         (["simulate", "--votes", "many"], "many"),
         (["cancel", "r-none"], "r-none"),
         (["resume", "r-none"], "r-none"),

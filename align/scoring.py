@@ -1,0 +1,95 @@
+"""Ask the model worker how likely a model finds the answers that were judged, and keep it.
+
+The checks of the feedback read what is kept (`storage.records.Score`). What was scored once is not
+scored again, and is stored in batches: a scoring that was cut off goes on where it was. Knows no
+torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from align import runs
+from align.answering import base_of
+from align.models import EMBEDDED, Model
+from align.wire import ScoreRequest
+from storage.records import Prompt, Response, Score
+
+if TYPE_CHECKING:
+    from align.client import WorkerClient
+    from storage.store import Store
+
+BATCH = 32  # Choice: responses per worker job; on two cores about half a minute of work is at stake
+
+
+def score_judged(
+    store: Store,
+    client: WorkerClient,
+    *,
+    model: str = EMBEDDED,
+    adapter: str = "",
+    limit: int | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, str | int]:
+    """Score the responses of judged comparisons that this model has not scored, and store it.
+
+    Args:
+        adapter: id of the run whose adapter scores, "" for the base itself.
+        limit: how many responses at most.
+        progress: gets a line of text after each batch.
+
+    Returns:
+        {"model", "adapter", "scored", "left"}: how many now, and how many still have no score.
+
+    Raises:
+        BadInput, Busy, NotFound, Unsupported, WorkerFailed: as `WorkerClient.score`.
+    """
+    base = base_of(store, model, adapter)
+    open_ = unscored(store, base.name, adapter)
+    wanted = open_ if limit is None else open_[:limit]
+    done = 0
+    for start in range(0, len(wanted), BATCH):
+        part = wanted[start : start + BATCH]
+        done += _score(store, client, base, adapter, part)
+        progress(f"{done} of {len(wanted)} answers scored")
+    return {"model": base.name, "adapter": adapter, "scored": done, "left": len(open_) - done}
+
+
+def unscored(store: Store, model: str, adapter: str) -> list[str]:
+    """Return the responses of judged comparisons without a score, both of a pair together."""
+    pairs = store.frame("comparisons")
+    pairs = pairs[pairs["votes"] > 0]
+    scores = store.frame("scores")
+    mine = scores[(scores["model"] == model) & (scores["adapter"] == adapter)]
+    have = set(mine["response"])
+    both = [id for pair in zip(pairs["a"], pairs["b"], strict=True) for id in pair]
+    return [id for id in dict.fromkeys(both) if id not in have]
+
+
+def _score(
+    store: Store, client: WorkerClient, base: Model, adapter: str, ids: Sequence[str]
+) -> int:
+    """Score some responses and store it; return how many."""
+    responses = store.rows(Response, id=list(ids))
+    prompts = {p.id: p.text for p in store.rows(Prompt, id=list({r.prompt for r in responses}))}
+    texts = store.texts([*prompts.values(), *(r.text for r in responses)])
+    folder = runs.run_folder(store.data, adapter) if adapter else None
+    requests = [
+        ScoreRequest(json.loads(texts[prompts[r.prompt]]), texts[r.text], folder) for r in responses
+    ]
+    scores = client.score(requests, model=base)
+    rows = [
+        Score(
+            Score.id_of(response.id, base.name, adapter),
+            response.id,
+            base.name,
+            adapter,
+            score.logprob,
+            score.tokens,
+        )
+        for response, score in zip(responses, scores, strict=True)
+    ]
+    store.add(rows)
+    return len(rows)
