@@ -11,6 +11,7 @@ COMMANDS = (
     ("benchmarks/store_votes.py",),
     ("-m", "benchmarks.serve_kill"),
     ("benchmarks/effect.py", "--cache", ".setup/effect", "--write"),
+    ("benchmarks/remedy.py", "--cache", ".setup/remedy", "--write"),
     ("benchmarks/growth.py", "--write"),
     ("benchmarks/floor.py", "--write"),
     ("benchmarks/theory.py", "--cache", ".setup/theory", "--write"),
