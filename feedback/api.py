@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
@@ -23,17 +24,19 @@ from starlette.types import Receive
 
 from feedback.assignments import MAX_ITEMS, Item, history, serve_items
 from feedback.campaigns import labeler_name, sign_in
+from feedback.nudges import Judged, Own, own
 from feedback.quality import live_length_bias
 from feedback.render import markdown_html, messages_html
 from feedback.values import shown
 from feedback.votes import cast_rating, cast_vote, save_edit
 from storage.errors import BadInput, UserError
-from storage.records import Receipt
+from storage.records import Receipt, now
 from storage.store import Store
 
 COOKIE = "hone_labeler"
 COOKIE_SECONDS = 365 * 24 * 3600  # Choice: a year; the name is asked once.
 MAX_BODY_BYTES = 1_000_000
+SITTING = timedelta(hours=12)  # Choice: of a labeler's verdicts; nobody sits longer in one go
 LOW_STOCK = 20  # open comparisons under which generation is woken up; what it keeps in stock
 
 
@@ -136,6 +139,7 @@ class Routes:
         return {
             "items": [_shown(item) for item in items],
             "progress": progress,
+            "own": _own(store, name).as_json() | {"note": None},
             "waiting": None if items else self.waiting() or _nothing_left(progress),
         }
 
@@ -298,7 +302,17 @@ def _saved(store: Store, name: str, receipt: Receipt) -> dict[str, Any]:
         "saved": True,
         "repeated": receipt.repeated,
         "progress": _progress(store, name),
+        "own": _own(store, name).as_json(),
     }
+
+
+def _own(store: Store, name: str) -> Own:
+    """Return what a labeler sees of their own judging."""
+    at = now()
+    frame = store.frame("own_verdicts", labeler=name, since=at - SITTING)
+    columns = (frame[column] for column in ("verdict", "seconds_spent", "chars", "created_at"))
+    rows = zip(*columns, strict=True)
+    return own([Judged(v, None if s != s else s, int(c), t) for v, s, c, t in rows], at)
 
 
 def _nothing_left(progress: dict[str, int]) -> str:

@@ -53,10 +53,11 @@ JOIN score base ON base.response = p.response AND base.model = p.model AND base.
 # more person judges is drawn by a hash of the id: the same for everybody, and nothing to keep.
 OPEN_COMPARISONS = f"""
 WITH gains AS MATERIALIZED ({GAINS}), asked AS (
-    SELECT c.*, coalesce(t.judged, 0) AS votes, coalesce(t.leased, 0) AS leased,
+    SELECT c.id, c.prompt, c.a, c.b, c.created_at,
+        coalesce(t.judged, 0) AS votes, coalesce(t.leased, 0) AS leased,
         coalesce(t.for_a = t.for_b AND t.for_a > 0, false) AS contested,
         $overlap + CASE WHEN coalesce(t.judged, 0) + coalesce(t.leased, 0) = $overlap
-            THEN (md5_number_lower(c.id)::DOUBLE / 2::DOUBLE ** 64 < $shared)::INTEGER ELSE 0 END
+            THEN (md5(c.id) < $shared)::INTEGER ELSE 0 END
             AS wanted
     FROM comparison c
     LEFT JOIN ({TAKEN.format(item="comparison", live=LIVE_VOTE)}) t ON t.item = c.id
@@ -156,7 +157,8 @@ def open_comparisons(
         shared: Share of the comparisons, 0..1, that want one judgement more than `overlap`.
         tie_breaks: How many more than `overlap` a contested one may want.
     """
-    params = _queue(**asked) | {"shared": shared, "tie_breaks": tie_breaks}
+    below = f"{int(shared * 16**8):08x}" if shared < 1 else "g"  # in hex, which sorts as text
+    params = _queue(**asked) | {"shared": below, "tie_breaks": tie_breaks}
     return _first_open(cursor, OPEN_COMPARISONS, params)
 
 
