@@ -136,12 +136,13 @@ class Routes:
         progress = _progress(store, name)
         if len(items) < n or progress["comparisons_open"] < LOW_STOCK:
             self.wake()
-        return {
+        answer = {
             "items": [_shown(item) for item in items],
             "progress": progress,
-            "own": _own(store, name).as_json() | {"note": None},
+            "own": _own(store, name).as_json(),
             "waiting": None if items else self.waiting() or _nothing_left(progress),
         }
+        return _quiet(answer)
 
     def history(
         self,
@@ -157,17 +158,19 @@ class Routes:
     def vote(self, request: Request, body: VerdictIn) -> dict[str, Any]:
         """Record a verdict on two answers."""
         store, name = self.store_of(request), self._signed_in(request)
-        return _saved(store, name, cast_vote(store, name, **body.model_dump()))
+        saved = _saved(store, name, cast_vote(store, name, **body.model_dump()))
+        return _quiet(saved) if body.verdict == "undone" else saved
 
     def rate(self, request: Request, body: VerdictIn) -> dict[str, Any]:
         """Record a thumb on one answer."""
         store, name = self.store_of(request), self._signed_in(request)
-        return _saved(store, name, cast_rating(store, name, **body.model_dump()))
+        saved = _saved(store, name, cast_rating(store, name, **body.model_dump()))
+        return _quiet(saved) if body.verdict == "undone" else saved
 
     def edit(self, request: Request, body: EditIn) -> dict[str, Any]:
         """Record a corrected answer."""
         store, name = self.store_of(request), self._signed_in(request)
-        return _saved(store, name, save_edit(store, name, **body.model_dump()))
+        return _quiet(_saved(store, name, save_edit(store, name, **body.model_dump())))
 
     def meters(self, request: Request) -> dict[str, Any]:
         """Return what is measured while people vote."""
@@ -304,6 +307,11 @@ def _saved(store: Store, name: str, receipt: Receipt) -> dict[str, Any]:
         "progress": _progress(store, name),
         "own": _own(store, name).as_json(),
     }
+
+
+def _quiet(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer without a note: nothing new was judged."""
+    return answer | {"own": answer["own"] | {"note": None}}
 
 
 def _own(store: Store, name: str) -> Own:
