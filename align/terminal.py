@@ -199,7 +199,7 @@ def _gold(result: Mapping[str, Any]) -> str:
 def _campaign(result: Mapping[str, Any]) -> str:
     return (
         f"{result['overlap']} judge each comparison, one more {result['shared']:.0%} of them; "
-        f"of a labeler's items {result['repeats']:.0%} are silent repeats, {result['gold']:.0%} gold"
+        f"of each labeler's {result['repeats']:.0%} are silent repeats, {result['gold']:.0%} gold"
     )
 
 
