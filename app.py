@@ -131,8 +131,7 @@ def generate(
 
 @cli.command()
 def check(data: Data = HERE, as_json: Json = False) -> int:
-    """Check what was collected: length bias, agreement, duplicates."""
-    """Check what was collected: length bias, duplicates, style, personal data and more."""
+    """Check what was collected: length bias, labelers, duplicates, style, personal data, …"""
     return run("check", data, as_json, {})
 
 
@@ -142,6 +141,7 @@ def leaderboard(data: Data = HERE, as_json: Json = False) -> int:
     return run("leaderboard", data, as_json, {})
 
 
+@cli.command()
 def score(
     model: Annotated[str | None, typer.Option(help="A name, a folder or a hub id.")] = None,
     adapter: Annotated[str, typer.Option(help="The id of the run whose adapter scores.")] = "",
@@ -390,6 +390,35 @@ def simulate(
         "seed": seed,
     }
     return run("simulate", data, as_json, params)
+
+
+@cli.command()
+def gold(
+    comparison: Annotated[
+        str | None, typer.Argument(metavar="COMPARISON", help="Its id; none lists all.")
+    ] = None,
+    verdict: Annotated[str | None, typer.Option(help="a, b, tie or both_bad.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Make it an ordinary one again.")] = False,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Say which verdict on a comparison is right, to measure labelers with; or list them."""
+    params = {"comparison": comparison, "verdict": verdict, "undo": undo}
+    return run("gold", data, as_json, params)
+
+
+@cli.command()
+def campaign(
+    overlap: Annotated[int | None, typer.Option(help="Labelers that judge a comparison.")] = None,
+    shared: Annotated[float | None, typer.Option(help="Share that one more judges.")] = None,
+    repeats: Annotated[float | None, typer.Option(help="Share of silent repeats.")] = None,
+    gold: Annotated[float | None, typer.Option(help="Share of gold items.")] = None,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Show or change how many people judge a comparison, and how much measures them."""
+    params = {"overlap": overlap, "shared": shared, "repeats": repeats, "gold": gold}
+    return run("campaign", data, as_json, params)
 
 
 @cli.command()

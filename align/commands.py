@@ -24,7 +24,8 @@ from align.following import cancel_run, follow, line_of, list_runs, result_of
 from align.generation import SamplingSettings
 from align.models import EMBEDDED, find_model
 from align.workspace import Workspace
-from feedback import curation, imports, quality, ranking, simulate, snapshot_diff, snapshots
+from feedback import curation, gold, imports, quality, ranking, simulate, snapshot_diff, snapshots
+from feedback.campaigns import default_campaign, set_collecting
 from feedback.frozen import SPLITS
 from feedback.texts import check_messages
 from storage.errors import BadInput, NotFound
@@ -431,6 +432,44 @@ def simulate_(
     )
 
 
+def gold_(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    comparison: str | None = None,
+    verdict: str | None = None,
+    undo: bool = False,
+) -> dict[str, Any]:
+    """Set or take back the right verdict on a comparison; return {"gold": [every gold item]}."""
+    if comparison is None and (verdict or undo):
+        raise BadInput("Which comparison? Give its id before --verdict or --undo.")
+    if comparison is not None and bool(verdict) == undo:
+        raise BadInput("Give either --verdict (a, b, tie or both_bad) or --undo.")
+    if comparison is not None and undo:
+        gold.take_back(workspace.store, comparison)
+    elif comparison is not None:
+        gold.set_gold(workspace.store, comparison, verdict or "")
+    rows = gold.gold_of(workspace.store)
+    return {"gold": [row | {"created_at": row["created_at"].isoformat()} for row in rows]}
+
+
+def campaign(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    overlap: int | None = None,
+    shared: float | None = None,
+    repeats: float | None = None,
+    gold: float | None = None,
+) -> dict[str, Any]:
+    """Change what is given; return {"overlap", "shared", "repeats", "gold"} as they are now."""
+    asked = {"overlap": overlap, "shared": shared, "repeats": repeats, "gold": gold}
+    if any(value is not None for value in asked.values()):
+        set_collecting(workspace.store, **asked)  # type: ignore[arg-type]
+    now = default_campaign(workspace.store)
+    return {name: getattr(now, name) for name in asked}
+
+
 def runs_(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
     """List every run, newest first; return {"runs": [...]}."""
     return list_runs(workspace.data)
@@ -461,5 +500,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "resume": resume,
     "compare": compare,
     "simulate": simulate_,
+    "gold": gold_,
+    "campaign": campaign,
     "runs": runs_,
 }

@@ -274,6 +274,18 @@ def _simulate(result: Mapping[str, Any]) -> str:
     )
 
 
+def _gold(result: Mapping[str, Any]) -> str:
+    rows = [f"{row['comparison']}  {row['verdict']}" for row in result["gold"]]
+    return "\n".join([f"{len(rows)} gold items", *rows])
+
+
+def _campaign(result: Mapping[str, Any]) -> str:
+    return (
+        f"{result['overlap']} judge each comparison, one more {result['shared']:.0%} of them; "
+        f"of each labeler's {result['repeats']:.0%} are silent repeats, {result['gold']:.0%} gold"
+    )
+
+
 def _runs(result: Mapping[str, Any]) -> str:
     rows = [
         f"{one['run']:18} {one['status']:10} {one['method']:5} {one['step']}/{one['steps']:<6} "
@@ -303,5 +315,7 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "cancel": _cancel,
     "compare": _compare,
     "simulate": _simulate,
+    "gold": _gold,
+    "campaign": _campaign,
     "runs": _runs,
 }

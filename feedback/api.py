@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
@@ -23,17 +24,19 @@ from starlette.types import Receive
 
 from feedback.assignments import MAX_ITEMS, Item, history, serve_items
 from feedback.campaigns import labeler_name, sign_in
+from feedback.nudges import Judged, Own, own
 from feedback.quality import live_length_bias
 from feedback.render import markdown_html, messages_html
 from feedback.values import shown
 from feedback.votes import cast_rating, cast_vote, save_edit
 from storage.errors import BadInput, UserError
-from storage.records import Receipt
+from storage.records import Receipt, now
 from storage.store import Store
 
 COOKIE = "hone_labeler"
 COOKIE_SECONDS = 365 * 24 * 3600  # Choice: a year; the name is asked once.
 MAX_BODY_BYTES = 1_000_000
+SITTING = timedelta(hours=12)  # Choice: of a labeler's verdicts; nobody sits longer in one go
 LOW_STOCK = 20  # open comparisons under which generation is woken up; what it keeps in stock
 
 
@@ -133,11 +136,13 @@ class Routes:
         progress = _progress(store, name)
         if len(items) < n or progress["comparisons_open"] < LOW_STOCK:
             self.wake()
-        return {
+        answer = {
             "items": [_shown(item) for item in items],
             "progress": progress,
+            "own": _own(store, name).as_json(),
             "waiting": None if items else self.waiting() or _nothing_left(progress),
         }
+        return _quiet(answer)
 
     def history(
         self,
@@ -153,17 +158,19 @@ class Routes:
     def vote(self, request: Request, body: VerdictIn) -> dict[str, Any]:
         """Record a verdict on two answers."""
         store, name = self.store_of(request), self._signed_in(request)
-        return _saved(store, name, cast_vote(store, name, **body.model_dump()))
+        saved = _saved(store, name, cast_vote(store, name, **body.model_dump()))
+        return _quiet(saved) if body.verdict == "undone" else saved
 
     def rate(self, request: Request, body: VerdictIn) -> dict[str, Any]:
         """Record a thumb on one answer."""
         store, name = self.store_of(request), self._signed_in(request)
-        return _saved(store, name, cast_rating(store, name, **body.model_dump()))
+        saved = _saved(store, name, cast_rating(store, name, **body.model_dump()))
+        return _quiet(saved) if body.verdict == "undone" else saved
 
     def edit(self, request: Request, body: EditIn) -> dict[str, Any]:
         """Record a corrected answer."""
         store, name = self.store_of(request), self._signed_in(request)
-        return _saved(store, name, save_edit(store, name, **body.model_dump()))
+        return _quiet(_saved(store, name, save_edit(store, name, **body.model_dump())))
 
     def meters(self, request: Request) -> dict[str, Any]:
         """Return what is measured while people vote."""
@@ -298,7 +305,22 @@ def _saved(store: Store, name: str, receipt: Receipt) -> dict[str, Any]:
         "saved": True,
         "repeated": receipt.repeated,
         "progress": _progress(store, name),
+        "own": _own(store, name).as_json(),
     }
+
+
+def _quiet(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer without a note: nothing new was judged."""
+    return answer | {"own": answer["own"] | {"note": None}}
+
+
+def _own(store: Store, name: str) -> Own:
+    """Return what a labeler sees of their own judging."""
+    at = now()
+    frame = store.frame("own_verdicts", labeler=name, since=at - SITTING)
+    columns = (frame[column] for column in ("verdict", "seconds_spent", "chars", "created_at"))
+    rows = zip(*columns, strict=True)
+    return own([Judged(v, None if s != s else s, int(c), t) for v, s, c, t in rows], at)
 
 
 def _nothing_left(progress: dict[str, int]) -> str:

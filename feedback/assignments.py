@@ -2,7 +2,7 @@
 
 An unanswered assignment is a lease: for `LEASE_MINUTES` nobody else gets the comparison, as long
 as one vote is wanted. The server draws the sides and keeps them; an `Item` is all that a page
-learns before the vote, and it names no model.
+learns before the vote: it names no model, and does not say whether it is a repeat or gold.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feedback.campaigns import default_campaign
-from feedback.queue import Random, choose
+from feedback.queue import GOLD, PLAIN, REPEAT, REPEAT_AFTER, Random, choose, draw_kinds, mix
 from feedback.values import one_of
 from feedback.votes import side_of
 from storage.records import (
@@ -70,6 +70,11 @@ class Mode(NamedTuple):
     def of(self, place: Assignment) -> str:
         """Return the id of what an assignment shows."""
         return place.comparison if self.shows == "comparison" else place.response
+
+    def wants(self, campaign: Campaign) -> dict[str, Any]:
+        """Return how many judgements the campaign wants, and how long a lease lasts."""
+        wanted = {"overlap": campaign.overlap, "lease_minutes": LEASE_MINUTES}
+        return wanted | ({"shared": campaign.shared} if self.shows == "comparison" else {})
 
 
 MODES: Mapping[str, Mode] = {
@@ -133,35 +138,55 @@ def _assign(
     store: Store, labeler: str, mode: Mode, campaign: Campaign, n: int, rng: Random
 ) -> list[Assignment]:
     """Give the labeler up to `n` new items; the caller holds the lock."""
-    candidates = store.frame(
-        mode.frame,
-        labeler=labeler,
-        overlap=campaign.overlap,
-        lease_minutes=LEASE_MINUTES,
-        limit=CANDIDATES,
-    )
-    chosen = choose(candidates, n, rng, item=mode.shows, done=mode.done)
+    candidates = store.frame(mode.frame, labeler=labeler, limit=CANDIDATES, **mode.wants(campaign))
+    new = choose(candidates, n, rng, item=mode.shows, done=mode.done)
+    pairs = mode.shows == "comparison"
+    kinds = draw_kinds(n, campaign.repeats, campaign.gold, rng) if pairs else [PLAIN] * n
+    stood, extra = _extra(store, labeler, {*kinds} if new else set(), rng)
     places = [
         Assignment(
             id=str(uuid.uuid4()),
             campaign=campaign.id,
             labeler=labeler,
-            comparison=id if mode.shows == "comparison" else "",
-            response=id if mode.shows == "response" else "",
-            left=_draw_side(rng) if mode.shows == "comparison" else "",
-            kind="plain",
+            comparison=id if pairs else "",
+            response="" if pairs else id,
+            left="" if not pairs else _other(stood[id]) if kind == REPEAT else _draw_side(rng),
+            kind=kind,
             source="screen",
         )
-        for id in chosen
+        for id, kind in mix(kinds, new, extra)
     ]
     if places:
         store.add(places)
     return places
 
 
+def _extra(
+    store: Store, labeler: str, kinds: set[str], rng: Random
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return what may be shown of the kinds besides new items, in an order drawn by chance.
+
+    First comes which response stood on the left of what may be repeated.
+    """
+    stood: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
+    if REPEAT in kinds:
+        frame = store.frame("open_repeats", labeler=labeler, after=REPEAT_AFTER, limit=CANDIDATES)
+        stood = dict(zip(frame["comparison"], frame["left"], strict=True))
+        found[REPEAT] = sorted(stood, key=lambda _: rng.random())
+    if GOLD in kinds:
+        frame = store.frame("open_gold", labeler=labeler, limit=CANDIDATES)
+        found[GOLD] = sorted(frame["comparison"], key=lambda _: rng.random())
+    return stood, found
+
+
 def _draw_side(rng: Random) -> str:
     """Return which response, "a" or "b", stands on the left."""
     return "a" if rng.random() < 0.5 else "b"
+
+
+def _other(side: str) -> str:
+    return "b" if side == "a" else "a"
 
 
 def _unanswered(
@@ -195,33 +220,15 @@ def _still_wanted(
     prompts = {row.id: row.prompt for row in _by_id(store, kind, (mode.of(p) for p in places))}
     skipped = skipped_items(store, [*prompts, *prompts.values()])
     fresh = now() - timedelta(minutes=LEASE_MINUTES)
-    stale = {mode.of(place) for place in places if place.created_at < fresh}
-    taken = _takers(store, mode, stale, places[0].labeler) if stale else {}
+    stale = {mode.of(place) for place in places if place.created_at < fresh and place.kind == PLAIN}
+    asked = {"labeler": places[0].labeler, "among": stale, **mode.wants(campaign)}
+    free = set(store.frame(mode.frame, **asked)[mode.shows]) if stale else set()
     return [
         place
         for place in places
         if not {(item := mode.of(place)), prompts.get(item)} & skipped
-        and not (item in stale and taken.get(item, 0) >= campaign.overlap)
+        and (place.kind != PLAIN or item not in stale or item in free)
     ]
-
-
-def _takers(store: Store, mode: Mode, items: set[str], labeler: str) -> dict[str, int]:
-    """Return how many other people judged, or are judging, each of the items.
-
-    As in the store's queries of open items: a skip judges nothing.
-    """
-    fresh = now() - timedelta(minutes=LEASE_MINUTES)
-    asked: dict[str, Any] = {mode.shows: sorted(items)}
-    events = _latest(store.rows(mode.event, **asked))
-    taken: dict[str, int] = {}
-    for place in store.rows(Assignment, **asked):
-        event = events.get(place.id)
-        judged = event is not None and event.verdict not in ("undone", "skip")
-        waits = event is None or event.verdict == "undone"
-        leased = waits and place.source == "screen" and place.created_at >= fresh
-        if place.labeler != labeler and (judged or leased):
-            taken[mode.of(place)] = taken.get(mode.of(place), 0) + 1
-    return taken
 
 
 def skipped_items(store: Store, items: Iterable[str] | None = None) -> set[str]:

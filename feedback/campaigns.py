@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from storage.store import Store
 
 DEFAULT = "default"
+MAX_OVERLAP = 100  # Choice: more people never judged one comparison, and a typing error shows.
+# Choice: at most half of somebody's items may measure them; the other half is what they came for.
+MAX_MEASURING = 0.5
 MAX_GUIDELINE_CHARS = 100_000  # Choice: fifty pages; nobody reads more before voting.
 RESERVED = ("sim-", "imported")  # how names start that no person may take
 MAX_NAME_CHARS = 80
@@ -60,6 +63,52 @@ def set_guideline(store: Store, text: str) -> Campaign:
     campaign = replace(default_campaign(store), guideline=text)
     store.update_campaign(campaign)
     return campaign
+
+
+def set_collecting(
+    store: Store,
+    *,
+    overlap: int | None = None,
+    shared: float | None = None,
+    repeats: float | None = None,
+    gold: float | None = None,
+) -> Campaign:
+    """Change how many judge what, and how much measures them; return the campaign. None: as it is.
+
+    Args:
+        overlap: Labelers that judge each comparison, from 1.
+        shared: Share of the comparisons, 0..1, that one more labeler judges.
+        repeats: Share of a labeler's items, 0..1, that silently repeat an earlier one.
+        gold: Share of a labeler's items, 0..1, whose right verdict is known.
+
+    Raises:
+        BadInput: Says every value that cannot be, and what can.
+    """
+    asked = {"overlap": overlap, "shared": shared, "repeats": repeats, "gold": gold}
+    changed = {name: value for name, value in asked.items() if value is not None}
+    campaign = replace(default_campaign(store), **changed)
+    wrong = [
+        f"{name} is {shown(value)}: use a share from 0 to 1."
+        for name, value in changed.items()
+        if name != "overlap" and not (_is_number(value) and 0 <= value <= 1)
+    ]
+    if type(campaign.overlap) is not int or not 1 <= campaign.overlap <= MAX_OVERLAP:
+        wrong.append(f"overlap is {shown(overlap)}: use a whole number from 1 to {MAX_OVERLAP}.")
+    if not wrong and (measuring := campaign.repeats + campaign.gold) > MAX_MEASURING:
+        wrong.append(
+            f"repeats and gold together are {measuring:.2f} of somebody's items: use at most "
+            f"{MAX_MEASURING}, since they judge nothing new."
+        )
+    if wrong:
+        raise BadInput(" ".join(wrong))
+    floats = {name: float(value) for name, value in changed.items() if name != "overlap"}
+    campaign = replace(campaign, **floats)
+    store.update_campaign(campaign)
+    return campaign
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def sign_in(store: Store, name: str) -> Labeler:

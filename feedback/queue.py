@@ -1,10 +1,22 @@
-"""Which of the open items a labeler gets next. Pure: candidates and a random source in, ids out."""
+"""Which of the open items a labeler gets next. Pure: candidates and a random source in, ids out.
+
+Most items are new. Some, by chance, are silent repeats of what the labeler judged before or gold
+items, whose right verdict is known: they measure the labeler, who is not told which they are.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import pandas as pd
+
+PLAIN, REPEAT, GOLD = "plain", "repeat", "gold"  # `Assignment.kind`
+
+# Choice: items between a comparison and its silent repeat, about five minutes of judging: the texts
+# have left short-term memory, and a stock of 60 can still be measured.
+REPEAT_AFTER = 30
 
 
 class Random(Protocol):
@@ -21,14 +33,17 @@ def choose(
     item: str = "comparison",
     done: str = "votes",
 ) -> list[str]:
-    """Return up to `n` ids: least judged first, then prompts in turn, then by chance.
+    """Return up to `n` ids, the most wanted first.
 
-    Among equally judged items a prompt comes again only after every other prompt had its turn,
-    because two items of one prompt in a row are judged against each other. Chance decides among
-    equals, so that a file sorted by topic or by model does not become a labeler's afternoon.
+    Contested items (as many say a as b) come first, then those about which the policy is least
+    sure, then the least judged, then prompts in turn, then by chance. Among equally wanted items a
+    prompt comes again only after every other prompt had its turn, because two items of one prompt
+    in a row are judged against each other. Chance decides among equals, so that a file sorted by
+    topic or by model does not become a labeler's afternoon.
 
     Args:
-        candidates: Open items, one a row, with columns `item`, "prompt" and `done`.
+        candidates: Open items, one a row, with columns `item`, "prompt" and `done`; optionally
+            "contested" (bool) and "margin" (nats from 0, missing where nobody knows it).
         n: How many ids to return at most.
         rng: Decides among equals; the same state gives the same answer whatever the rows' order.
         item: Name of the column with the ids.
@@ -39,11 +54,71 @@ def choose(
     """
     if n <= 0 or candidates.empty:
         return []
-    rows = sorted(zip(candidates[item], candidates["prompt"], candidates[done], strict=True))
+    rows = sorted(
+        zip(candidates[item], candidates["prompt"], _wanted(candidates, done), strict=True)
+    )
     turns: dict[str, int] = {}
-    ranked: list[tuple[int, int, int, str]] = []
-    for _, row in sorted(((int(row[2]), rng.random()), row) for row in rows):
+    ranked: list[tuple[Wanted, int, int, str]] = []
+    for _, row in sorted(((row[2], rng.random()), row) for row in rows):
         turn = turns.get(row[1], 0)
         turns[row[1]] = turn + 1
-        ranked.append((int(row[2]), turn, len(ranked), row[0]))
+        ranked.append((row[2], turn, len(ranked), row[0]))
     return [str(id) for *_, id in sorted(ranked)[:n]]
+
+
+Wanted = tuple[bool, float, int]  # the smaller, the more wanted
+
+
+def _wanted(candidates: pd.DataFrame, done: str) -> list[Wanted]:
+    """Return for each row what it is sorted by: contested, margin, verdicts so far."""
+    settled = [False] * len(candidates)
+    if "contested" in candidates:
+        settled = [not contested for contested in candidates["contested"]]
+    margins = [math.inf] * len(candidates)
+    if "margin" in candidates:
+        margins = candidates["margin"].astype(float).fillna(math.inf).tolist()
+    return list(zip(settled, margins, map(int, candidates[done]), strict=True))
+
+
+class Chosen(NamedTuple):
+    """An item and why it is shown."""
+
+    item: str
+    kind: str  # PLAIN, REPEAT or GOLD
+
+
+def draw_kinds(n: int, repeats: float, gold: float, rng: Random) -> list[str]:
+    """Return the kinds of the next `n` items, each drawn for itself, so that none can be foreseen.
+
+    Args:
+        repeats: Share of silent repeats, 0..1.
+        gold: Share of gold items, 0..1; together with `repeats` at most 1.
+    """
+    drawn = [rng.random() for _ in range(n)] if repeats or gold else [1.0] * n
+    return [REPEAT if x < repeats else GOLD if x < repeats + gold else PLAIN for x in drawn]
+
+
+def mix(
+    kinds: Sequence[str], new: Sequence[str], extra: Mapping[str, Sequence[str]]
+) -> list[Chosen]:
+    """Return the items to show, as many as kinds at most: an item of each kind while there is one.
+
+    A kind that has nothing left gives a new item instead. Where there is no new item left, nothing
+    comes: who has judged everything is done, and not measured for ever.
+
+    Args:
+        kinds: As drawn.
+        new: New items in their order.
+        extra: Kind -> the items that it may take, in their order.
+    """
+    waiting = list(new)
+    others = {kind: list(items) for kind, items in extra.items()}
+    chosen: list[Chosen] = []
+    for kind in kinds:
+        if not waiting:
+            break
+        taken = {one.item for one in chosen}
+        left = [id for id in others.get(kind, []) if id not in taken]
+        chosen.append(Chosen(left[0], kind) if left else Chosen(waiting.pop(0), PLAIN))
+        waiting = [id for id in waiting if id != chosen[-1].item]
+    return chosen

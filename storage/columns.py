@@ -1,4 +1,4 @@
-"""What the checks, the queue and the screens read: named queries that return columns.
+"""What the checks and the screens read: named queries that return columns; COLUMNS.
 
 Each is a function of a reading cursor and keyword parameters that returns a pandas DataFrame, one
 row per item, times in UTC. Live means: the highest revision of an assignment, unless that is
@@ -8,26 +8,24 @@ row per item, times in UTC. Live means: the highest revision of an assignment, u
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from storage.duck import Cursor
+from storage.live import LIVE_EDIT, LIVE_RATING, LIVE_VOTE, frame, stored
+from storage.open_items import (
+    EXCLUDED,
+    GOLD,
+    WANTED,
+    open_comparisons,
+    open_gold,
+    open_repeats,
+    open_responses,
+    own_verdicts,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LEASE_MINUTES = 30  # Choice: how long an item that somebody has on the screen is kept from others
-
-# The newest revision of each assignment's event. Nearly all have one, so those that were superseded
-# are found by a join with the few higher revisions instead of sorting everything.
-LIVE = """
-    SELECT e.* FROM {table} e ANTI JOIN
-        (SELECT assignment, revision FROM {table} WHERE revision > 0) newer
-        ON newer.assignment = e.assignment AND newer.revision > e.revision
-"""
-LIVE_VOTE = LIVE.format(table="vote") + " WHERE e.verdict != 'undone'"
-LIVE_RATING = LIVE.format(table="rating") + " WHERE e.verdict != 'undone'"
-LIVE_EDIT = LIVE.format(table="edit") + " WHERE e.corrected != ''"
 
 VOTES = f"""
 SELECT v.id AS vote, v.assignment, v.comparison, c.prompt, v.labeler, v.verdict,
@@ -89,85 +87,8 @@ LEFT JOIN (SELECT response, count(*) AS ratings FROM ({LIVE_RATING}) GROUP BY re
     ON v.response = r.id
 ORDER BY r.created_at, r.id"""
 
-# The newest gold verdict of each comparison that has one.
-GOLD = """
-SELECT comparison, verdict, labeler, created_at FROM gold
-QUALIFY row_number() OVER (PARTITION BY comparison ORDER BY created_at DESC, id DESC) = 1
-    AND verdict != ''
-ORDER BY comparison"""
-
 SCORES = """
 SELECT response, model, adapter, logprob, tokens FROM score ORDER BY response, model, adapter"""
-
-# What stays out of snapshots now: the newest decision about each thing says so.
-EXCLUDED = """
-SELECT kind, item, reason, labeler, created_at FROM exclusion
-QUALIFY row_number() OVER (PARTITION BY kind, item ORDER BY created_at DESC, id DESC) = 1
-    AND decision = 'exclude'
-ORDER BY kind, item"""
-
-# Comparisons that are asked again, and how many votes each shall have in all.
-WANTED = """
-SELECT comparison, max(votes) AS votes, arg_max(labeler, votes) AS labeler,
-    max(created_at) AS created_at
-FROM wanted GROUP BY comparison ORDER BY comparison"""
-
-# An assignment is taken by its judgement, or by somebody who may be looking at it right now. A skip
-# frees it: it judged nothing.
-TAKEN = """
-SELECT s.{item} AS item, count(*) FILTER (v.verdict IS NOT NULL AND v.verdict != 'skip') AS judged,
-    count(*) FILTER (v.verdict IS NULL AND s.source = 'screen' AND s.created_at >= $leased_since)
-        AS leased,
-    bool_or(s.labeler = $labeler) AS mine
-FROM assignment s LEFT JOIN ({live}) v ON v.assignment = s.id
-WHERE s.{item} != '' GROUP BY s.{item}"""
-
-# What nobody needs to judge: ids of prompts, comparisons and responses that a person decided to
-# skip as a repeat, or to exclude from what is trained on.
-SKIPPED = f"""
-SELECT item FROM (
-    SELECT item, arg_max(decision, created_at) AS decision FROM duplicate GROUP BY kind, item
-) WHERE decision = 'skip'
-UNION ALL
-SELECT item FROM ({EXCLUDED}) WHERE kind IN ('prompt', 'comparison', 'response')"""
-
-# In two steps, because looking at texts is what costs: first the oldest that nobody has, then those
-# of them whose texts can be judged. 10,000 comparisons: 12 ms instead of 78.
-OPEN_COMPARISONS = f"""
-WITH free AS (
-    SELECT c.id, c.prompt, c.a, c.b, coalesce(t.judged, 0) AS votes, c.created_at
-    FROM comparison c
-    LEFT JOIN ({TAKEN.format(item="comparison", live=LIVE_VOTE)}) t ON t.item = c.id
-    LEFT JOIN ({WANTED}) w ON w.comparison = c.id
-    WHERE NOT coalesce(t.mine, false)
-        AND coalesce(t.judged, 0) + coalesce(t.leased, 0)
-            < greatest($overlap, coalesce(w.votes, 0))
-        AND c.id NOT IN ({SKIPPED}) AND c.prompt NOT IN ({SKIPPED})
-        AND c.a NOT IN ({SKIPPED}) AND c.b NOT IN ({SKIPPED})
-    ORDER BY c.created_at, c.id LIMIT $look
-)
-SELECT c.id AS comparison, c.prompt, c.votes, c.created_at
-FROM free c
-JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
-JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
-WHERE ta.id != tb.id AND trim(ta.content, $blank) != '' AND trim(tb.content, $blank) != ''
-ORDER BY c.created_at, c.id LIMIT $limit"""
-
-OPEN_RESPONSES = f"""
-WITH free AS (
-    SELECT r.id, r.prompt, r.text, coalesce(t.judged, 0) AS ratings, r.created_at
-    FROM response r
-    LEFT JOIN ({TAKEN.format(item="response", live=LIVE_RATING)}) t ON t.item = r.id
-    WHERE NOT coalesce(t.mine, false)
-        AND coalesce(t.judged, 0) + coalesce(t.leased, 0) < $overlap
-        AND r.source != 'edit'
-        AND r.id NOT IN ({SKIPPED}) AND r.prompt NOT IN ({SKIPPED})
-    ORDER BY r.created_at, r.id LIMIT $look
-)
-SELECT r.id AS response, r.prompt, r.ratings, r.created_at
-FROM free r JOIN text x ON x.id = r.text
-WHERE trim(x.content, $blank) != ''
-ORDER BY r.created_at, r.id LIMIT $limit"""
 
 PROGRESS = f"""
 WITH v AS ({LIVE_VOTE}), r AS ({LIVE_RATING}), mine AS (
@@ -183,93 +104,55 @@ SELECT (SELECT count(*) FROM mine) AS mine_total,
         SELECT comparison FROM v WHERE verdict != 'skip'
     ) judged ON judged.comparison = comparison.id) AS comparisons_open"""
 
-ALL = 2**62  # rows: as many as there are
-
-# What Python's str.strip removes: the characters that make an answer blank.
-BLANK = "".join(chr(code) for code in range(1, 0x3001) if chr(code).isspace())
-
 
 def votes(cursor: Cursor) -> pd.DataFrame:
     """Return the live votes, skips among them; `left` is "" where nobody recorded it."""
-    return _frame(cursor, VOTES)
+    return frame(cursor, VOTES)
 
 
 def ratings(cursor: Cursor) -> pd.DataFrame:
     """Return the live ratings."""
-    return _frame(cursor, RATINGS)
+    return frame(cursor, RATINGS)
 
 
 def edits(cursor: Cursor) -> pd.DataFrame:
     """Return the live edits."""
-    return _frame(cursor, EDITS)
+    return frame(cursor, EDITS)
 
 
 def comparisons(cursor: Cursor) -> pd.DataFrame:
     """Return every comparison with its live votes and its assignments."""
-    return _frame(cursor, COMPARISONS)
+    return frame(cursor, COMPARISONS)
 
 
 def prompts(cursor: Cursor) -> pd.DataFrame:
     """Return every prompt with its number of responses and comparisons."""
-    return _frame(cursor, PROMPTS)
+    return frame(cursor, PROMPTS)
 
 
 def responses(cursor: Cursor) -> pd.DataFrame:
     """Return every response with its live ratings."""
-    return _frame(cursor, RESPONSES)
+    return frame(cursor, RESPONSES)
 
 
 def gold(cursor: Cursor) -> pd.DataFrame:
     """Return every comparison whose right verdict is known, who said so and when."""
-    return _frame(cursor, GOLD)
+    return frame(cursor, GOLD)
 
 
 def scores(cursor: Cursor) -> pd.DataFrame:
     """Return response, model, adapter, logprob (sum, nats), tokens of what models scored."""
-    return _frame(cursor, SCORES)
+    return frame(cursor, SCORES)
 
 
 def excluded(cursor: Cursor) -> pd.DataFrame:
     """Return everything that stays out of snapshots now, why and by whose decision."""
-    return _frame(cursor, EXCLUDED)
+    return frame(cursor, EXCLUDED)
 
 
 def wanted(cursor: Cursor) -> pd.DataFrame:
     """Return every comparison that is asked again, and how many votes it shall have in all."""
-    return _frame(cursor, WANTED)
-
-
-def open_comparisons(
-    cursor: Cursor,
-    *,
-    labeler: str,
-    overlap: int = 1,
-    lease_minutes: float = LEASE_MINUTES,
-    limit: int = 1000,
-    now: datetime | None = None,
-) -> pd.DataFrame:
-    """Return what this labeler may be shown, oldest first.
-
-    Comparisons never assigned to them, with fewer than `overlap` judgements and fresh unanswered
-    leases of others, both texts non-blank and different, neither skipped as duplicates nor left
-    out. One that is asked again takes as many judgements as it is wanted to have.
-    """
-    params = _queue_params(labeler, overlap, lease_minutes, limit, now)
-    return _oldest_open(cursor, OPEN_COMPARISONS, params)
-
-
-def open_responses(
-    cursor: Cursor,
-    *,
-    labeler: str,
-    overlap: int = 1,
-    lease_minutes: float = LEASE_MINUTES,
-    limit: int = 1000,
-    now: datetime | None = None,
-) -> pd.DataFrame:
-    """Return the responses that this labeler may rate, oldest first; corrections are left out."""
-    params = _queue_params(labeler, overlap, lease_minutes, limit, now)
-    return _oldest_open(cursor, OPEN_RESPONSES, params)
+    return frame(cursor, WANTED)
 
 
 def progress(cursor: Cursor, *, labeler: str, now: datetime | None = None) -> pd.DataFrame:
@@ -277,37 +160,8 @@ def progress(cursor: Cursor, *, labeler: str, now: datetime | None = None) -> pd
 
     `mine_*` counts votes and ratings, skips among them; a comparison is open until somebody judged.
     """
-    today = _stored(now or datetime.now(UTC)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return _frame(cursor, PROGRESS, labeler=labeler, today=today)
-
-
-def _oldest_open(cursor: Cursor, query: str, params: dict[str, Any]) -> pd.DataFrame:
-    """Look at the texts of the first few free items; at all of them when that is not enough."""
-    limit = params["limit"]
-    frame = _frame(cursor, query, look=2 * limit, **params)
-    return frame if len(frame) == limit else _frame(cursor, query, look=ALL, **params)
-
-
-def _queue_params(
-    labeler: str, overlap: int, lease_minutes: float, limit: int, now: datetime | None
-) -> dict[str, Any]:
-    since = _stored(now or datetime.now(UTC)) - timedelta(minutes=lease_minutes)
-    return {
-        "labeler": labeler, "overlap": overlap, "leased_since": since, "limit": limit,
-        "blank": BLANK,
-    }  # fmt: skip
-
-
-def _stored(time: datetime) -> datetime:
-    return time.astimezone(UTC).replace(tzinfo=None)
-
-
-def _frame(cursor: Cursor, query: str, **params: object) -> pd.DataFrame:
-    """Run a query; give its times their zone."""
-    frame = cursor.execute(query, params).df()
-    if "created_at" in frame:
-        frame["created_at"] = frame["created_at"].dt.tz_localize("UTC")
-    return frame
+    today = stored(now or datetime.now(UTC)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return frame(cursor, PROGRESS, labeler=labeler, today=today)
 
 
 COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
@@ -323,5 +177,8 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "wanted": wanted,
     "open_comparisons": open_comparisons,
     "open_responses": open_responses,
+    "open_repeats": open_repeats,
+    "open_gold": open_gold,
+    "own_verdicts": own_verdicts,
     "progress": progress,
 }

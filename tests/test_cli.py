@@ -20,10 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CHECK = {"name", "value", "low", "high", "n", "severity", "message", "remedy", "items", "findings"}
 FINDING = {"subject", "value", "low", "high", "n", "severity", "message", "remedy", "items"}
 WANTED = (
-    "serve import export generate check leaderboard advise exclude exclusions ask-again snapshot "
-    "diff preflight train sweep cancel resume compare simulate runs"
-    "serve import export generate check score advise snapshot preflight train sweep cancel "
-    "resume compare simulate runs"
+    "serve import export generate check leaderboard score advise exclude exclusions ask-again "
+    "snapshot diff preflight train sweep cancel resume compare simulate gold campaign runs"
 )
 
 
@@ -243,6 +241,37 @@ def test_simulated_votes_are_counted_and_marked(data: Path, twenty: Path) -> Non
     out = data / "votes.jsonl"
     hone("export", out, "--format", "votes", data=data)
     assert out.read_text("utf-8").count('"sim-1"') == 10
+
+
+def test_a_gold_verdict_is_set_listed_and_taken_back(data: Path, twenty: Path) -> None:
+    hone("import", twenty, data=data)
+    hone("export", data / "votes.jsonl", "--format", "votes", data=data)
+    id = json.loads((data / "votes.jsonl").read_text("utf-8").splitlines()[0])["comparison"]
+    assert hone("gold", "--json", data=data).result == {"gold": []}
+    (row,) = hone("gold", id, "--verdict", "tie", "--json", data=data).result["gold"]
+    assert set(row) == {"comparison", "verdict", "labeler", "created_at"}
+    assert (row["comparison"], row["verdict"], row["labeler"]) == (id, "tie", "lead")
+    assert f"{id}  tie" in hone("gold", data=data).out
+    assert hone("gold", id, "--undo", "--json", data=data).result == {"gold": []}
+    for words, told in [
+        ((id,), "--verdict"),
+        (("--undo",), "Which comparison"),
+        ((id, "--undo"), "no gold item"),
+        ((id, "--verdict", "left"), "verdict is 'left': use one of a, b, tie, both_bad"),
+        (("c_none", "--verdict", "a"), "no comparison 'c_none'"),
+    ]:
+        assert told in hone("gold", *words, data=data).refusal
+
+
+def test_the_campaign_is_shown_and_changed_and_every_wrong_value_named(data: Path) -> None:
+    first = {"overlap": 1, "shared": 0.1, "repeats": 0.05, "gold": 0.05}
+    assert hone("campaign", "--json", data=data).result == first
+    changed = hone("campaign", "--overlap", "2", "--gold", "0.2", "--json", data=data).result
+    assert changed == first | {"overlap": 2, "gold": 0.2}
+    assert "2 judge each comparison" in hone("campaign", data=data).out
+    refusal = hone("campaign", "--overlap", "0", "--shared", "2", data=data).refusal
+    assert "overlap is 0: use a whole number from 1 to 100" in refusal
+    assert "shared is 2.0: use a share from 0 to 1" in refusal
 
 
 def test_runs_of_a_new_folder_are_none(data: Path) -> None:

@@ -14,6 +14,7 @@ const POLL_DONE_MS = 3000; // Choice: as often as the server itself looks whethe
 const METER_EVERY_MS = 2000;
 const SLOW_MS = 250; // Choice: a wait shorter than this needs no picture of waiting
 const RENAMED = "hone-renamed";
+const NOTE_STAYS = 5; // Choice: verdicts after which an unread note goes by itself
 const SAVING_AFTER_MS = 400; // Choice: a save faster than this is not worth a word
 
 const MODES = {
@@ -183,6 +184,8 @@ class Screen {
     this.current = null;
     this.ahead = [];
     this.past = [];
+    this.progress = null;
+    this.hideNote();
   }
 
   // ---- items --------------------------------------------------------------------------------
@@ -243,13 +246,14 @@ class Screen {
   }
 
   /** `partly`: some items were excluded, so that none in the answer does not mean there are none. */
-  take({ items, progress, waiting }, partly) {
+  take({ items, progress, own, waiting }, partly) {
     clearTimeout(this.timers.slow);
     const busy = new Set(this.outbox.waiting().map((entry) => entry.body.assignment));
     for (const item of [this.current, ...this.ahead]) busy.add(item?.assignment);
     for (const { item } of this.past) busy.add(item.assignment);
     this.ahead.push(...items.filter((item) => !busy.has(item.assignment)));
     if (progress) this.keepProgress(progress);
+    if (own) this.view.drawOwn(own);
     if (this.current || this.asking) return;
     if (this.ahead.length) return this.next();
     if (!partly) return this.drawNothing(waiting);
@@ -308,6 +312,7 @@ class Screen {
     this.view.flash(verdict);
     this.view.error("");
     this.countLocally(1);
+    if (this.noteLeft && --this.noteLeft === 0) this.hideNote();
     this.outbox.add(this.mode.route, body);
     this.next();
     this.view.speak(`${this.wordsOf(verdict)}. ${this.current ? "Next one." : ""}`);
@@ -431,9 +436,24 @@ class Screen {
   onSaved({ entry, answer }) {
     const mine = entry.path === this.mode.route && !this.outbox.waiting().length;
     if (mine && answer.progress) this.keepProgress(answer.progress);
+    if (mine && answer.own) this.view.drawOwn(answer.own);
+    if (entry.path === this.mode.route && this.visible) this.showNote(answer.own?.note, entry);
     this.drawStatus(true);
     this.fetchItems();
     this.later("meter", METER_EVERY_MS, () => this.readMeter(), true);
+  }
+
+  /** Show the note that a verdict gave rise to; once, also when it is taken back and given again. */
+  showNote(note, { body }) {
+    if (!note || this.noted === body.assignment) return;
+    this.noted = body.assignment;
+    this.noteLeft = NOTE_STAYS;
+    this.view.note(note.text);
+  }
+
+  hideNote() {
+    this.noteLeft = 0;
+    this.view.note("");
   }
 
   onRefused({ entry, error }) {
@@ -459,7 +479,9 @@ class Screen {
     const { mine_today: today = 0, mine_total: mine = 0 } = progress;
     const { comparisons_total: all = 0, comparisons_open: open = 0 } = progress;
     const total = this.mode.name === "pairs" ? all : 0; // of thumbs there can always be more
-    this.progress = { today, mine, total, done: total ? total - open : 0 };
+    // What is done never falls: an item that somebody judged before would be known by it.
+    const done = Math.min(total, Math.max(total - open, this.progress?.done ?? 0));
+    this.progress = { today, mine, total, done };
     this.view.drawProgress(this.progress);
   }
 
@@ -488,6 +510,7 @@ class Screen {
     table.set("u", () => this.undo());
     table.set("e", () => this.edit());
     table.set("g", () => this.guideline());
+    table.set("h", () => this.hideNote());
     table.set("?", () => this.help());
     return table;
   }
@@ -540,6 +563,7 @@ class Screen {
       edit: () => this.edit(side),
       help: () => this.help(),
       guideline: () => this.guideline(),
+      "hide-note": () => this.hideNote(),
       rename: () => this.askName(),
       reasons: () => this.view.toggleReasons(),
       more: () => this.view.openPrompt(!this.view.one(".prompt").classList.contains("open")),

@@ -51,6 +51,7 @@ function keyRows(mode) {
     [["Ctrl", "Enter"], "Save the edit"],
     [["Esc"], "Leave the edit, the comment or this list"],
     [["g"], "Guideline"],
+    [["h"], "Hide a note"],
     [["Space"], "Scroll on"],
     [["?"], "This list"],
   ].map(keyRow).join("");
@@ -61,6 +62,7 @@ const skeleton = (mode) => `
   <header class="top">
     <h1>${mode.question}</h1>
     <div class="progress" hidden><span class="today"></span>
+      <span class="pace" hidden></span>
       <span class="track" aria-hidden="true"><i></i></span><span class="total"></span></div>
     <p class="meter" hidden></p>
     <nav aria-label="This screen">
@@ -78,6 +80,8 @@ const skeleton = (mode) => `
     <div class="answers">${mode.sides.map(([side, name]) => answerCard(side, name)).join("")}</div>
   </div>
   <div class="bar" role="group" aria-label="Your verdict">
+    <div class="note" role="status" hidden><span></span>
+      ${toolButton("hide-note", "Hide", "h")}</div>
     <p class="error" role="alert" hidden></p>
     <div class="choices">${mode.choices.map(choiceButton).join("")}</div>
     <div class="second">
@@ -381,6 +385,21 @@ export class View {
     const share = total ? Math.min(1, done / total) : 0;
     this.one(".track").hidden = !total;
     this.one(".track i").style.transform = `scaleX(${share})`;
+  }
+
+  /** Draw the labeler's own pace, a minute, and how many they judged since their last break. */
+  drawOwn({ per_minute: pace, streak }) {
+    const line = this.one(".pace");
+    line.hidden = typeof pace !== "number";
+    setText(line, line.hidden ? "" : `${pace < 10 ? pace : Math.round(pace)} a minute`);
+    line.title = `Over your last few minutes; ${plural(streak, "verdict")} since your last break. ` +
+      "Only you see this.";
+  }
+
+  /** Show a note above the bar, where it moves nothing; "" hides it. */
+  note(text) {
+    this.one(".note").hidden = !text;
+    setText(this.one(".note > span"), text);
   }
 
   /** Draw the length-bias meter: shares in 0..1, n decided votes. */

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from feedback.api import COOKIE, LOW_STOCK, install_errors, router
+from feedback.campaigns import set_collecting
 from storage.records import Assignment, Labeler, Vote
 from storage.store import Store
 from tests.feedback.stock import MODELS, fill, stock
@@ -363,6 +364,7 @@ def test_a_body_over_the_limit_is_refused_with_and_without_its_length(client, st
 def test_fifty_pages_vote_at_once_and_nothing_is_lost_or_double(app, store):
     """50 people, every 20th vote sent twice (5 %), on 200 comparisons: 200 votes, each once."""
     stock(store, 200)
+    set_collecting(store, shared=0)
     acknowledged: list[str] = []
     problems: list[str] = []
     lock = threading.Lock()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from feedback.assignments import LEASE_MINUTES, Item, history, serve_items
-from feedback.campaigns import default_campaign
+from feedback.campaigns import set_collecting
 from feedback.votes import cast_rating, cast_vote
 from storage.errors import BadInput
 from storage.records import Assignment, Comparison, Duplicate, now
@@ -114,6 +114,7 @@ def test_an_undone_item_comes_back_with_the_next_revision(store):
 
 def test_nobody_gets_what_another_is_looking_at(store):
     stock(store, 6)
+    set_collecting(store, shared=0)
     ada, bob = serve(store, "ada", 4), serve(store, "bob", 4)
     assert len(bob) == 2
     assert not set(shown_comparisons(store, ada)) & set(shown_comparisons(store, bob))
@@ -121,6 +122,7 @@ def test_nobody_gets_what_another_is_looking_at(store):
 
 def test_nobody_gets_what_was_judged_as_often_as_wanted(store):
     stock(store, 2)
+    set_collecting(store, shared=0)
     for item in serve(store, "ada", 2):
         vote(store, "ada", item)
     assert serve(store, "bob", 2) == []
@@ -136,7 +138,7 @@ def test_a_skipped_item_goes_to_somebody_else(store):
 
 def test_with_an_overlap_of_two_a_second_person_gets_it_and_a_third_does_not(store):
     stock(store, 1)
-    store.update_campaign(replace(default_campaign(store), overlap=2))
+    set_collecting(store, overlap=2, shared=0)
     for name in ("ada", "bob"):
         vote(store, name, serve(store, name, 1)[0])
     assert serve(store, "cid", 1) == []
@@ -144,6 +146,7 @@ def test_with_an_overlap_of_two_a_second_person_gets_it_and_a_third_does_not(sto
 
 def test_a_lease_that_ran_out_sets_the_item_free(store):
     stock(store, 1)
+    set_collecting(store, shared=0)
     (item,) = serve(store, "ada", 1)
     place = store.get(Assignment, item.assignment)
     assert serve(store, "bob", 1) == []
@@ -162,7 +165,7 @@ def test_after_a_break_the_own_items_come_back_unless_somebody_took_them(store):
             for i, c in enumerate(comparisons)
         ]
     )
-    default_campaign(store)
+    set_collecting(store, shared=0)
     (bobs,) = serve(store, "bob", 1)
     (taken,) = shown_comparisons(store, [bobs])
     (mine,) = shown_comparisons(store, serve(store, "ada", 4))
@@ -228,6 +231,7 @@ def test_an_unknown_mode_is_refused_by_name(store):
 def test_eight_people_at_once_never_share_an_item(store):
     """8 threads take 5 × 4 items each of 200: all 160 comparisons differ."""
     stock(store, 200)
+    set_collecting(store, shared=0)
     given: dict[str, list[str]] = {}
 
     def label(name: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.queue import choose
+from feedback.queue import choose, draw_kinds, mix
 
 
 def candidates(*rows: tuple[str, str, int]) -> pd.DataFrame:
@@ -75,3 +76,44 @@ def test_the_order_of_the_rows_does_not_matter_and_nothing_repeats(rows, n, seed
     assert chosen == choose(candidates(*shuffled), n, random.Random(seed))
     assert len(chosen) == min(n, len(rows)) == len(set(chosen))
     pd.testing.assert_frame_equal(frame, kept)
+
+
+def test_contested_items_come_first_then_the_smallest_margin_then_the_least_judged():
+    """c4 is contested; c2's margin 0.1 beats c1's 2.0; c3 and c5 have none: the less judged c5."""
+    rows = pd.DataFrame(
+        [
+            ("c1", "p1", 0, False, 2.0),
+            ("c2", "p2", 3, False, 0.1),
+            ("c3", "p3", 1, False, np.nan),
+            ("c4", "p4", 2, True, np.nan),
+            ("c5", "p5", 0, False, np.nan),
+        ],
+        columns=["comparison", "prompt", "votes", "contested", "margin"],
+    )
+    for seed in range(5):
+        assert choose(rows, 5, random.Random(seed)) == ["c4", "c2", "c1", "c5", "c3"]
+
+
+def test_kinds_are_drawn_by_their_shares():
+    """Of 10,000 draws 10 % repeats and 20 % gold: within 4 standard deviations (30 and 40)."""
+    drawn = Counter(draw_kinds(10_000, 0.1, 0.2, random.Random(0)))
+    assert abs(drawn["repeat"] - 1000) <= 120
+    assert abs(drawn["gold"] - 2000) <= 160
+    assert draw_kinds(3, 0, 0, random.Random(0)) == ["plain"] * 3
+
+
+def test_each_kind_takes_its_own_items_and_a_new_one_where_it_has_none_left():
+    extra = {"repeat": ["r1"], "gold": ["g1"]}
+    kinds = ["repeat", "plain", "repeat", "gold", "gold"]
+    assert mix(kinds, ["n1", "n2", "n3"], extra) == [
+        ("r1", "repeat"), ("n1", "plain"), ("n2", "plain"), ("g1", "gold"), ("n3", "plain"),
+    ]  # fmt: skip
+
+
+def test_with_nothing_new_nothing_comes_and_nothing_comes_twice():
+    """g1 is new as well: shown as gold it is not shown again."""
+    extra = {"repeat": ["r1", "r2"], "gold": ["g1"]}
+    assert mix(["repeat", "gold"], [], extra) == []
+    assert mix(["gold", "plain", "repeat"], ["g1", "n1"], extra) == [
+        ("g1", "gold"), ("n1", "plain"),
+    ]  # fmt: skip

@@ -122,8 +122,8 @@ def open_to(store: Store, labeler: str, **params: object) -> list[str]:
 def test_the_queue_offers_what_this_labeler_has_not_seen(judged: Store) -> None:
     """Ada and bob had c0 and c1. c0 is judged twice, c1 only skipped: a third needs overlap 3."""
     assert open_to(judged, "ada", overlap=9) == ["c2"]
-    assert open_to(judged, "eve", overlap=1) == ["c1", "c2"]
-    assert open_to(judged, "eve", overlap=2) == ["c1", "c2"]
+    assert open_to(judged, "eve", overlap=1, tie_breaks=0) == ["c1", "c2"]
+    assert open_to(judged, "eve", overlap=2, tie_breaks=0) == ["c1", "c2"]
     assert open_to(judged, "eve", overlap=3) == ["c0", "c1", "c2"]
     assert open_to(judged, "eve", overlap=3, limit=1) == ["c0"]
     offered = judged.frame("open_comparisons", labeler="eve", overlap=3)
@@ -202,10 +202,10 @@ def test_progress_counts_this_labeler_today_and_everybody(
 
 @pytest.mark.parametrize("name", sorted(COLUMNS))
 def test_every_query_runs_on_an_empty_store(store: Store, name: str) -> None:
-    params = {"labeler": "ada"} if name.startswith("open") or name == "progress" else {}
+    params = {"labeler": "ada"} if name.startswith(("open", "own")) or name == "progress" else {}
     frame = store.frame(name, **params)
     assert len(frame) == (name == "progress")
-    assert len(frame.columns) >= 4
+    assert len(frame.columns) >= 2
 
 
 def test_a_lone_vote_without_assignment_row_is_still_a_vote(

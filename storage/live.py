@@ -1,0 +1,35 @@
+"""What every query starts from: which events count now, and how an answer becomes a frame."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from storage.duck import Cursor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The newest revision of each assignment's event. Nearly all have one, so those that were superseded
+# are found by a join with the few higher revisions instead of sorting everything.
+LIVE = """
+    SELECT e.* FROM {table} e ANTI JOIN
+        (SELECT assignment, revision FROM {table} WHERE revision > 0) newer
+        ON newer.assignment = e.assignment AND newer.revision > e.revision
+"""
+LIVE_VOTE = LIVE.format(table="vote") + " WHERE e.verdict != 'undone'"
+LIVE_RATING = LIVE.format(table="rating") + " WHERE e.verdict != 'undone'"
+LIVE_EDIT = LIVE.format(table="edit") + " WHERE e.corrected != ''"
+
+
+def frame(cursor: Cursor, query: str, **params: object) -> pd.DataFrame:
+    """Run a query; give its times their zone."""
+    found = cursor.execute(query, params).df()
+    if "created_at" in found:
+        found["created_at"] = found["created_at"].dt.tz_localize("UTC")
+    return found
+
+
+def stored(time: datetime) -> datetime:
+    """Return a time as the database keeps it: UTC without its zone."""
+    return time.astimezone(UTC).replace(tzinfo=None)

@@ -1,0 +1,238 @@
+"""What a labeler may be shown: the queue's queries, and what they judged lately.
+
+As in `storage.columns`: functions of a reading cursor and keyword parameters that return a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from storage.duck import Cursor
+from storage.live import LIVE_RATING, LIVE_VOTE, frame, stored
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEASE_MINUTES = 30  # Choice: how long an item that somebody has on the screen is kept from others
+# Choice: more votes for a comparison that is judged both ways, at most; who still disagree then
+# have nothing to agree on, and their time is better spent elsewhere.
+TIE_BREAKS = 3
+
+# An assignment is taken by its judgement, or by somebody who may be looking at it right now. A skip
+# frees it: it judged nothing. A repeat is the same person's second look, which takes nothing.
+TAKEN = """
+SELECT s.{item} AS item, count(*) FILTER (v.verdict IS NOT NULL AND v.verdict != 'skip') AS judged,
+    count(*) FILTER (v.verdict = 'a') AS for_a, count(*) FILTER (v.verdict = 'b') AS for_b,
+    count(*) FILTER (v.verdict IS NULL AND s.source = 'screen' AND s.created_at >= $leased_since)
+        AS leased,
+    bool_or(s.labeler = $labeler) AS mine
+FROM assignment s LEFT JOIN ({live}) v ON v.assignment = s.id
+WHERE s.{item} != '' AND s.kind != 'repeat' GROUP BY s.{item}"""
+
+# What stays out of snapshots now: the newest decision about each thing says so.
+EXCLUDED = """
+SELECT kind, item, reason, labeler, created_at FROM exclusion
+QUALIFY row_number() OVER (PARTITION BY kind, item ORDER BY created_at DESC, id DESC) = 1
+    AND decision = 'exclude'
+ORDER BY kind, item"""
+
+# Comparisons that are asked again, and how many votes each shall have in all.
+WANTED = """
+SELECT comparison, max(votes) AS votes, arg_max(labeler, votes) AS labeler,
+    max(created_at) AS created_at
+FROM wanted GROUP BY comparison ORDER BY comparison"""
+
+# What nobody needs to judge: ids of prompts, comparisons and responses that a person decided to
+# skip as a repeat, or to exclude from what is trained on.
+SKIPPED = f"""
+SELECT item FROM (
+    SELECT item, arg_max(decision, created_at) AS decision FROM duplicate GROUP BY kind, item
+) WHERE decision = 'skip'
+UNION ALL
+SELECT item FROM ({EXCLUDED}) WHERE kind IN ('prompt', 'comparison', 'response')"""
+
+# What this labeler never had; or, of the items asked about, what others leave them.
+OFFERED = """CASE WHEN $among IS NULL THEN NOT coalesce(t.mine, false)
+        ELSE list_contains($among::VARCHAR[], {item}) END"""
+
+# By how many nats more the policy, the adapter scored last, likes a response than its base does.
+GAINS = """
+SELECT p.response, p.logprob - base.logprob AS gain FROM score p
+JOIN (SELECT model, adapter FROM score WHERE adapter != '' ORDER BY created_at DESC, id LIMIT 1)
+    policy USING (model, adapter)
+JOIN score base ON base.response = p.response AND base.model = p.model AND base.adapter = ''"""
+
+# In two steps, because looking at texts is what costs: first the most wanted that nobody has, then
+# those of them whose texts can be judged. 10,000 comparisons: 12 ms instead of 78. Which ones one
+# more person judges is drawn by a hash of the id: the same for everybody, and nothing to keep.
+OPEN_COMPARISONS = f"""
+WITH gains AS MATERIALIZED ({GAINS}), asked AS (
+    SELECT c.id, c.prompt, c.a, c.b, c.created_at,
+        coalesce(t.judged, 0) AS votes, coalesce(t.leased, 0) AS leased,
+        coalesce(t.for_a = t.for_b AND t.for_a > 0, false) AS contested,
+        greatest($overlap + CASE WHEN coalesce(t.judged, 0) + coalesce(t.leased, 0) = $overlap
+            THEN (md5(c.id) < $shared)::INTEGER ELSE 0 END, coalesce(w.votes, 0))
+            AS wanted
+    FROM comparison c
+    LEFT JOIN ({TAKEN.format(item="comparison", live=LIVE_VOTE)}) t ON t.item = c.id
+    LEFT JOIN ({WANTED}) w ON w.comparison = c.id
+    WHERE {OFFERED.format(item="c.id")}
+), free AS (
+    SELECT c.*, abs(ga.gain - gb.gain) AS margin FROM asked c
+    LEFT JOIN gains ga ON ga.response = c.a LEFT JOIN gains gb ON gb.response = c.b
+    WHERE votes + leased < CASE WHEN contested
+            THEN greatest(wanted, least(votes + 1, $overlap + $tie_breaks)) ELSE wanted END
+        AND c.id NOT IN ({SKIPPED}) AND c.prompt NOT IN ({SKIPPED})
+        AND c.a NOT IN ({SKIPPED}) AND c.b NOT IN ({SKIPPED})
+    ORDER BY contested DESC, margin NULLS LAST, c.created_at, c.id LIMIT $look
+)
+SELECT c.id AS comparison, c.prompt, c.votes, c.contested, c.margin, c.created_at
+FROM free c
+JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
+JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
+WHERE ta.id != tb.id AND trim(ta.content, $blank) != '' AND trim(tb.content, $blank) != ''
+ORDER BY contested DESC, margin NULLS LAST, c.created_at, c.id LIMIT $limit"""
+
+OPEN_RESPONSES = f"""
+WITH free AS (
+    SELECT r.id, r.prompt, r.text, coalesce(t.judged, 0) AS ratings, r.created_at
+    FROM response r
+    LEFT JOIN ({TAKEN.format(item="response", live=LIVE_RATING)}) t ON t.item = r.id
+    WHERE {OFFERED.format(item="r.id")}
+        AND coalesce(t.judged, 0) + coalesce(t.leased, 0) < $overlap
+        AND r.source != 'edit'
+        AND r.id NOT IN ({SKIPPED}) AND r.prompt NOT IN ({SKIPPED})
+    ORDER BY r.created_at, r.id LIMIT $look
+)
+SELECT r.id AS response, r.prompt, r.ratings, r.created_at
+FROM free r JOIN text x ON x.id = r.text
+WHERE trim(x.content, $blank) != ''
+ORDER BY r.created_at, r.id LIMIT $limit"""
+
+# What this labeler decided on the screen, `after` or more of their items ago, and never twice.
+OPEN_REPEATS = f"""
+WITH mine AS (
+    SELECT s.id, s.comparison, s."left", s.kind,
+        row_number() OVER (ORDER BY s.created_at DESC, s.id DESC) - 1 AS later
+    FROM assignment s WHERE s.labeler = $labeler AND s.comparison != '' AND s.source = 'screen'
+)
+SELECT m.comparison, m."left", c.prompt
+FROM mine m JOIN comparison c ON c.id = m.comparison
+JOIN ({LIVE_VOTE} AND e.labeler = $labeler AND e.verdict IN ('a', 'b')) v ON v.assignment = m.id
+WHERE m.kind = 'plain' AND m.later >= $after
+    AND m.comparison NOT IN (SELECT comparison FROM mine WHERE kind = 'repeat')
+    AND c.id NOT IN ({SKIPPED}) AND c.prompt NOT IN ({SKIPPED})
+ORDER BY m.later DESC, m.comparison LIMIT $limit"""
+
+# The newest gold verdict of each comparison that has one.
+GOLD = """
+SELECT comparison, verdict, labeler, created_at FROM gold
+QUALIFY row_number() OVER (PARTITION BY comparison ORDER BY created_at DESC, id DESC) = 1
+    AND verdict != ''
+ORDER BY comparison"""
+
+OPEN_GOLD = f"""
+SELECT c.id AS comparison, c.prompt FROM ({GOLD}) g JOIN comparison c ON c.id = g.comparison
+WHERE c.id NOT IN (SELECT comparison FROM assignment WHERE labeler = $labeler)
+    AND c.id NOT IN ({SKIPPED}) AND c.prompt NOT IN ({SKIPPED})
+ORDER BY c.id LIMIT $limit"""
+
+OWN_VERDICTS = f"""
+SELECT CASE WHEN v.verdict NOT IN ('a', 'b') THEN v.verdict
+        WHEN v.verdict = coalesce(s."left", '') THEN 'left' WHEN s."left" != '' THEN 'right'
+        ELSE '' END AS verdict,
+    v.seconds_spent, ta.chars + tb.chars AS chars, v.created_at
+FROM ({LIVE_VOTE} AND e.labeler = $labeler AND e.created_at >= $since) v
+LEFT JOIN assignment s ON s.id = v.assignment
+JOIN comparison c ON c.id = v.comparison
+JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
+JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
+UNION ALL
+SELECT v.verdict, v.seconds_spent, t.chars, v.created_at
+FROM ({LIVE_RATING} AND e.labeler = $labeler AND e.created_at >= $since) v
+JOIN response r ON r.id = v.response JOIN text t ON t.id = r.text
+ORDER BY 4"""
+
+ALL = 2**62  # rows: as many as there are
+
+# What Python's str.strip removes: the characters that make an answer blank.
+BLANK = "".join(chr(code) for code in range(1, 0x3001) if chr(code).isspace())
+
+
+def open_comparisons(
+    cursor: Cursor, *, shared: float = 0.0, tie_breaks: int = TIE_BREAKS, **asked: Any
+) -> pd.DataFrame:
+    """Return what this labeler may be shown, the most wanted first; `asked` as for `_queue`.
+
+    Comparisons never assigned to them, both texts non-blank and different, neither skipped as
+    duplicates nor left out, that want more judgements than they have, fresh unanswered leases of
+    others among them. Contested ones (as many say a as b) come first, then the smallest margin of the policy
+    (nats; missing where a score is), then the oldest. One that is asked again takes as many
+    judgements as it is wanted to have.
+
+    Args:
+        shared: Share of the comparisons, 0..1, that want one judgement more than `overlap`.
+        tie_breaks: How many more than `overlap` a contested one may want.
+    """
+    below = f"{int(shared * 16**8):08x}" if shared < 1 else "g"  # in hex, which sorts as text
+    params = _queue(**asked) | {"shared": below, "tie_breaks": tie_breaks}
+    return _first_open(cursor, OPEN_COMPARISONS, params)
+
+
+def open_responses(cursor: Cursor, **asked: Any) -> pd.DataFrame:
+    """Return the responses that this labeler may rate, oldest first; corrections are left out."""
+    return _first_open(cursor, OPEN_RESPONSES, _queue(**asked))
+
+
+def open_repeats(
+    cursor: Cursor, *, labeler: str, after: int = 0, limit: int = 1000
+) -> pd.DataFrame:
+    """Return what this labeler decided `after` or more items ago, and `left` as it stood then."""
+    return frame(cursor, OPEN_REPEATS, labeler=labeler, after=after, limit=limit)
+
+
+def open_gold(cursor: Cursor, *, labeler: str, limit: int = 1000) -> pd.DataFrame:
+    """Return the comparisons with a known verdict that this labeler never had."""
+    return frame(cursor, OPEN_GOLD, labeler=labeler, limit=limit)
+
+
+def own_verdicts(cursor: Cursor, *, labeler: str, since: datetime | None = None) -> pd.DataFrame:
+    """Return the labeler's live votes and ratings, oldest first.
+
+    `verdict` is as they saw it ("left", "tie", "up", …); `chars` is the length of all that was
+    shown of answers.
+    """
+    return frame(
+        cursor, OWN_VERDICTS, labeler=labeler, since=stored(since) if since else datetime.min
+    )
+
+
+def _first_open(cursor: Cursor, query: str, params: dict[str, Any]) -> pd.DataFrame:
+    """Look at the texts of the first few free items; at all of them when that is not enough."""
+    limit = params["limit"]
+    found = frame(cursor, query, look=2 * limit, **params)
+    return found if len(found) == limit else frame(cursor, query, look=ALL, **params)
+
+
+def _queue(
+    *,
+    labeler: str,
+    overlap: int = 1,
+    lease_minutes: float = LEASE_MINUTES,
+    limit: int = 1000,
+    among: Collection[str] | None = None,
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """Return the parameters of a query for open items.
+
+    Args:
+        overlap: Judgements wanted of each item.
+        among: Look only at these, although the labeler has them already.
+    """
+    since = stored(now or datetime.now(UTC)) - timedelta(minutes=lease_minutes)
+    return {
+        "labeler": labeler, "overlap": overlap, "leased_since": since, "limit": limit,
+        "among": None if among is None else sorted(among), "blank": BLANK,
+    }  # fmt: skip
