@@ -168,9 +168,9 @@ def open_comparisons(
 
     Comparisons never assigned to them, both texts non-blank and different, neither skipped as
     duplicates nor left out, that want more judgements than they have, fresh unanswered leases of
-    others among them. Contested ones (as many say a as b) come first, then the smallest margin of the policy
-    (nats; missing where a score is), then the oldest. One that is asked again takes as many
-    judgements as it is wanted to have.
+    others among them. Contested ones (as many say a as b) come first, then the smallest margin of
+    the policy (nats; missing where a score is), then the oldest. One that is asked again takes as
+    many judgements as it is wanted to have.
 
     Args:
         shared: Share of the comparisons, 0..1, that want one judgement more than `overlap`.
