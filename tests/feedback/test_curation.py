@@ -223,7 +223,7 @@ def test_what_is_asked_again_goes_to_somebody_else_once(store: Store):
     ask_again(store, [one], by="lead")
     assert len(store.rows(Wanted)) == 1
     assert serve_items(store, "ada", "pairs", 10, random.Random(1)) == []
-    assert len(judge(store, "eve", 10)) == 1
+    assert len(judge(store, "eve", 10, "tie")) == 1
     assert serve_items(store, "fay", "pairs", 10, random.Random(1)) == []
     assert ask_again(store, [one], by="lead")[0].votes == 3
 
