@@ -1,6 +1,6 @@
 """Are faulty labelers found, and how soon? Planted faults, and honest people all evening.
 
-    python benchmarks/detection.py [--write] [--small]
+    python benchmarks/detection.py [--write] [--jobs 2] [--small]
 
 Prints one JSON object (with --write also into benchmarks/results/detection.json). Each evening is
 one labeler's 400 votes, looked at after every vote by the signals of `feedback.signals`; every
@@ -16,6 +16,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,7 @@ from feedback.signals import ALPHA, SIGNALS, flags  # noqa: E402
 RESULT = ROOT / "benchmarks" / "results" / "detection.json"
 VOTES = 400  # of one evening: six hours at 54 seconds
 EVERY = 20  # items; one is gold, one a silent repeat: the shares of the default campaign
+BY = (30, 100, VOTES)  # votes after which the rates are told
 NOISE = 0.1  # slips of an honest labeler
 MOMENT = datetime(2026, 11, 23, 18, tzinfo=UTC)
 
@@ -215,13 +217,14 @@ def crowd(kinds: Sequence[str], votes: int, seed: int) -> Columns:
     rng, drawn = random.Random(seed), np.random.default_rng(seed)
     people = len(kinds)
     order = np.concatenate([drawn.permutation(people) for _ in range(votes)])
+    items = people * votes // 2
+    chars = np.maximum(drawn.lognormal(5.7, 0.7, (items, 2)).astype(int), 1).tolist()
+    right = drawn.choice(["a", "b"], items).tolist()
     clocks = np.zeros(people)
     rows = []
     for turn, one in enumerate(order.tolist()):
         item = turn // 2
-        of_item = random.Random(seed * 1_000_003 + item)
-        a, b = (max(1, int(of_item.lognormvariate(5.7, 0.7))) for _ in "ab")
-        better, left = of_item.choice("ab"), rng.choice("ab")
+        (a, b), better, left = chars[item], right[item], rng.choice("ab")
         sight = Sight("left" if better == left else "right", *((a, b) if left == "a" else (b, a)))
         said = FAULTS.get(kinds[one], honest)(sight, NOISE, rng)
         clocks[one] += said.seconds + 1
@@ -248,63 +251,86 @@ def crowd_found_at(kinds: Sequence[str], votes: int, step: int, seed: int) -> np
     return first
 
 
-def run(small: bool = False) -> dict[str, Any]:
-    """Return every rate."""
-    people, few, many, crowds = (60, 20, 20, 2) if small else (2_000, 300, 1_000, 100)
-    by = (30, 100, VOTES)
-    in_crowds = (80, 160, VOTES)
-    evening = {
-        "honest": told(found_at(evenings(honest, people, VOTES, 1)), by),
-        "honest_with_a_lean_of_53_percent": told(found_at(evenings(leaning, people, VOTES, 2)), by),
-        **{
-            kind: told(found_at(evenings(FAULTS[kind], few, VOTES, 3)), by)
-            for kind in FAULTS
-            if kind != "copying"
-        },
-    }
-    random_gold = found_at(evenings(FAULTS["random"], many, VOTES, 4), only="gold")
+def evening_of(fault: Fault, people: int, seed: int) -> dict[str, Any]:
+    """Return when so many labelers with one fault are found in an evening."""
+    return told(found_at(evenings(fault, people, VOTES, seed)), BY)
+
+
+def by_gold_alone(people: int) -> dict[str, Any]:
+    """Return the share of guessers whom twenty gold items find, without any other signal."""
+    first = found_at(evenings(FAULTS["random"], people, VOTES, 4), only="gold")
+    return {"simulations": people, "gold_items": int(is_gold(VOTES).sum()), **rate(first, VOTES)}
+
+
+def copier_of(victims: int, votes: int, copiers: int) -> dict[str, Any]:
+    """Return when so many copiers are found."""
+    first = [copier_found_at(victims, votes, 100 + n) for n in range(copiers)]
+    return told(np.array(first), (30, 60, 100, votes) if votes > 100 else (30, votes))
+
+
+def planted_in_crowds(crowds: int, seed: int) -> dict[str, Any]:
+    """Return when three faults among nine honest people are found, with everybody's votes."""
     kinds = ["noisy", "random", "poison", *[""] * 9]
-    planted = np.array([crowd_found_at(kinds, VOTES, 80, 10 + n) for n in range(few)])
-    honest_crowds = [crowd_found_at([""] * 20, VOTES, 40, 5_000 + n) for n in range(crowds)]
-    return {
-        "test": "beta-binomial mixture e-process (Robbins 1970; Howard et al. 2021), Ville's "
-        "inequality; runs by a mixture over where they begin",
-        "alpha": ALPHA,
-        "votes": VOTES,
-        "looked_at": "after every vote",
-        "evening": evening,
-        "random_by_gold_alone": {"simulations": len(random_gold)}
-        | rate(random_gold, VOTES)
-        | {"gold_items": int(is_gold(VOTES).sum())},
-        "honest_by_a_binomial_test_at_1_percent": naive(people, 5),
-        "copying": {
-            "one_colleague": told(
-                np.array([copier_found_at(1, 60, 100 + n) for n in range(few)]), (30, 60)
-            ),
-            "any_of_four": told(
-                np.array([copier_found_at(4, 160, 900 + n) for n in range(few)]), (30, 100, 160)
-            ),
-        },
-        "crowd_of_12_two_votes_each": {
-            "looked_at": "every 80 votes of each person",
-            **{kind: told(planted[:, n], in_crowds) for n, kind in enumerate(kinds[:3])},
-            "honest": told(planted[:, 3:].ravel(), in_crowds),
-        },
-        "crowds_of_20_honest": told(np.concatenate(honest_crowds), in_crowds)
-        | {"looked_at": "every 40 votes of each person"},
-        "not_found": "A labeler who votes well and turns one vote in twenty around (poison) looks "
-        "like an honest one with a few more slips: no check here finds them. The cap on one "
-        "labeler's share and the difference between two snapshots bound what they can do.",
-    }
+    first = np.array([crowd_found_at(kinds, VOTES, 200, seed + n) for n in range(crowds)])
+    found = {kind: told(first[:, n], (200, VOTES)) for n, kind in enumerate(kinds[:3])}
+    return found | {"honest": told(first[:, 3:].ravel(), (200, VOTES))}
+
+
+def honest_crowds(crowds: int, seed: int) -> dict[str, Any]:
+    """Return how many of crowds of twenty honest people are ever flagged."""
+    first = [crowd_found_at([""] * 20, VOTES, 100, seed + n) for n in range(crowds)]
+    return told(np.concatenate(first), (100, VOTES))
+
+
+def run(jobs: int = 2, small: bool = False) -> dict[str, Any]:
+    """Return every rate; each is a task of its own, so that several cores help."""
+    people, few, many, crowds = (60, 20, 20, 2) if small else (2_000, 300, 1_000, 100)
+    with ProcessPoolExecutor(jobs) as pool:
+        evening = {
+            "honest": pool.submit(evening_of, honest, people, 1),
+            "honest_with_a_lean_of_53_percent": pool.submit(evening_of, leaning, people, 2),
+        }
+        for kind, fault in FAULTS.items():
+            if kind != "copying":
+                evening[kind] = pool.submit(evening_of, fault, few, 3)
+        others = {
+            "random_by_gold_alone": pool.submit(by_gold_alone, many),
+            "honest_by_a_binomial_test_at_1_percent": pool.submit(naive, people, 5),
+            "copying_one_colleague": pool.submit(copier_of, 1, 60, few),
+            "copying_any_of_four": pool.submit(copier_of, 4, 160, few),
+            "crowds_of_12_looked_at_twice": pool.submit(planted_in_crowds, few, 10),
+            "crowds_of_20_honest_looked_at_four_times": pool.submit(honest_crowds, crowds, 5_000),
+        }
+        return {
+            "test": "beta-binomial mixture e-process (Robbins 1970; Howard et al. 2021), Ville's "
+            "inequality; runs by a mixture over where they begin",
+            "alpha": ALPHA,
+            "votes": VOTES,
+            "evening_looked_at_after_every_vote": _results(evening),
+            **_results(others),
+            "not_found": "A labeler who votes well and turns one vote in twenty around (poison) "
+            "looks like an honest one with a few more slips: no check here finds them. The cap on "
+            "one labeler's share and the difference between two snapshots bound what they can do.",
+        }
+
+
+def _results(tasks: dict[str, Future[Any]]) -> dict[str, Any]:
+    """Wait for tasks; tell on stderr which is done."""
+    done = {}
+    for name, task in tasks.items():
+        done[name] = task.result()
+        print(name, file=sys.stderr, flush=True)
+    return done
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help=f"write {RESULT.name} too")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at once")
     parser.add_argument("--small", action="store_true", help="a few simulations, to try it")
     asked = parser.parse_args()
     started = time.perf_counter()
-    result = run(asked.small)
+    result = run(asked.jobs, asked.small)
     result["seconds"] = round(time.perf_counter() - started)
     if asked.write:
         from benchmarks.machine import machine

@@ -117,24 +117,57 @@ def labeler_table(columns: Columns, *, alpha: float = ALPHA) -> pd.DataFrame:
 
 def judged_votes(votes: pd.DataFrame) -> Judged:
     """Return the votes as codes, ordered by labeler and time."""
-    labeler, found = pd.factorize(votes["labeler"])
-    order = np.argsort(found.astype(str))
-    names = [str(found[n]) for n in order]
-    labeler = np.argsort(order)[labeler] if len(order) else labeler
+    names, labeler = _labelers(votes)
     item, items = pd.factorize(votes["comparison"])
-    verdict = _codes(votes["verdict"], {name: n for n, name in enumerate(VERDICTS)}, SKIP)
-    left = _codes(votes["left"], {"a": A, "b": B}, UNKNOWN)
-    chosen = (left != UNKNOWN) & (verdict <= B)
-    side = np.where(chosen, (verdict != left).astype(np.int64), UNKNOWN)
+    verdict = _verdicts(votes)
+    side = _sides(votes, verdict)
     time = pd.to_datetime(votes["created_at"], utc=True).to_numpy("datetime64[ns]").astype("int64")
-    # The hash decides among votes of one moment: any order, but always the same.
-    tie = pd.util.hash_array(votes["vote"].to_numpy(dtype=object))
-    rows = np.lexsort((tie, time, labeler)).astype(np.int64)
     repeat = _codes(votes["kind"], {"repeat": 1}, 0) == 1
+    rows = _in_order(labeler, time, votes["vote"])
     return Judged(
         names, labeler[rows], item[rows], len(items), verdict[rows], side[rows], time[rows],
         repeat[rows], rows,
     )  # fmt: skip
+
+
+def left_counts(votes: pd.DataFrame) -> tuple[list[str], Codes, Codes]:
+    """Return the labelers, their votes for the left side, and their votes with a known side."""
+    names, labeler = _labelers(votes)
+    side = _sides(votes, _verdicts(votes))
+    left = np.bincount(labeler[side == LEFT], minlength=len(names))
+    return names, left, np.bincount(labeler[side != UNKNOWN], minlength=len(names))
+
+
+def _labelers(votes: pd.DataFrame) -> tuple[list[str], Codes]:
+    """Return the labelers' names, sorted, and the code of each vote's."""
+    codes, found = pd.factorize(votes["labeler"])
+    order = np.argsort(found.astype(str))
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return [str(found[n]) for n in order], place[codes]
+
+
+def _verdicts(votes: pd.DataFrame) -> Codes:
+    return _codes(votes["verdict"], {name: n for n, name in enumerate(VERDICTS)}, SKIP)
+
+
+def _sides(votes: pd.DataFrame, verdict: Codes) -> Codes:
+    """Return LEFT or RIGHT where a side was chosen and recorded, else UNKNOWN."""
+    left = _codes(votes["left"], {"a": A, "b": B}, UNKNOWN)
+    return np.where((left != UNKNOWN) & (verdict <= B), verdict != left, UNKNOWN)
+
+
+def _in_order(labeler: Codes, time: Codes, ids: pd.Series) -> Codes:
+    """Return the rows ordered by labeler and time, whatever their order was.
+
+    Among votes of one moment the hash of the id decides: any order, but always the same. As the
+    store gives them they are in the order of time, and then this is quick.
+    """
+    if (np.diff(time) > 0).all():
+        narrow = labeler.astype(np.uint16) if labeler.max(initial=0) < 2**16 else labeler
+        return np.argsort(narrow, kind="stable")
+    tie = pd.util.hash_array(ids.to_numpy(dtype=object))
+    return np.lexsort((tie, time, labeler))
 
 
 def too_fast(seconds: Floats, chars: Floats) -> NDArray[np.bool_]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from feedback.checks.columns import Columns
 from feedback.checks.result import CheckResult, Finding, nothing, share_text
 from feedback.copying import WITHIN, copies
 from feedback.intervals import wilson
-from feedback.labelers import first_votes, judged_votes
+from feedback.labelers import SKIP, Codes, Judged, first_votes, judged_votes
 from feedback.sequential import is_found
 from feedback.signals import ALPHA, SIGNALS
 
@@ -27,15 +28,18 @@ def duplicate_votes(columns: Columns, *, threshold: float = THRESHOLD) -> CheckR
 
     Findings: each labeler with such votes, and each who follows another within seconds.
     """
-    votes = columns.votes[columns.votes["verdict"] != "skip"]
-    if votes.empty:
+    judged = judged_votes(columns.votes)
+    counted = judged.verdict != SKIP
+    n = int(counted.sum())
+    if not n:
         return nothing(NAME, "There is no vote yet.", "Collect votes.")
-    plain = votes[votes["kind"] != "repeat"]
-    again = plain[plain.duplicated(["labeler", "comparison"], keep="first")]
-    hits, n = len(again), len(votes)
+    first = first_votes(judged)
+    again = np.flatnonzero(counted & ~judged.repeat & ~first)
+    items = columns.votes["comparison"].iloc[judged.rows[again]].astype(str)
+    hits = len(again)
     low, high = wilson(hits, n)
-    copied = _copied(columns)
-    found = [*copied, *_repeated(again, votes)]
+    copied = _copied(judged, first)
+    found = [*copied, *_repeated(judged, again, items)]
     message = f"{share_text(hits, n, 'votes')} are by somebody who had voted on that comparison"
     warn = hits / n > threshold or bool(copied)
     remedies = [REMEDY] * bool(hits) + [one.remedy for one in copied[:1]]
@@ -49,19 +53,19 @@ def duplicate_votes(columns: Columns, *, threshold: float = THRESHOLD) -> CheckR
         (f"{message}." if hits else f"Nobody voted twice on a comparison, in {n:,} votes.")
         + (f" {len(copied):,} labelers follow another within seconds." if copied else ""),
         " ".join(remedies) if warn else "",
-        tuple(sorted(set(again["comparison"]))),
+        tuple(sorted(set(items))),
         tuple(found[:MAX_FINDINGS]),
     )
 
 
-def _repeated(again: pd.DataFrame, votes: pd.DataFrame) -> list[Finding]:
+def _repeated(judged: Judged, again: Codes, items: pd.Series) -> list[Finding]:
     """Return one finding per labeler with repeated votes, the most of them first."""
-    of_all = votes["labeler"].value_counts()
-    groups = again.groupby("labeler", observed=True)["comparison"]
+    of_all = judged.total(judged.verdict != SKIP).astype(int)
     found = [
-        _finding(str(labeler), int(of_all[labeler]), sorted(items)) for labeler, items in groups
+        _finding(judged.names[at], int(of_all[at]), sorted(own))
+        for at, own in items.groupby(judged.labeler[again])
     ]
-    return sorted(found, key=lambda one: (-len(one.items), one.subject))
+    return sorted(found, key=lambda one: (-(one.value or 0) * one.n, one.subject))
 
 
 def _finding(labeler: str, n: int, items: list[str]) -> Finding:
@@ -80,10 +84,9 @@ def _finding(labeler: str, n: int, items: list[str]) -> Finding:
     )
 
 
-def _copied(columns: Columns) -> list[Finding]:
+def _copied(judged: Judged, first: NDArray[np.bool_]) -> list[Finding]:
     """Return one finding per labeler who follows another, the surest first."""
-    judged = judged_votes(columns.votes)
-    found = copies(judged.labeler, judged.item, judged.verdict, judged.time, first_votes(judged))
+    found = copies(judged.labeler, judged.item, judged.verdict, judged.time, first)
     sure = np.flatnonzero(is_found(found.evidence, ALPHA * SIGNALS["copying"].part))
     return [
         _copy(judged.names[at], judged.names[found.source[at]], found.share[at], int(found.n[at]))

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from feedback.checks.columns import Columns
 from feedback.checks.result import CheckResult, Finding, nothing
 from feedback.intervals import wilson
-from feedback.labelers import LEFT, UNKNOWN, judged_votes
+from feedback.labelers import left_counts
 from feedback.sequential import is_found, log_evidence
 from feedback.signals import ALPHA, SIGNALS
 
@@ -37,9 +37,7 @@ def position_bias(columns: Columns, *, threshold: float = THRESHOLD) -> CheckRes
         threshold: The probability, under fair sides, below which the share of all votes warns.
             Labelers are found by the sequential test, which may be looked at after every vote.
     """
-    judged = judged_votes(columns.votes)
-    sided = judged.side != UNKNOWN
-    left, n = judged.total(judged.side == LEFT).astype(int), judged.total(sided).astype(int)
+    names, left, n = left_counts(columns.votes)
     if not n.sum():
         return nothing(
             NAME,
@@ -61,7 +59,7 @@ def position_bias(columns: Columns, *, threshold: float = THRESHOLD) -> CheckRes
         _message(hits, total, chance),
         REMEDY if severity != "ok" else "",
         (),
-        tuple(_finding(judged.names[at], int(left[at]), int(n[at])) for at in found),
+        tuple(_finding(names[at], int(left[at]), int(n[at])) for at in found),
     )
 
 

@@ -60,7 +60,7 @@ def test_a_crowd_judges_every_comparison_twice_and_nobody_before_the_last_vote()
 def test_the_figures_in_the_results_keep_the_promises():
     """Always left within 30 votes; guessing in 75 % after 20 gold items; honest in at most 1 %."""
     told = json.loads(RESULT.read_text("utf-8"))
-    evening = told["evening"]
+    evening = told["evening_looked_at_after_every_vote"]
     share = {
         kind: {f["by_vote"]: f["share"] for f in one["found"]} for kind, one in evening.items()
     }
