@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 import uuid
@@ -15,6 +16,7 @@ import pytest
 
 from feedback.assignments import LEASE_MINUTES, Item, history, serve_items
 from feedback.campaigns import set_collecting
+from feedback.gold import set_gold
 from feedback.votes import cast_rating, cast_vote
 from storage.errors import BadInput
 from storage.records import Assignment, Comparison, Duplicate, now
@@ -250,3 +252,119 @@ def test_eight_people_at_once_never_share_an_item(store):
     assert len(everything) == 160
     assert len(set(everything)) == 160
     assert len(store.rows(Comparison)) == 200
+
+
+def judge(store: Store, labeler: str, n: int, verdict: str = "left", seed: int = 0) -> list[Item]:
+    """Judge up to `n` items, one after the other, as a page asks for them."""
+    rng, judged = random.Random(seed), []
+    for _ in range(n):
+        for item in serve_items(store, labeler, "pairs", 1, rng):
+            vote(store, labeler, item, verdict)
+            judged.append(item)
+    return judged
+
+
+def places_of(store: Store, kind: str) -> list[Assignment]:
+    return [place for place in store.rows(Assignment) if place.kind == kind]
+
+
+def test_a_repeat_comes_late_with_sides_swapped_once_and_only_of_decided_ones(store):
+    """80 new ones; half of what is served may be repeats, from the 31st item on."""
+    stock(store, 80)
+    set_collecting(store, repeats=0.5, gold=0, shared=0)
+    judge(store, "ada", 60)
+    order = [place.id for place in store.rows(Assignment, order="created_at, id")]
+    first = {place.comparison: place for place in places_of(store, "plain")}
+    repeats = places_of(store, "repeat")
+    assert len(repeats) >= 8
+    assert len({place.comparison for place in repeats}) == len(repeats)
+    for again in repeats:
+        before = first[again.comparison]
+        assert {before.left, again.left} == {"a", "b"}
+        assert order.index(again.id) - order.index(before.id) > 30
+
+
+def test_ties_and_other_peoples_items_are_not_repeated(store):
+    stock(store, 80)
+    set_collecting(store, repeats=0.5, gold=0, shared=0)
+    judge(store, "ada", 35, "tie")
+    judge(store, "bob", 5)
+    assert places_of(store, "repeat") == []
+
+
+def test_who_has_judged_everything_gets_no_repeat_and_no_gold(store):
+    """40 new ones, all judged by ada but one, which bob has: a gold item is left, and repeats."""
+    made = stock(store, 40)
+    set_collecting(store, repeats=0.25, gold=0.25, shared=0)
+    (bobs,) = serve(store, "bob", 1)
+    vote(store, "bob", bobs)
+    judge(store, "ada", 80)
+    set_gold(store, shown_comparisons(store, [bobs])[0], "a")
+    judged = {place.comparison for place in store.rows(Assignment, labeler="ada")}
+    assert len(judged) == len(made) - 1
+    assert [serve(store, "ada", 4, exclude=["x"]) for _ in range(20)] == [[]] * 20
+
+
+def test_gold_comes_among_the_others_once_for_each_labeler_whoever_judged_it(store):
+    """Ten of 40 are gold. Bob gets those that ada judged already, and none twice."""
+    made = stock(store, 40)
+    set_collecting(store, repeats=0, gold=0.5, shared=0)
+    for comparison in made[:10]:
+        set_gold(store, comparison.id, "a")
+    judge(store, "ada", 20)
+    judge(store, "bob", 20, seed=1)
+    for name in ("ada", "bob"):
+        places = store.rows(Assignment, labeler=name)
+        assert len({place.comparison for place in places}) == len(places) == 20
+        golden = {place.comparison for place in places if place.kind == "gold"}
+        assert len(golden) >= 5
+        assert golden <= {comparison.id for comparison in made[:10]}
+
+
+def test_a_repeat_takes_nothing_from_others_and_can_be_undone(store):
+    """With an overlap of two bob still gets what ada looks at for the second time."""
+    (comparison,) = stock(store, 1)
+    set_collecting(store, overlap=2, shared=0)
+    vote(store, "ada", serve(store, "ada", 1)[0])
+    again = Assignment("again", "default", "ada", comparison.id, "", "a", "repeat", "screen")
+    store.add([again])
+    (item,) = serve(store, "ada", 1)
+    assert item.assignment == "again"
+    vote(store, "ada", item)
+    assert history(store, "ada", "pairs", 1)[0].assignment == "again"
+    vote(store, "ada", item, "undone", revision=1)
+    assert [h.assignment for h in serve(store, "ada", 1)] == ["again"]
+    assert len(serve(store, "bob", 1)) == 1
+
+
+def test_what_is_judged_both_ways_is_asked_again_first_of_somebody_else(store):
+    """Ada says a, bob says b of c_00000: cid gets it before anything that nobody judged."""
+    made = stock(store, 5)
+    set_collecting(store, overlap=1, shared=0, repeats=0, gold=0)
+    for name, verdict in (("ada", "a"), ("bob", "b")):
+        place = Assignment(f"of-{name}", "default", name, made[4].id, "", "a", "plain", "screen")
+        store.add([place])
+        id = str(uuid.uuid4())
+        cast_vote(store, name, id=id, assignment=place.id, verdict=verdict, revision=0)
+    first = serve(store, "cid", 2)
+    assert shown_comparisons(store, first)[0] == made[4].id
+    assert made[4].id not in shown_comparisons(store, serve(store, "dan", 5))
+    vote(store, "cid", first[0])
+    assert made[4].id not in shown_comparisons(store, serve(store, "eve", 5))
+
+
+def test_a_share_of_the_comparisons_is_seen_by_one_more_person_the_same_ones_for_all(store):
+    """MD5 puts 400 ids below a fifth about 80 times: within 4 standard deviations (32)."""
+    stock(store, 400)
+
+    def wanted() -> set[str]:
+        asked = {"labeler": "eve", "overlap": 0, "shared": 0.2, "limit": 400}
+        return set(store.frame("open_comparisons", **asked)["comparison"])
+
+    assert abs(len(wanted()) - 80) <= 32
+    assert wanted() == wanted()
+    assert wanted() == {
+        id
+        for id in store.frame("comparisons")["comparison"]
+        if int(hashlib.md5(id.encode()).hexdigest()[:8], 16) < 0.2 * 16**8
+    }
