@@ -1,7 +1,7 @@
 """Which texts are the same or nearly the same: normalisation, shingles, MinHash in bands.
 
-Pure: no store, no clock. Two texts are compared as sets of three-character shingles of their
-normalised form; the similarity is the Jaccard index of the two sets, exact for two given texts and
+Pure: no store, no clock. Two texts are compared as bags of three-character shingles of their
+normalised form; the similarity is the Jaccard index of the two bags, exact for two given texts and
 estimated by MinHash inside `NearIndex`. Both costs grow linearly with the number of texts, because
 a bucket of the index holds at most `BUCKET` of them. MinHash is written here in numpy, for many
 texts at once: datasketch, which does one text after the other, takes ten times as long.
@@ -39,6 +39,7 @@ BUCKET = 50
 RECENT = 2_000  # Choice: texts in the dict before they are sorted in; a dict entry costs 200 bytes
 AT_ONCE = 4_000  # texts looked up together. Choice: some MB of keys
 CHARS_AT_ONCE = 100_000  # hashed together. Choice: arrays that a processor's own cache holds
+MAX_SHINGLES = 20_000  # Choice: a book-length text is compared by the smallest 20,000 hashes
 ALONE = 5_000  # shingles under all permutations at once. Choice: 2.5 MB, six calls for 800
 PAIRS_AT_ONCE = 100_000  # of signatures compared together: 50 MB each side
 
@@ -55,6 +56,7 @@ _SPACE = re.compile(r"\s+")
 Hashes = npt.NDArray[np.uint32]
 Keys = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int32]
+Starts = npt.NDArray[np.int64]
 Found = list[tuple[str, float]]
 
 EMPTY = np.uint32(0xFFFFFFFF)  # the MinHash of a text without shingles, in every place
@@ -77,13 +79,20 @@ def normalise(text: str) -> str:
 def shingle_hashes(text: str) -> Hashes:
     """Return the sorted 32-bit hashes of the normalised text's three-character shingles, (S,).
 
-    A text shorter than one shingle counts as one; an empty one has none.
+    A shingle that comes again counts again, with a hash of its own. A text shorter than one shingle
+    counts as one; an empty one has none.
     """
     plain = normalise(text)
-    return np.unique(_hashes([plain])[0]) if plain else np.empty(0, dtype=np.uint32)
+    return _kept(_hashes([plain])[0]) if plain else np.empty(0, dtype=np.uint32)
 
 
-def _hashes(plain: Sequence[str]) -> tuple[Hashes, npt.NDArray[np.int64]]:
+def _kept(hashes: Hashes) -> Hashes:
+    """Return the smallest hashes, sorted, each once: by sorting, which numpy's `unique` does not."""
+    rising = np.sort(hashes)
+    return rising[np.append(True, rising[1:] != rising[:-1])][:MAX_SHINGLES]
+
+
+def _hashes(plain: Sequence[str]) -> tuple[Hashes, Starts]:
     """Return the shingles' hashes of normalised texts one after the other, and where each begins.
 
     Hashed in one go over all texts; the shingles that reach into the next text are left out.
@@ -97,35 +106,54 @@ def _hashes(plain: Sequence[str]) -> tuple[Hashes, npt.NDArray[np.int64]]:
         mixed *= np.uint64(1_000_003)
         mixed += codes[offset : offset + count]
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)  # splitmix64
-    hashes = (mixed >> np.uint64(32)).astype(np.uint32)
     lengths = np.fromiter(map(len, padded), dtype=np.int64, count=len(padded))
     inside = np.ones(count, dtype=bool)
     ends = np.cumsum(lengths)[:-1]
     for offset in range(1, SHINGLE):
         inside[ends - offset] = False
     shingles = lengths - (SHINGLE - 1)
-    return hashes[inside], np.cumsum(shingles) - shingles
+    texts = np.repeat(np.arange(len(plain), dtype=np.uint64) << np.uint64(32), shingles)
+    return _numbered(texts | mixed[inside] >> np.uint64(32)), np.cumsum(shingles) - shingles
+
+
+def _numbered(keys: Keys) -> Hashes:
+    """Return the hashes of (text, hash) keys in the order of texts; of equal ones each its own."""
+    keys = np.sort(keys)
+    places = np.arange(len(keys))
+    firsts = np.ones(len(keys), dtype=bool)
+    firsts[1:] = keys[1:] != keys[:-1]
+    again = places - np.maximum.accumulate(np.where(firsts, places, 0))
+    return keys.astype(np.uint32) + again.astype(np.uint32) * np.uint32(0x9E3779B1)
 
 
 def signatures(texts: Sequence[str]) -> Hashes:
     """Return the MinHash of each text, (N, PERMUTATIONS)."""
     plain = [normalise(text) for text in texts]
     made = np.full((len(plain), PERMUTATIONS), EMPTY)
-    filled = [place for place, text in enumerate(plain) if text]
-    first = 0
-    while first < len(filled):
-        last, chars = first + 1, len(plain[filled[first]])
-        while last < len(filled) and chars + len(plain[filled[last]]) <= CHARS_AT_ONCE:
-            chars += len(plain[filled[last]])
-            last += 1
-        part = filled[first:last]
+    for part in _parts(list(map(len, plain))):
         hashes, starts = _hashes([plain[place] for place in part])
-        made[part] = _smallest(np.unique(hashes) if len(part) == 1 else hashes, starts)
-        first = last
+        made[part] = _smallest(_kept(hashes) if len(part) == 1 else hashes, starts)
     return made
 
 
-def _smallest(hashes: Hashes, starts: npt.NDArray[np.int64]) -> Hashes:
+def _parts(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the places of texts that are hashed together; long ones alone, empty ones never."""
+    part: list[int] = []
+    chars = 0
+    for place, length in enumerate(lengths):
+        if length > MAX_SHINGLES:
+            yield [place]
+        elif length:
+            part.append(place)
+            chars += length
+        if chars >= CHARS_AT_ONCE:
+            yield part
+            part, chars = [], 0
+    if part:
+        yield part
+
+
+def _smallest(hashes: Hashes, starts: Starts) -> Hashes:
     """Return the least permuted hash of each text under each permutation, (N, PERMUTATIONS).
 
     A permutation of the 32-bit numbers: one half folded into the other, then times an odd number,
