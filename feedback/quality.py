@@ -13,6 +13,7 @@ from feedback.checks import CHECKS, CheckResult, Columns
 from feedback.checks.columns import DECISIONS
 from feedback.checks.duplicates import prompt_items, repeated_prompts
 from feedback.checks.length_bias import longer_won, overall
+from feedback.coded import coded, joined
 from feedback.items import look_up
 from feedback.texts import near_text
 from storage.records import Duplicate, Response
@@ -35,8 +36,9 @@ def live_length_bias(store: Store) -> CheckResult:
 
 def gather(store: Store) -> Columns:
     """Return the columns that the checks read, from the store as it is now."""
-    comparisons = store.frame("comparisons")
+    votes = store.frame("coded_votes")  # before the comparisons, which then name all of theirs
     ratings = store.frame("ratings")
+    comparisons = store.frame("comparisons")
     made = {r.id: r.source for r in look_up(store, Response, ratings["response"].tolist())}
     decisions = pd.DataFrame(
         [
@@ -45,22 +47,25 @@ def gather(store: Store) -> Columns:
         ],
         columns=list(DECISIONS),
     )
-    columns = Columns(
-        votes=store.frame("votes"),
-        ratings=ratings.assign(made=ratings["response"].map(made)),
-        comparisons=comparisons.assign(similarity=similarities(store, comparisons)),
-        prompts=store.frame("prompts"),
-        decisions=decisions,
-        gold=store.frame("gold"),
-        scores=store.frame("scores"),
+    frames = coded(
+        {
+            "votes": votes,
+            "ratings": ratings.assign(made=ratings["response"].map(made)),
+            "comparisons": comparisons.assign(similarity=similarities(store, comparisons)),
+            "prompts": store.frame("prompts"),
+            "gold": store.frame("gold"),
+            "scores": store.frame("scores"),
+        }
     )
+    frames["votes"] = joined(frames["votes"], frames["comparisons"])
+    columns = Columns(decisions=decisions, **frames)
     return replace(columns, previews=_previews(store, columns))
 
 
 def _previews(store: Store, columns: Columns) -> Mapping[str, str]:
     """Return the beginning of each prompt that later items repeat."""
     repeats = repeated_prompts(prompt_items(columns))
-    wanted = list(dict.fromkeys(repeat.earlier_prompt for repeat in repeats))[:MAX_PREVIEWS]
+    wanted = repeats["earlier_prompt"].drop_duplicates().head(MAX_PREVIEWS)
     prompts = columns.prompts
     shown = prompts[prompts["prompt"].isin(wanted)]
     contents = store.texts(shown["text"])

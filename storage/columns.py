@@ -42,6 +42,24 @@ JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
 LEFT JOIN assignment s ON s.id = v.assignment
 ORDER BY v.created_at, v.id"""
 
+# The same votes for a million of them: names as codes, and nothing that their comparison says.
+CODED_VOTES = f"""
+SELECT v.id AS vote, v.assignment, v.comparison::coded_comparison AS comparison,
+    v.labeler::coded_labeler AS labeler, v.verdict::coded_verdict AS verdict,
+    coalesce(s."left", '')::coded_left AS "left", coalesce(s.kind, 'plain')::coded_kind AS kind,
+    v.seconds_spent, v.source::coded_source AS source, v.created_at
+FROM ({LIVE_VOTE}) v JOIN comparison c ON c.id = v.comparison
+LEFT JOIN assignment s ON s.id = v.assignment
+ORDER BY v.created_at, v.id"""
+CODES = {
+    "coded_comparison": "SELECT id FROM comparison ORDER BY id",
+    "coded_labeler": "SELECT DISTINCT labeler FROM vote ORDER BY labeler",
+    "coded_verdict": "SELECT DISTINCT verdict FROM vote ORDER BY verdict",
+    "coded_left": """SELECT DISTINCT "left" FROM assignment UNION SELECT '' ORDER BY 1""",
+    "coded_kind": "SELECT DISTINCT kind FROM assignment UNION SELECT 'plain' ORDER BY 1",
+    "coded_source": "SELECT DISTINCT source FROM vote ORDER BY source",
+}
+
 RATINGS = f"""
 SELECT v.id AS rating, v.assignment, v.response, r.prompt, v.labeler, v.verdict,
     t.chars, r.text, r.model, v.source, v.created_at
@@ -182,6 +200,17 @@ def votes(cursor: Cursor) -> pd.DataFrame:
     return _frame(cursor, VOTES)
 
 
+def coded_votes(cursor: Cursor) -> pd.DataFrame:
+    """Return the live votes with categoricals for names, without what their comparison says."""
+    cursor.begin()  # no name may come between the codes and the votes
+    try:
+        for name, query in CODES.items():
+            cursor.execute(f"CREATE OR REPLACE TEMP TYPE {name} AS ENUM ({query})")
+        return _frame(cursor, CODED_VOTES)
+    finally:
+        cursor.rollback()
+
+
 def ratings(cursor: Cursor) -> pd.DataFrame:
     """Return the live ratings."""
     return _frame(cursor, RATINGS)
@@ -294,6 +323,7 @@ def _frame(cursor: Cursor, query: str, **params: object) -> pd.DataFrame:
 
 COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "votes": votes,
+    "coded_votes": coded_votes,
     "ratings": ratings,
     "edits": edits,
     "comparisons": comparisons,
