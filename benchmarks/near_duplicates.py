@@ -90,7 +90,9 @@ def respelled(text: str, rng: random.Random, _: Sequence[str]) -> str:
         bare = word.rstrip(".,;:!?")
         mark = rng.choice(["", ".", ",", "!", "?", ";", word[len(bare) :]])
         cased = rng.choice([str.upper, str.lower, str.title, str])(bare)
-        words.append((cased + mark if bare != word else cased) + rng.choice([" ", "  ", "\n", "\t"]))
+        words.append(
+            (cased + mark if bare != word else cased) + rng.choice([" ", "  ", "\n", "\t"])
+        )
     return "".join(words)
 
 
@@ -99,7 +101,9 @@ def reworded(text: str, rng: random.Random, vocabulary: Sequence[str]) -> str:
     words = re.split(r"(\s+)", text)
     places = [place for place, word in enumerate(words) if word.isalpha()]
     for place in rng.sample(places, len(places) // WORDS):
-        words[place] = next(w for w in iter(lambda: rng.choice(vocabulary), "") if w != words[place])
+        words[place] = next(
+            w for w in iter(lambda: rng.choice(vocabulary), "") if w != words[place]
+        )
     return "".join(words)
 
 
@@ -139,9 +143,7 @@ def planted(real: Mapping[str, set[str]], seed: int = 0) -> dict[str, Any]:
     return told | {"all": shares(*totals)}
 
 
-def count(
-    index: NearIndex, real: Mapping[str, set[str]], changed: Sequence[str]
-) -> dict[str, Any]:
+def count(index: NearIndex, real: Mapping[str, set[str]], changed: Sequence[str]) -> dict[str, Any]:
     """Return how many changed texts there are, how many are found, and how many wrong ones."""
     n = found = wrong = related = 0
     missed, mistaken = [], []
@@ -159,7 +161,9 @@ def count(
                 related += 1
             else:
                 wrong += 1
-                mistaken.append((round(similarity(new, texts[other]), 2), text[:80], texts[other][:80]))
+                mistaken.append(
+                    (round(similarity(new, texts[other]), 2), text[:80], texts[other][:80])
+                )
     examples = {"missed": sorted(missed)[:SHOWN], "mistaken": sorted(mistaken)[-SHOWN:]}
     return shares(n, found, wrong) | {"answers_to_the_same_prompt": related} | examples
 

@@ -4,8 +4,8 @@
 
 Three comparisons for ten votes, a thousand labelers at most, texts put together from the prompts
 that come with Hone; the tables are filled by SQL, because the store's own way, which journals and
-answers every vote, takes minutes for a million. Each size is measured in a process of its own, whose
-peak memory is that of the whole process, the store and Python among it. The first look at the
+answers every vote, takes minutes for a million. Each size is measured in a process of its own; the
+peak memory is that of the whole process, with Python and the store. The first look at the
 comparisons, when the similarity of each two answers is measured once and kept, is told apart. The
 near-duplicate search over prompts is measured by benchmarks/near_duplicates.py.
 
@@ -39,8 +39,8 @@ REPEATS = 2  # of all checks; the quicker one counts
 # Everything is drawn by a hash of its number, so that the same size gives the same tables.
 FILL = """
 CREATE TEMP MACRO draw(a, b) AS (hash(a, b) % 1000000) / 1e6;
-CREATE TEMP MACRO said(i, n) AS array_to_string(list_transform(range((1 + hash(i, 'n') % n)::BIGINT),
-    lambda k: $words[(1 + hash(i, k) % len($words))::BIGINT]), ' ') || ' ' || i;
+CREATE TEMP MACRO said(i, n) AS array_to_string(list_transform(
+    range((1 + hash(i, 'n') % n)::BIGINT), lambda k: $words[(1 + hash(i, k) % len($words))::BIGINT]), ' ') || ' ' || i;
 CREATE TEMP TABLE answers AS SELECT i, said(i, 8) AS content FROM range($comparisons * 2) r(i);
 CREATE TEMP TABLE asked AS SELECT i, '[{"role":"user","content":' || to_json(said(-i, 2)) || '}]'
     AS content FROM range(1, $prompts + 1) r(i);

@@ -26,7 +26,8 @@ NAMES: Mapping[str, Sequence[tuple[str, str]]] = {
     "source of feedback": (("votes", "source"), ("ratings", "source")),
     "source of items": (("comparisons", "source"), ("ratings", "made")),
 }  # fmt: skip
-UNSORTED = ("prompt", "response", "text")  # hundreds of thousands, in the order they come
+# Hundreds of thousands each: in the order they come; the votes' comparisons come sorted.
+UNSORTED = ("prompt", "comparison", "response", "text")
 # What a vote's comparison says, in the votes too.
 OF_COMPARISON = ("prompt", "chars_a", "chars_b", "text_a", "text_b", "model_a", "model_b")
 
@@ -47,9 +48,7 @@ def joined(votes: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
     rows = np.empty(len(comparisons["comparison"].cat.categories), dtype=np.int64)
     rows[comparisons["comparison"].cat.codes] = np.arange(len(comparisons))
     taken = rows[votes["comparison"].cat.codes]
-    return votes.assign(
-        **{name: comparisons[name].array.take(taken) for name in OF_COMPARISON}
-    )
+    return votes.assign(**{name: comparisons[name].array.take(taken) for name in OF_COMPARISON})
 
 
 def _shared(columns: Sequence[pd.Series], *, sort: bool) -> list[pd.Categorical]:
@@ -66,6 +65,8 @@ def _shared(columns: Sequence[pd.Series], *, sort: bool) -> list[pd.Categorical]
     found, first = [], 0
     for codes, own_names in each:
         last = first + len(own_names)
-        found.append(pd.Categorical.from_codes(np.append(places[first:last], -1)[codes], dtype=dtype))
+        found.append(
+            pd.Categorical.from_codes(np.append(places[first:last], -1)[codes], dtype=dtype)
+        )
         first = last
     return found

@@ -87,7 +87,7 @@ def shingle_hashes(text: str) -> Hashes:
 
 
 def _kept(hashes: Hashes) -> Hashes:
-    """Return the smallest hashes, sorted, each once: by sorting, which numpy's `unique` does not."""
+    """Return the smallest hashes, sorted, each once; sorting beats numpy's `unique` here."""
     rising = np.sort(hashes)
     return rising[np.append(True, rising[1:] != rising[:-1])][:MAX_SHINGLES]
 

@@ -12,9 +12,10 @@ from feedback.alike import similarities
 from feedback.checks import CHECKS, CheckResult, Columns
 from feedback.checks.columns import DECISIONS
 from feedback.checks.duplicates import prompt_items, repeated_prompts
-from feedback.checks.length_bias import longer_won, overall
+from feedback.checks.length_bias import share
 from feedback.coded import coded, joined
 from feedback.items import look_up
+from feedback.meters import live_meters
 from feedback.texts import near_text
 from storage.records import Duplicate, Response
 from storage.store import Store
@@ -31,7 +32,7 @@ def run_checks(store: Store) -> list[CheckResult]:
 
 def live_length_bias(store: Store) -> CheckResult:
     """Return the length bias without its findings, quick enough for every page and vote."""
-    return overall(longer_won(store.frame("votes")))
+    return share(*live_meters(store).longer)
 
 
 def gather(store: Store) -> Columns:

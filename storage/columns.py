@@ -124,6 +124,31 @@ QUALIFY row_number() OVER (PARTITION BY kind, item ORDER BY created_at DESC, id 
     AND decision = 'exclude'
 ORDER BY kind, item"""
 
+# How many live votes say what: `longer` is 1 where answer a has more characters, -1 where b has.
+# One row at least, with the journal's last number that is in it; its verdict is NULL without votes.
+METERS = f"""
+WITH left_out AS ({EXCLUDED}),
+reached AS (SELECT greatest(
+    (SELECT coalesce(max(n), 0) FROM command), (SELECT coalesce(max(n), 0) FROM batch)
+) AS n)
+SELECT reached.n, counted.* FROM reached LEFT JOIN (
+    SELECT v.verdict, coalesce(s."left", '') AS "left", sign(ta.chars - tb.chars)::INT AS longer,
+        count(*) AS votes
+    FROM ({LIVE_VOTE}) v
+    JOIN comparison c ON c.id = v.comparison
+    JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
+    JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
+    LEFT JOIN assignment s ON s.id = v.assignment
+    WHERE v.labeler NOT IN (SELECT item FROM left_out WHERE kind = 'labeler')
+        AND v.source NOT IN (SELECT item FROM left_out WHERE kind = 'source')
+        AND v.id NOT IN (SELECT item FROM left_out WHERE kind = 'vote')
+        AND c.id NOT IN (SELECT item FROM left_out WHERE kind = 'comparison')
+        AND c.prompt NOT IN (SELECT item FROM left_out WHERE kind = 'prompt')
+        AND c.a NOT IN (SELECT item FROM left_out WHERE kind = 'response')
+        AND c.b NOT IN (SELECT item FROM left_out WHERE kind = 'response')
+    GROUP BY ALL
+) counted ON true"""
+
 # An assignment is taken by its judgement, or by somebody who may be looking at it right now. A skip
 # frees it: it judged nothing.
 TAKEN = """
@@ -251,6 +276,11 @@ def excluded(cursor: Cursor) -> pd.DataFrame:
     return _frame(cursor, EXCLUDED)
 
 
+def meters(cursor: Cursor) -> pd.DataFrame:
+    """Return how many live votes that are not excluded say what, and how far the journal is in."""
+    return _frame(cursor, METERS)
+
+
 def open_comparisons(
     cursor: Cursor,
     *,
@@ -332,6 +362,7 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "gold": gold,
     "scores": scores,
     "excluded": excluded,
+    "meters": meters,
     "open_comparisons": open_comparisons,
     "open_responses": open_responses,
     "progress": progress,
