@@ -13,6 +13,8 @@ COMMANDS = (
     ("benchmarks/effect.py", "--cache", ".setup/effect", "--write"),
     ("benchmarks/growth.py", "--write"),
     ("benchmarks/floor.py", "--write"),
+    ("benchmarks/near_duplicates.py", "--write"),
+    ("benchmarks/quality_scale.py", "--write"),
     ("benchmarks/theory.py", "--cache", ".setup/theory", "--write"),
     ("benchmarks/train_step.py", "--method", "dpo", "--write"),
     ("benchmarks/train_step.py", "--method", "dpo", "--prompt", "512", "--write"),

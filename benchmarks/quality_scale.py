@@ -40,7 +40,8 @@ REPEATS = 2  # of all checks; the quicker one counts
 FILL = """
 CREATE TEMP MACRO draw(a, b) AS (hash(a, b) % 1000000) / 1e6;
 CREATE TEMP MACRO said(i, n) AS array_to_string(list_transform(
-    range((1 + hash(i, 'n') % n)::BIGINT), lambda k: $words[(1 + hash(i, k) % len($words))::BIGINT]), ' ') || ' ' || i;
+    range((1 + hash(i, 'n') % n)::BIGINT),
+    lambda k: $words[(1 + hash(i, k) % len($words))::BIGINT]), ' ') || ' ' || i;
 CREATE TEMP TABLE answers AS SELECT i, said(i, 8) AS content FROM range($comparisons * 2) r(i);
 CREATE TEMP TABLE asked AS SELECT i, '[{"role":"user","content":' || to_json(said(-i, 2)) || '}]'
     AS content FROM range(1, $prompts + 1) r(i);
