@@ -14,6 +14,8 @@ COMMANDS = (
     ("benchmarks/remedy.py", "--cache", ".setup/remedy", "--write"),
     ("benchmarks/growth.py", "--write"),
     ("benchmarks/floor.py", "--write"),
+    ("benchmarks/near_duplicates.py", "--write"),
+    ("benchmarks/quality_scale.py", "--write"),
     ("benchmarks/theory.py", "--cache", ".setup/theory", "--write"),
     ("benchmarks/train_step.py", "--method", "dpo", "--write"),
     ("benchmarks/train_step.py", "--method", "dpo", "--prompt", "512", "--write"),

@@ -18,30 +18,29 @@ from storage.store import Store
 LENGTH_RATIO = 0.7
 AT_ONCE = 2_000  # comparisons whose texts are in memory at the same time
 SAVE_AFTER = 500  # Choice: new values; fewer are computed again in a tenth of a second
-MADE_WITH = f"v1 {SHINGLE}"  # a file made otherwise is not used
+MADE_WITH = f"v2 {SHINGLE}"  # a file made otherwise is not used
 
 
 def similarities(store: Store, comparisons: pd.DataFrame) -> pd.Series:
     """Return how alike each comparison's two texts are, 0..1; 0 where the lengths rule it out."""
     path = store.data / "cache" / "alike.npz"
-    known = kept.read(path, MADE_WITH)
-    ids = known["ids"].tolist() if known else []
-    by_id = dict(zip(ids, known["values"].tolist() if known else [], strict=True))
-    values = comparisons["comparison"].map(by_id).astype(float)
-    a, b = comparisons["chars_a"].astype(float), comparisons["chars_b"].astype(float)
-    same = comparisons["text_a"] == comparisons["text_b"]
+    file = kept.read(path, MADE_WITH)
+    ids = kept.keys(comparisons["comparison"].astype(object))
+    rows = pd.Index(file.get("ids", ())).get_indexer(ids)
+    values = np.full(len(ids), np.nan)
+    values[rows >= 0] = file["values"][rows[rows >= 0]] if file else 0.0
+    a, b = comparisons["chars_a"].to_numpy(float), comparisons["chars_b"].to_numpy(float)
     near = np.minimum(a, b) >= LENGTH_RATIO * np.maximum(a, b)
-    values = values.where(near, 0.0).mask(same, 1.0).astype(float)
-    new = comparisons[values.isna()]
+    texts = comparisons[["text_a", "text_b"]].to_numpy(object)
+    same = texts[:, 0] == texts[:, 1]
+    values[~near] = 0.0
+    values[same] = 1.0
+    new = np.nonzero(np.isnan(values))[0]
     for start in range(0, len(new), AT_ONCE):
-        part = new.iloc[start : start + AT_ONCE]
-        contents = store.texts({*part["text_a"], *part["text_b"]})
-        values[part.index] = [
-            similarity(contents[one], contents[other])
-            for one, other in zip(part["text_a"], part["text_b"], strict=True)
-        ]
+        part = new[start : start + AT_ONCE]
+        contents = store.texts(texts[part].ravel())
+        values[part] = [similarity(contents[one], contents[other]) for one, other in texts[part]]
     if len(new) >= SAVE_AFTER:
         measured = near & ~same
-        ids = np.array(comparisons["comparison"][measured].tolist(), dtype=np.str_)
-        kept.write(path, MADE_WITH, ids=ids, values=values[measured].to_numpy())
-    return values
+        kept.write(path, MADE_WITH, ids=ids[measured], values=values[measured])
+    return pd.Series(values, index=comparisons.index)

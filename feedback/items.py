@@ -87,14 +87,17 @@ def new_prompts(
 
     The caller holds `prompts_locked`, and stores them.
     """
-    new: list[Text | Prompt] = []
-    moment = now()
+    fresh: dict[str, Sequence[Message]] = {}
     for messages in checked:
         id = Prompt.id_of(messages)
         if index.claim(id):
-            text = Text.of(canonical_messages(messages))
-            cluster = index.assign(id, near_text(messages))
-            new += [text, Prompt(id, text.id, cluster, source, tick(moment, len(new)))]
+            fresh[id] = messages
+    clusters = index.assign_many((id, near_text(messages)) for id, messages in fresh.items())
+    new: list[Text | Prompt] = []
+    moment = now()
+    for id, messages in fresh.items():
+        text = Text.of(canonical_messages(messages))
+        new += [text, Prompt(id, text.id, clusters[id], source, tick(moment, len(new)))]
     return new
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 
 def read(path: Path, made_with: str) -> dict[str, npt.NDArray]:
@@ -39,3 +41,11 @@ def write(path: Path, made_with: str, **arrays: npt.NDArray) -> None:
         unfinished.replace(path)
     except OSError:
         unfinished.unlink(missing_ok=True)
+
+
+def keys(ids: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """Return a 64-bit hash of each id, the same in every process: 8 bytes, where text takes 90.
+
+    Choice: two of a million ids share one in 1 of 37 million data folders.
+    """
+    return pd.util.hash_array(np.asarray(ids, dtype=object), categorize=False)

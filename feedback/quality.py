@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import pandas as pd
@@ -12,10 +12,12 @@ from feedback.alike import similarities
 from feedback.checks import CHECKS, CheckResult, Columns
 from feedback.checks.columns import DECISIONS
 from feedback.checks.duplicates import prompt_items, repeated_prompts
-from feedback.checks.length_bias import longer_won, overall
+from feedback.checks.length_bias import share
+from feedback.coded import coded, joined
 from feedback.features import features
 from feedback.items import look_up
 from feedback.live import excluded_ids
+from feedback.meters import live_meters
 from feedback.remedies import left_in
 from feedback.texts import near_text
 from storage.records import Duplicate, Response
@@ -48,57 +50,67 @@ def quick_checks(store: Store, *, simulated: bool = True) -> list[CheckResult]:
 
 def live_length_bias(store: Store) -> CheckResult:
     """Return the length bias without its findings, quick enough for every page and vote."""
-    votes = store.frame("votes")
-    return overall(longer_won(votes[left_in(votes, excluded_ids(store))]))
+    return share(*live_meters(store).longer)
 
 
 def gather(store: Store) -> Columns:
     """Return the columns that the checks read, from the store as it is now."""
-    columns = _numbers(store)
-    compared = columns.comparisons
-    texts = [*compared["text_a"], *compared["text_b"], *columns.ratings["text"]]
-    columns = replace(
-        columns,
-        comparisons=compared.assign(similarity=similarities(store, compared)),
-        features=features(store, texts, columns.prompts["text"]),
-    )
+    columns = _numbers(store, texts=True)
     return replace(columns, previews=_previews(store, columns))
 
 
-def _numbers(store: Store, *, simulated: bool = True) -> Columns:
-    """Return the columns as far as they need no text, without what is excluded."""
-    out = excluded_ids(store)
-    names = ("votes", "ratings", "comparisons", "prompts")
-    frames = {name: store.frame(name) for name in names}
-    votes, ratings, comparisons, prompts = (
-        frame[left_in(frame, out)].reset_index(drop=True) for frame in frames.values()
-    )
-    if not simulated:
-        votes = votes[votes["source"] != "simulated"].reset_index(drop=True)
-        ratings = ratings[ratings["source"] != "simulated"].reset_index(drop=True)
+def _numbers(store: Store, *, simulated: bool = True, texts: bool = False) -> Columns:
+    """Return the columns without what is excluded; `texts` asks for what only texts can say."""
+    votes = store.frame("coded_votes")  # before the comparisons, which then name all of theirs
+    ratings, comparisons = store.frame("ratings"), store.frame("comparisons")
+    prompts = store.frame("prompts")
     made = {r.id: r.source for r in look_up(store, Response, ratings["response"].tolist())}
-    decisions = pd.DataFrame(
-        [
-            (d.kind, d.item, d.earlier, d.decision, d.created_at)
-            for d in store.rows(Duplicate, order="created_at, id")
-        ],
-        columns=list(DECISIONS),
+    alike = similarities(store, comparisons) if texts else 0.0
+    said = pd.DataFrame()
+    if texts:
+        answers = [*comparisons["text_a"], *comparisons["text_b"], *ratings["text"]]
+        said = features(store, answers, prompts["text"])
+    frames = coded(
+        {
+            "votes": votes,
+            "ratings": ratings.assign(made=ratings["response"].map(made)),
+            "comparisons": comparisons.assign(similarity=alike),
+            "prompts": prompts,
+            "gold": store.frame("gold"),
+            "scores": store.frame("scores"),
+        }
     )
-    return Columns(
-        votes=votes,
-        ratings=ratings.assign(made=ratings["response"].map(made)),
-        comparisons=comparisons.assign(similarity=0.0),
-        prompts=prompts,
-        decisions=decisions,
-        gold=store.frame("gold"),
-        scores=store.frame("scores"),
-    )
+    frames["votes"] = joined(frames["votes"], frames["comparisons"])
+    frames = _counted(frames, excluded_ids(store), simulated)
+    return Columns(decisions=_decisions(store), features=said, **frames)
+
+
+def _counted(
+    frames: Mapping[str, pd.DataFrame], out: Mapping[str, Collection[str]], simulated: bool
+) -> dict[str, pd.DataFrame]:
+    """Return the frames without what is excluded, and without simulated votes if so wanted."""
+    kept = {name: frame[left_in(frame, out)] for name, frame in frames.items()}
+    votes = kept["votes"]
+    kept["votes"] = votes[votes["comparison"].isin(kept["comparisons"]["comparison"])]
+    if not simulated:
+        for name in ("votes", "ratings"):
+            kept[name] = kept[name][kept[name]["source"] != "simulated"]
+    return {name: frame.reset_index(drop=True) for name, frame in kept.items()}
+
+
+def _decisions(store: Store) -> pd.DataFrame:
+    """Return what people decided about duplicates, oldest first."""
+    rows = [
+        (d.kind, d.item, d.earlier, d.decision, d.created_at)
+        for d in store.rows(Duplicate, order="created_at, id")
+    ]
+    return pd.DataFrame(rows, columns=list(DECISIONS))
 
 
 def _previews(store: Store, columns: Columns) -> Mapping[str, str]:
     """Return the beginning of each prompt that later items repeat."""
     repeats = repeated_prompts(prompt_items(columns))
-    wanted = list(dict.fromkeys(repeat.earlier_prompt for repeat in repeats))[:MAX_PREVIEWS]
+    wanted = repeats["earlier_prompt"].drop_duplicates().head(MAX_PREVIEWS)
     prompts = columns.prompts
     shown = prompts[prompts["prompt"].isin(wanted)]
     contents = store.texts(shown["text"])

@@ -40,6 +40,24 @@ JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
 LEFT JOIN assignment s ON s.id = v.assignment
 ORDER BY v.created_at, v.id"""
 
+# The same votes for a million of them: names as codes, and nothing that their comparison says.
+CODED_VOTES = f"""
+SELECT v.id AS vote, v.assignment, v.comparison::coded_comparison AS comparison,
+    v.labeler::coded_labeler AS labeler, v.verdict::coded_verdict AS verdict,
+    coalesce(s."left", '')::coded_left AS "left", coalesce(s.kind, 'plain')::coded_kind AS kind,
+    v.seconds_spent, v.source::coded_source AS source, v.created_at
+FROM ({LIVE_VOTE}) v JOIN comparison c ON c.id = v.comparison
+LEFT JOIN assignment s ON s.id = v.assignment
+ORDER BY v.created_at, v.id"""
+CODES = {
+    "coded_comparison": "SELECT id FROM comparison ORDER BY id",
+    "coded_labeler": "SELECT DISTINCT labeler FROM vote ORDER BY labeler",
+    "coded_verdict": "SELECT DISTINCT verdict FROM vote ORDER BY verdict",
+    "coded_left": """SELECT DISTINCT "left" FROM assignment UNION SELECT '' ORDER BY 1""",
+    "coded_kind": "SELECT DISTINCT kind FROM assignment UNION SELECT 'plain' ORDER BY 1",
+    "coded_source": "SELECT DISTINCT source FROM vote ORDER BY source",
+}
+
 RATINGS = f"""
 SELECT v.id AS rating, v.assignment, v.response, r.prompt, v.labeler, v.verdict,
     t.chars, r.text, r.model, v.source, v.created_at
@@ -90,6 +108,31 @@ ORDER BY r.created_at, r.id"""
 SCORES = """
 SELECT response, model, adapter, logprob, tokens FROM score ORDER BY response, model, adapter"""
 
+# How many live votes say what: `longer` is 1 where answer a has more characters, -1 where b has.
+# One row at least, with the journal's last number that is in it; its verdict is NULL without votes.
+METERS = f"""
+WITH left_out AS ({EXCLUDED}),
+reached AS (SELECT greatest(
+    (SELECT coalesce(max(n), 0) FROM command), (SELECT coalesce(max(n), 0) FROM batch)
+) AS n)
+SELECT reached.n, counted.* FROM reached LEFT JOIN (
+    SELECT v.verdict, coalesce(s."left", '') AS "left", sign(ta.chars - tb.chars)::INT AS longer,
+        count(*) AS votes
+    FROM ({LIVE_VOTE}) v
+    JOIN comparison c ON c.id = v.comparison
+    JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
+    JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
+    LEFT JOIN assignment s ON s.id = v.assignment
+    WHERE v.labeler NOT IN (SELECT item FROM left_out WHERE kind = 'labeler')
+        AND v.source NOT IN (SELECT item FROM left_out WHERE kind = 'source')
+        AND v.id NOT IN (SELECT item FROM left_out WHERE kind = 'vote')
+        AND c.id NOT IN (SELECT item FROM left_out WHERE kind = 'comparison')
+        AND c.prompt NOT IN (SELECT item FROM left_out WHERE kind = 'prompt')
+        AND c.a NOT IN (SELECT item FROM left_out WHERE kind = 'response')
+        AND c.b NOT IN (SELECT item FROM left_out WHERE kind = 'response')
+    GROUP BY ALL
+) counted ON true"""
+
 PROGRESS = f"""
 WITH v AS ({LIVE_VOTE}), r AS ({LIVE_RATING}), mine AS (
     SELECT created_at FROM v WHERE labeler = $labeler
@@ -108,6 +151,17 @@ SELECT (SELECT count(*) FROM mine) AS mine_total,
 def votes(cursor: Cursor) -> pd.DataFrame:
     """Return the live votes, skips among them; `left` is "" where nobody recorded it."""
     return frame(cursor, VOTES)
+
+
+def coded_votes(cursor: Cursor) -> pd.DataFrame:
+    """Return the live votes with categoricals for names, without what their comparison says."""
+    cursor.begin()  # no name may come between the codes and the votes
+    try:
+        for name, query in CODES.items():
+            cursor.execute(f"CREATE OR REPLACE TEMP TYPE {name} AS ENUM ({query})")
+        return frame(cursor, CODED_VOTES)
+    finally:
+        cursor.rollback()
 
 
 def ratings(cursor: Cursor) -> pd.DataFrame:
@@ -155,6 +209,11 @@ def wanted(cursor: Cursor) -> pd.DataFrame:
     return frame(cursor, WANTED)
 
 
+def meters(cursor: Cursor) -> pd.DataFrame:
+    """Return how many live votes that are not excluded say what, and how far the journal is in."""
+    return frame(cursor, METERS)
+
+
 def progress(cursor: Cursor, *, labeler: str, now: datetime | None = None) -> pd.DataFrame:
     """Return one row of counts: this labeler's, everybody's, and what is left.
 
@@ -166,6 +225,7 @@ def progress(cursor: Cursor, *, labeler: str, now: datetime | None = None) -> pd
 
 COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "votes": votes,
+    "coded_votes": coded_votes,
     "ratings": ratings,
     "edits": edits,
     "comparisons": comparisons,
@@ -175,6 +235,7 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "scores": scores,
     "excluded": excluded,
     "wanted": wanted,
+    "meters": meters,
     "open_comparisons": open_comparisons,
     "open_responses": open_responses,
     "open_repeats": open_repeats,

@@ -19,6 +19,7 @@ from storage.duck import Cursor, present
 from storage.errors import Conflict, NotFound, UserError
 from storage.heads import Heads
 from storage.journal import Entry
+from storage.news import Told
 from storage.records import Assignment, Event, Receipt, Text
 from storage.rows import Row, from_row, to_json
 from storage.tables import COMMAND, TABLES
@@ -67,7 +68,7 @@ class Plan:
     commands: list[Row] = field(default_factory=list)
     batches: list[Row] = field(default_factory=list)
     updates: list[tuple[type, Row]] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)  # the accepted ones
+    events: list[Told] = field(default_factory=list)  # the accepted ones
     answers: list[tuple[Future[Any], Any]] = field(default_factory=list)
 
     def add(self, kind: type, rows: list[Row]) -> None:
@@ -125,7 +126,7 @@ def _decide_events(
             continue
         head = newest.get((type(job.event), job.event.assignment))
         why = refusal or _conflict(job.event, head)
-        _take_event(plan, job, why)
+        _take_event(plan, job, why, head)
         known[job.event.id] = why or Receipt(job.event.id, repeated=True)
         if why is None:
             newest[type(job.event), job.event.assignment] = job.event
@@ -135,8 +136,12 @@ def _decide_events(
             plan.texts += [text_entry(plan.position.n, row) for row in own]
 
 
-def _take_event(plan: Plan, job: Append, why: UserError | None) -> None:
-    """Number an event, put it into the journal, the chain and, unless refused, its table."""
+def _take_event(plan: Plan, job: Append, why: UserError | None, head: Event | None) -> None:
+    """Number an event, put it into the journal, the chain and, unless refused, its table.
+
+    Args:
+        head: the newest event of its assignment so far.
+    """
     kind = type(job.event).__name__.lower()
     n = plan.position.n + 1
     error, reason = (type(why).__name__, str(why)) if why else ("", "")
@@ -153,7 +158,7 @@ def _take_event(plan: Plan, job: Append, why: UserError | None) -> None:
     plan.commands.append((job.event.id, n, kind, why is None, error, reason, digest, hash, at))
     if why is None:
         plan.add(type(job.event), [job.row])
-        plan.events.append(job.event)
+        plan.events.append(Told(n, job.event, head))
     plan.answers.append((job.answer, why or Receipt(job.event.id, repeated=False)))
 
 

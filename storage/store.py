@@ -24,6 +24,7 @@ from storage.journal import Journal
 from storage.limits import Limits
 from storage.lock import DataLock
 from storage.migrations import migrate
+from storage.news import News, Told
 from storage.reconcile import open_database, reconcile, settle_logs
 from storage.records import (
     Campaign,
@@ -56,7 +57,8 @@ class Store:
         """Use `Store.open`."""
         self.data = data
         self._lock, self._duck, self._journal = lock, duck, journal
-        self._heads = Heads()
+        self._heads, self._news = Heads(), News(0)
+        self.companions: dict[type, Any] = {}  # what other rooms keep in memory about this folder
         self._writer: Writer | None = None
 
     @classmethod
@@ -102,7 +104,10 @@ class Store:
             duck.close()
             raise
         store = cls(data, lock, duck, journal)
-        store._writer = Writer(duck, journal, position, store._heads, limits)
+        store._news = News(position.n)
+        store._writer = Writer(
+            duck, journal, position, limits, heads=store._heads, news=store._news
+        )
         return store
 
     def close(self) -> None:
@@ -188,10 +193,14 @@ class Store:
 
     def get(self, kind: type[R], key: str) -> R | None:
         """Return the record with this id, or None."""
+        return self.found(kind, [key]).get(key)
+
+    def found(self, kind: type[R], keys: Iterable[str]) -> dict[str, R]:
+        """Return the records with these ids by their id, by way of the primary key."""
         columns = [column.name for column in TABLES[kind].columns]
-        key = encoded(kind, "id", key)
-        rows = self._duck.read(lambda cursor: present(cursor, TABLES[kind], [key], columns))
-        return from_row(kind, rows[0]) if rows else None
+        wanted = [encoded(kind, "id", key) for key in dict.fromkeys(keys)]
+        rows = self._duck.read(lambda cursor: present(cursor, TABLES[kind], wanted, columns))
+        return {row[0]: from_row(kind, row) for row in rows}
 
     def rows(
         self, kind: type[R], order: str = "", limit: int | None = None, **equal: Any
@@ -244,6 +253,13 @@ class Store:
             return event  # type: ignore[return-value]
         events = self._duck.read(lambda cursor: events_of(cursor, kind, [assignment]))
         return events[-1] if events else None
+
+    def news(self, after: int) -> list[Told] | None:
+        """Return the events accepted after a number of the journal; None where some are forgotten.
+
+        An exclusion, too, makes all be forgotten that came before it: it changes what counts.
+        """
+        return self._news.after(after)
 
     def frame(self, name: str, **params: Any) -> pd.DataFrame:
         """Return one of the named columnar queries of `storage.columns`."""

@@ -24,6 +24,8 @@ from storage.errors import BadInput, DiskFull, StoreError, UserError
 from storage.heads import Heads
 from storage.journal import Journal
 from storage.limits import Limits
+from storage.news import News
+from storage.records import Exclusion
 
 GROUP = 128  # commands per commit. Choice: faults.md, rule 1 of 7
 ALONE = 2_000  # rows of one addition that get a commit of their own
@@ -36,9 +38,17 @@ class Writer:
     """Takes commands from any thread and answers each after its commit."""
 
     def __init__(
-        self, duck: Duck, journal: Journal, position: Position, heads: Heads, limits: Limits
+        self,
+        duck: Duck,
+        journal: Journal,
+        position: Position,
+        limits: Limits,
+        *,
+        heads: Heads,
+        news: News,
     ) -> None:
-        self._duck, self._journal, self._heads, self._limits = duck, journal, heads, limits
+        self._duck, self._journal, self._limits = duck, journal, limits
+        self._heads, self._news = heads, news  # what is remembered of the events
         self._position = position
         self._doubtful: list[int] = []  # numbers in the journal that the database may not have
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -71,7 +81,7 @@ class Writer:
                 self._process(group)
             except Exception as error:  # a bug: its callers must hear of it instead of waiting
                 LOG.exception("the writer failed on a group of %d commands", len(group))
-                self._heads.forget()
+                self._forget()
                 for job in group:
                     if not job.answer.done():
                         job.answer.set_exception(error)
@@ -106,7 +116,7 @@ class Writer:
         except StoreError as error:
             self._answer_all(group, error)
         except (duckdb.Error, OSError) as error:
-            self._heads.forget()
+            self._forget()
             if is_fatal(error):
                 self._reopen(generation)
             if is_full(error):
@@ -150,9 +160,17 @@ class Writer:
             self._full = False
             self._doubtful = []
             self._position = plan.position
-            self._heads.learn(fresh_assignments(plan), plan.events)
+            self._heads.learn(fresh_assignments(plan), (told.event for told in plan.events))
+            if Exclusion in plan.rows:  # it changes what earlier events count for
+                self._news.restart(plan.position.n)
+            self._news.tell(plan.events)
         for future, answer in plan.answers:
             future.set_result(answer)
+
+    def _forget(self) -> None:
+        """Remember nothing, after an error that left doubt about what is stored."""
+        self._heads.forget()
+        self._news.restart(None)
 
     def _refuse(self, job: Job, error: Exception) -> None:
         """Answer a command that failed alone: a refusal on record if its values are to blame."""

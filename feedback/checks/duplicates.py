@@ -8,8 +8,9 @@ everything, a `link` is a known repeat that no longer asks for a decision.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from feedback.checks.columns import Columns, latest_decisions
@@ -23,15 +24,6 @@ THRESHOLD = 0.0  # share of undecided repeats above which a check warns; nothing
 MAX_FINDINGS = 200  # Choice: the most repeated ones; a person reads no more
 
 
-class Repeat(NamedTuple):
-    """An item whose prompt was asked before."""
-
-    item: str  # Comparison.id, or Response.id of a rated response
-    prompt: str
-    earlier_item: str
-    earlier_prompt: str
-
-
 def duplicate_prompts(columns: Columns, *, threshold: float = THRESHOLD) -> CheckResult:
     """Return the share of items whose prompt repeats that of an earlier item, by cluster."""
     decided = latest_decisions(columns.decisions, "prompt")
@@ -39,11 +31,12 @@ def duplicate_prompts(columns: Columns, *, threshold: float = THRESHOLD) -> Chec
     items = items[~_decided(items, decided, "skip")]
     if items.empty:
         return nothing(PROMPTS, "There is nothing to judge yet.", "Add comparisons.")
-    repeats = [r for r in repeated_prompts(items) if not _is(r, decided, "keep")]
-    open_ = [r for r in repeats if not _is(r, decided, "link")]
+    repeats = repeated_prompts(items)
+    repeats = repeats[~_decided(repeats, decided, "keep")]
+    repeats = repeats.assign(open=~_decided(repeats, decided, "link"))
     n = len(items)
     low, high = wilson(len(repeats), n)
-    severity = "warn" if len(open_) / n > threshold else "ok"
+    severity = "warn" if repeats["open"].sum() / n > threshold else "ok"
     message = f"{share_text(len(repeats), n, 'items')} repeat the prompt of an earlier one."
     return CheckResult(
         PROMPTS,
@@ -52,10 +45,10 @@ def duplicate_prompts(columns: Columns, *, threshold: float = THRESHOLD) -> Chec
         high,
         n,
         severity,
-        message if repeats else f"No prompt of the {n:,} items repeats an earlier one.",
+        message if len(repeats) else f"No prompt of the {n:,} items repeats an earlier one.",
         _prompt_remedy(severity),
-        tuple(r.item for r in repeats),
-        _prompt_findings(repeats, {r.item for r in open_}, n, columns),
+        tuple(repeats["item"]),
+        _prompt_findings(repeats, n, columns),
     )
 
 
@@ -69,8 +62,9 @@ def prompt_items(columns: Columns) -> pd.DataFrame:
     pairs = compared[["comparison", "prompt", "source", "created_at"]].rename(
         columns={"comparison": "item"}
     )
-    inside = set(compared["a"]) | set(compared["b"])
-    rated = columns.ratings[~columns.ratings["response"].isin(inside)]
+    rated = columns.ratings
+    for side in ("a", "b"):
+        rated = rated[~rated["response"].isin(compared[side])]
     rated = rated.sort_values(["created_at", "response"]).drop_duplicates("response")
     thumbs = rated[["response", "prompt", "made", "created_at"]].rename(
         columns={"response": "item", "made": "source"}
@@ -79,29 +73,55 @@ def prompt_items(columns: Columns) -> pd.DataFrame:
     parts = [part for part in (pairs, thumbs) if not part.empty]
     items = pd.concat(parts) if parts else pairs
     items = items.sort_values(["created_at", "item"]).reset_index(drop=True)
-    clusters = dict(zip(columns.prompts["prompt"], columns.prompts["cluster"], strict=True))
-    items["cluster"] = items["prompt"].map(clusters).fillna(items["prompt"])
-    made = items["source"].astype(str).str.startswith("generated")
-    items["group"] = items["item"].where(~made, items["source"].astype(str) + " " + items["prompt"])
+    clusters = columns.prompts.set_index("prompt")["cluster"].astype(object)
+    items["cluster"] = items["prompt"].astype(object).map(clusters).fillna(items["prompt"])
+    items["group"] = _groups(items)
     return items
+
+
+def _groups(items: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Return a number per item, the same for what one batch made from one prompt, (N,)."""
+    made = _generated(items["source"])
+    batches, prompts = pd.factorize(items["source"])[0], pd.factorize(items["prompt"])[0]
+    return np.where(made, batches * (len(items) + 1) + prompts, -1 - np.arange(len(items)))
+
+
+def _generated(sources: pd.Series) -> pd.Series:
+    """Return which sources are a batch of generated answers, or answers without one."""
+    codes, names = pd.factorize(sources)
+    generated = np.array([str(name).startswith("generated") for name in names] + [False])
+    return pd.Series(generated[codes], index=sources.index)
 
 
 def _batches(thumbs: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """Return the source of rated responses; of generated ones, the batch that made the prompt's."""
-    made = pairs[pairs["source"].astype(str).str.startswith("generated")]
+    made = pairs[_generated(pairs["source"])]
     first = made.sort_values("created_at").drop_duplicates("prompt").set_index("prompt")["source"]
-    known = thumbs["prompt"].map(first)
-    return thumbs["source"].where((thumbs["source"] != "generated") | known.isna(), known)
+    known = thumbs["prompt"].astype(object).map(first.astype(object))
+    sources = thumbs["source"].astype(object)
+    return sources.where((sources != "generated") | known.isna(), known)
 
 
-def repeated_prompts(items: pd.DataFrame) -> list[Repeat]:
-    """Return the items whose cluster has an earlier item of another group, oldest first."""
-    first = items.drop_duplicates("cluster").set_index("cluster")
-    later = items[items["group"] != items["cluster"].map(first["group"])]
-    earlier_items = later["cluster"].map(first["item"])
-    earlier_prompts = later["cluster"].map(first["prompt"])
-    columns = (later["item"], later["prompt"], earlier_items, earlier_prompts)
-    return [Repeat(*values) for values in zip(*columns, strict=True)]
+def repeated_prompts(items: pd.DataFrame) -> pd.DataFrame:
+    """Return the items whose cluster has an earlier item of another group, oldest first.
+
+    Returns:
+        item, prompt, earlier_item, earlier_prompt.
+    """
+    codes = pd.factorize(items["cluster"])[0]
+    _, firsts = np.unique(codes, return_index=True)  # codes count up in the order of the items
+    first = firsts[codes]
+    later = items["group"].to_numpy() != items["group"].to_numpy()[first]
+    earlier = items[["item", "prompt"]].iloc[first[later]]
+    return pd.DataFrame(
+        {
+            "item": items["item"].to_numpy()[later],
+            "prompt": items["prompt"].to_numpy()[later],
+            "earlier_item": earlier["item"].to_numpy(),
+            "earlier_prompt": earlier["prompt"].to_numpy(),
+        },
+        dtype=object,
+    )
 
 
 def duplicate_responses(
@@ -155,42 +175,34 @@ def _alike(comparison: str, similarity: float, linked: bool) -> Finding:
     )
 
 
-def _prompt_findings(
-    repeats: list[Repeat], undecided: set[str], n: int, columns: Columns
-) -> tuple[Finding, ...]:
+def _prompt_findings(repeats: pd.DataFrame, n: int, columns: Columns) -> tuple[Finding, ...]:
     """Return one finding per earlier item: undecided ones first, then the most repeated."""
-    groups: dict[str, list[Repeat]] = {}
-    for repeat in repeats:
-        groups.setdefault(repeat.earlier_item, []).append(repeat)
-    ordered = sorted(
-        groups.values(),
-        key=lambda group: (
-            undecided.isdisjoint(repeat.item for repeat in group),
-            -len(group),
-            group[0].earlier_item,
-        ),
-    )
-    return tuple(_prompt_finding(group, undecided, n, columns) for group in ordered[:MAX_FINDINGS])
+    groups = repeats.groupby("earlier_item").agg(open=("open", "any"), size=("open", "size"))
+    groups = groups.rename_axis("earlier").reset_index()
+    shown = groups.sort_values(["open", "size", "earlier"], ascending=[False, False, True])
+    shown = shown["earlier"].head(MAX_FINDINGS)
+    known = dict(tuple(repeats[repeats["earlier_item"].isin(shown)].groupby("earlier_item")))
+    return tuple(_prompt_finding(known[earlier], n, columns) for earlier in shown)
 
 
-def _prompt_finding(group: list[Repeat], undecided: set[str], n: int, columns: Columns) -> Finding:
-    earlier = group[0]
-    same = sum(r.prompt == r.earlier_prompt for r in group)
-    shown = columns.previews.get(earlier.earlier_prompt, "")
-    what = f"“{shown}” ({earlier.earlier_item})" if shown else earlier.earlier_item
+def _prompt_finding(group: pd.DataFrame, n: int, columns: Columns) -> Finding:
+    earlier_item, earlier_prompt = group[["earlier_item", "earlier_prompt"]].iloc[0]
+    same = int((group["prompt"] == group["earlier_prompt"]).sum())
+    shown = columns.previews.get(earlier_prompt, "")
+    what = f"“{shown}” ({earlier_item})" if shown else earlier_item
     low, high = wilson(len(group), n)
-    is_open = any(r.item in undecided for r in group)
+    severity = "warn" if group["open"].any() else "ok"
     return Finding(
-        subject=earlier.earlier_item,
+        subject=earlier_item,
         value=len(group) / n,
         low=low,
         high=high,
         n=n,
-        severity="warn" if is_open else "ok",
+        severity=severity,
         message=f"{what} is asked again by {len(group):,} later items: {same:,} with exactly this "
         f"prompt, {len(group) - same:,} with nearly this one.",
-        remedy=_prompt_remedy("warn" if is_open else "ok"),
-        items=tuple(r.item for r in group),
+        remedy=_prompt_remedy(severity),
+        items=tuple(group["item"]),
     )
 
 
@@ -203,14 +215,12 @@ def _prompt_remedy(severity: str) -> str:
     )
 
 
-def _is(repeat: Repeat, decided: dict[str, str], decision: str) -> bool:
-    return decided.get(repeat.item, decided.get(repeat.prompt)) == decision
-
-
 def _decided(
     frame: pd.DataFrame, decided: dict[str, str], decision: str, column: Hashable = "item"
 ) -> pd.Series:
-    said = frame[column].map(decided)
+    if not decided:
+        return pd.Series(False, index=frame.index)
+    said = frame[column].astype(object).map(decided)
     if "prompt" in frame and column == "item":
-        said = said.fillna(frame["prompt"].map(decided))
+        said = said.fillna(frame["prompt"].astype(object).map(decided))
     return said == decision

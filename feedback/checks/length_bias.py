@@ -160,9 +160,18 @@ def longer_won(votes: pd.DataFrame) -> pd.Series:
 
 
 def overall(longer: pd.Series, *, threshold: float = THRESHOLD) -> CheckResult:
-    """Return the one share of `longer_won`, without findings: quick enough to stay live."""
+    """Return the one share of `longer_won`, without findings."""
     known = longer.dropna()
-    n, hits = len(known), int(known.sum())
+    return share(int(known.sum()), len(known), threshold=threshold)
+
+
+def share(hits: int, n: int, *, threshold: float = THRESHOLD) -> CheckResult:
+    """Return the result, without findings, of counts that somebody keeps.
+
+    Args:
+        hits: votes for the longer of two answers.
+        n: votes for one of two answers of different length.
+    """
     if not n:
         return nothing(
             NAME,
