@@ -16,6 +16,7 @@ import gradio as gr
 import pandas as pd
 
 from feedback import browse, imports
+from feedback.screens.collecting import GoldView, build_collecting, build_gold, show_gold
 from feedback.screens.duplicates import build_duplicates
 from feedback.screens.parts import (
     brief,
@@ -77,6 +78,7 @@ class BrowseView:
     conversation: gr.Markdown
     answers: tuple[gr.Markdown, gr.Markdown]
     facts: gr.Markdown
+    gold: GoldView
 
 
 def counts_html(workspace: Any) -> str:
@@ -180,7 +182,7 @@ def open_row(
     one = browse.open_comparison(workspace.store, ids[chosen.index[0]])
     turns = (f"**{m['role']}**\n\n{shown(m['content'])}" for m in one.messages)
     votes = ", ".join(f"{plain(who)}: **{plain(verdict)}**" for who, verdict in one.votes)
-    drawn: dict[Any, Any] = {
+    drawn: dict[Any, Any] = show_gold(workspace, view.gold, one.comparison) | {
         view.detail: gr.Column(visible=True),
         view.conversation: "\n\n".join(turns),
         view.facts: f"{plain(one.comparison)} · {plain(one.source)} · votes: {votes or 'none yet'}",
@@ -253,10 +255,11 @@ def build_browse(workspace: Any) -> BrowseView:
         conversation = gr.Markdown(latex_delimiters=[], line_breaks=True)
         sides = two_sides()
         facts = gr.Markdown(elem_classes="hone-small")
+        gold = build_gold(workspace)
     page = gr.Number(1, visible=False)
     return BrowseView(
         words, judged, page, table, gr.State([]), where, back, on, detail, conversation,
-        sides, facts,
+        sides, facts, gold,
     )  # fmt: skip
 
 
@@ -275,6 +278,7 @@ def lay_out(workspace: Any) -> None:
             done = build_import(workspace, counts)
         with gr.Column(scale=2, min_width=300, elem_classes="hone-card"):
             build_export(workspace)
+    build_collecting(workspace)
     refill = build_duplicates(workspace)
     view = build_browse(workspace)
     listed = [view.table, view.ids, view.page, view.where, view.back, view.on, view.detail]
@@ -290,6 +294,7 @@ def lay_out(workspace: Any) -> None:
     wire(view.back.click, find_before, workspace, view, **paged)
     wire(view.on.click, find_after, workspace, view, **paged)
     opened = [view.detail, view.conversation, view.facts, *view.answers]
+    opened += [view.gold.verdict, view.gold.chosen]
     wire(view.table.select, open_row, workspace, view, inputs=[view.ids], outputs=opened, **turn)
     wire(done.success, find_first, workspace, view, **first)
     refill(done.success)
