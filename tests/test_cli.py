@@ -128,11 +128,12 @@ def test_check_prints_the_issues_json(data: Path, twenty: Path) -> None:
 
 
 def test_leaderboard_prints_its_documented_json_and_a_table(data: Path, tmp_path: Path) -> None:
-    """Small wins 2 of 3 against big: √2 against 1/√2; idle never met them."""
+    """Small wins 2 of 3 against big: √2 against 1/√2."""
     texts = [(f"question {n}?", f"answer {n}", f"another answer {n}") for n in range(3)]
     rows = [
         {"prompt": prompt, "response_a": a, "response_b": b, "model_a": "small", "model_b": "big",
-         "labeler": "ann", "verdict": "b" if prompt == "question 0?" else "a"}
+         "labeler": "ann", "verdict": "b" if prompt == "question 0?" else "a", "left": "",
+         "created_at": ""}
         for prompt, a, b in texts
     ]  # fmt: skip
     assert hone("leaderboard", data=data).out == "no vote between two models yet\n"
