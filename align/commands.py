@@ -119,9 +119,9 @@ def check(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
 
 def leaderboard(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
     """Rank the models; return {"models": [...], "votes", "twice_as_long", …}."""
-    store, rng = workspace.store, np.random.default_rng(0)
-    votes, comparisons = store.frame("votes"), store.frame("comparisons")
-    return ranking.leaderboard(votes, comparisons, rng).as_json()
+    columns = quality.gather_numbers(workspace.store)
+    rng = np.random.default_rng(0)
+    return ranking.leaderboard(columns.votes, columns.comparisons, rng).as_json()
 
 
 def score(

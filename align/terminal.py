@@ -110,7 +110,7 @@ def _leaderboard(result: Mapping[str, Any]) -> str:
         return "no vote between two models yet"
     lines = [f"{'score (95 %)':22} {'length-controlled':22} {'win rate':>8} {'votes':>6}  model"]
     for one in result["models"]:
-        plain, controlled = _score(one, ""), _score(one, "_length_controlled")
+        plain, controlled = _strength(one, ""), _strength(one, "_length_controlled")
         counts = f"{one['win_rate']:8.3f} {one['votes']:>6}"
         lines.append(f"{plain:22} {controlled:22} {counts}  {one['model']}")
     if any(one["score"] is None for one in result["models"]):
@@ -123,7 +123,7 @@ def _leaderboard(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _score(one: Mapping[str, Any], kind: str) -> str:
+def _strength(one: Mapping[str, Any], kind: str) -> str:
     if one[f"score{kind}"] is None:
         return "-"
     return f"{one[f'score{kind}']:.3f} ({one[f'low{kind}']:.3f} to {one[f'high{kind}']:.3f})"

@@ -44,7 +44,7 @@ def checks_of(columns: Columns) -> list[CheckResult]:
 
 def quick_checks(store: Store, *, simulated: bool = True) -> list[CheckResult]:
     """Return what the checks say that need no text: quick enough for every snapshot."""
-    columns = _numbers(store, simulated=simulated)
+    columns = gather_numbers(store, simulated=simulated)
     return [check(columns) for name, check in CHECKS.items() if name in WITHOUT_TEXTS]
 
 
@@ -55,11 +55,11 @@ def live_length_bias(store: Store) -> CheckResult:
 
 def gather(store: Store) -> Columns:
     """Return the columns that the checks read, from the store as it is now."""
-    columns = _numbers(store, texts=True)
+    columns = gather_numbers(store, texts=True)
     return replace(columns, previews=_previews(store, columns))
 
 
-def _numbers(store: Store, *, simulated: bool = True, texts: bool = False) -> Columns:
+def gather_numbers(store: Store, *, simulated: bool = True, texts: bool = False) -> Columns:
     """Return the columns without what is excluded; `texts` asks for what only texts can say."""
     votes = store.frame("coded_votes")  # before the comparisons, which then name all of theirs
     ratings, comparisons = store.frame("ratings"), store.frame("comparisons")

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, fields
 
+import numpy as np
 import pandas as pd
 
 from feedback.checks import Columns
 from feedback.labelers import labeler_table
 from feedback.plots import agreement_by_prompt, votes_over_time, win_rate_by_length
+from feedback.ranking import Standing, leaderboard
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell starts that a spreadsheet would compute
 
+
+def models(columns: Columns) -> pd.DataFrame:
+    """Return the leaderboard, best first."""
+    found = leaderboard(columns.votes, columns.comparisons, np.random.default_rng(0))
+    names = [field.name for field in fields(Standing)]
+    return pd.DataFrame([asdict(one) for one in found.models], columns=names)
+
+
 TABLES: dict[str, Callable[[Columns], pd.DataFrame]] = {
     "labelers": labeler_table,
+    "models": models,
     "lengths": lambda columns: win_rate_by_length(columns.votes),
     "times": lambda columns: votes_over_time(columns.votes, columns.ratings),
     "agreement": lambda columns: agreement_by_prompt(columns.votes),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pandas as pd
 
 from feedback.checks import Columns
@@ -16,6 +17,8 @@ from feedback.plots import (
     votes_over_time,
     win_rate_by_length,
 )
+from feedback.quality import gather_numbers
+from feedback.ranking import Leaderboard, Standing, leaderboard
 from feedback.screens.charts import agreement_chart, time_chart, win_rate_chart
 from feedback.screens.parts import brief, percent
 
@@ -25,6 +28,18 @@ LABELERS = [
     "Labeler", "Votes", "Median s", "Left", "Longer", "Agrees", "Accuracy", "Gold",
     "Again the same", "Look at",
 ]  # fmt: skip
+
+
+MODELS = ["Model", "Score", "95 %", "Won", "Votes", "Score at equal length", "95 %"]
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    title: gr.Markdown
+    table: gr.Dataframe
+
+    def parts(self) -> list[Any]:
+        return [self.title, self.table]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +110,56 @@ def share(value: float, n: int) -> str:
     if not n or pd.isna(value):
         return "–"
     return percent(value) if n >= FEW else f"({percent(value)})"
+
+
+def show_models(workspace: Any, view: Models) -> dict[Any, Any]:
+    """Rank the models that people compared; nothing where there are fewer than two."""
+    columns = gather_numbers(workspace.store)
+    found = leaderboard(columns.votes, columns.comparisons, np.random.default_rng(0))
+    rows = [model_row(one) for one in found.models]
+    return {
+        view.title: f"## Models\n{models_words(found)}" if rows else "",
+        view.table: gr.Dataframe(pd.DataFrame(rows, columns=MODELS), visible=bool(rows)),
+    }
+
+
+def models_words(found: Leaderboard) -> str:
+    """Return what the scores mean, and what length does to them."""
+    words = (
+        "Bradley–Terry: of two models with scores 2 and 1, the first wins two votes of three. "
+        "Ties count half."
+    )
+    if found.twice_as_long is None:
+        return words
+    return (
+        f"{words} Being twice as long multiplies the odds of winning by {found.twice_as_long:.2f}."
+    )
+
+
+def model_row(one: Standing) -> list[str]:
+    """Return a model as a row of the table."""
+    plain = score(one.score), spread(one.low, one.high)
+    equal = one.low_length_controlled, one.high_length_controlled
+    controlled = score(one.score_length_controlled), spread(*equal)
+    return [brief(one.model, 60), *plain, percent(one.win_rate), f"{one.votes:,}", *controlled]
+
+
+def score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def spread(low: float | None, high: float | None) -> str:
+    return "–" if low is None or high is None else f"{low:.2f}–{high:.2f}"
+
+
+def build_models() -> Models:
+    """Lay out the leaderboard."""
+    title = gr.Markdown("", elem_classes="hone-note")
+    table = gr.Dataframe(
+        headers=MODELS, datatype="str", interactive=False, visible=False, show_label=False,
+        buttons=[], elem_id="models",
+    )  # fmt: skip
+    return Models(title, table)
 
 
 def build_overview() -> Overview:

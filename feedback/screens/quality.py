@@ -288,11 +288,13 @@ def lay_out(workspace: Any) -> None:
     found = build_findings()
     left = remedies.build_left_out()
     view = View(cards, found, overview.build_overview(), gr.State(0.0))
+    models = overview.build_models()
     drawn = view.drawn()
     wire(again.click, refresh, workspace, view, outputs=drawn)
     ticks = ticking(REFRESH_SECONDS).tick
     wire(ticks, tick, workspace, view, inputs=[view.took], outputs=drawn)
     on_show(refresh, workspace, view, outputs=drawn)
+    on_show(overview.show_models, workspace, models, outputs=models.parts())
     on_show(remedies.list_left_out, workspace, left, outputs=left.parts())
     opened = [found.words, found.items, found.detail, *found.remedies.parts()]
     wire(found.table.select, show_finding, workspace, found, inputs=[found.results], outputs=opened)
