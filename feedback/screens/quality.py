@@ -38,6 +38,7 @@ NAMES = {
     "length_bias": "Do longer answers win?",
     "duplicate_prompts": "Prompts asked more than once",
     "duplicate_responses": "Comparisons of the same answer twice",
+    "agreement": "Do people agree?",
     "position_bias": "Does the side decide?",
     "labeler_quality": "Who can be trusted?",
     "duplicate_votes": "Votes that are no news",
@@ -52,6 +53,7 @@ MEASURES = {
     "length_bias": "of decided votes went to the longer answer",
     "duplicate_prompts": "of judged items repeat an earlier prompt",
     "duplicate_responses": "of comparisons show nearly the same answer on both sides",
+    "agreement": "Krippendorff's alpha: 1 is perfect agreement, 0 is chance",
     "position_bias": "of decided votes with known sides went to the left answer",
     "labeler_quality": "of labelers have nothing that speaks against them",
     "duplicate_votes": "of votes repeat the same person's on the same comparison",
@@ -62,6 +64,7 @@ MEASURES = {
     "identity_leak": "of answers say which model they are or who made it",
     "personal_data": "of texts hold a mail address, a phone, card or IP number",
 }
+NUMBERS = ("agreement",)  # checks whose value is no share
 GROUPS = {
     "Who votes": ("position_bias", "agreement", "labeler_quality", "duplicate_votes", "imbalance"),
     "What they compare": ("too_easy", "distribution", "duplicate_prompts", "duplicate_responses"),
@@ -127,26 +130,42 @@ def meter_html(name: str, result: CheckResult | None) -> str:
     severity = result.severity if result.severity in SEVERITIES else "unknown"
     below = ""
     if result.value is not None:
-        between = interval(result.low, result.high)
+        between = spread(name, result.low, result.high)
         below = f"<div class='hone-small'>95 % interval {between} · n = {result.n:,}</div>"
     return (
         f"<div class='hone-meter hone-{severity}'><div class='hone-meter-top'>"
         f"<h3>{name_of(name)}</h3><span class='hone-state'>{SEVERITIES[severity]}</span></div>"
-        f"<div class='hone-value'>{percent(result.value, 1)}</div>"
+        f"<div class='hone-value'>{figure(name, result.value)}</div>"
         f"<div class='hone-measure'>{MEASURES.get(name, '')}</div>{track_html(result)}{below}</div>"
     )
 
 
+def figure(name: str, value: float | None) -> str:
+    """Return a check's value as a person reads it: in per cent, or as the number that it is."""
+    return f"{value:.3f}" if name in NUMBERS and value is not None else percent(value, 1)
+
+
+def spread(name: str, low: float | None, high: float | None) -> str:
+    """Return a check's interval, written as its value is."""
+    if name in NUMBERS and low is not None and high is not None:
+        return f"{low:.2f}–{high:.2f}"
+    return interval(low, high)
+
+
 def track_html(result: CheckResult) -> str:
-    """Return the 0–100 % track with the interval as a band and the value as a mark."""
+    """Return the 0–100 % track with the interval as a band and the value as a mark.
+
+    What is no share and lies below 0 is drawn at 0.
+    """
     if result.value is None or result.low is None or result.high is None:
         return "<div class='hone-track' role='img' aria-label='nothing to measure yet'></div>"
-    low, wide = 100 * result.low, 100 * (result.high - result.low)
-    label = f"{percent(result.value, 1)}, between {interval(result.low, result.high)}"
+    low, high, value = (100 * max(0.0, one) for one in (result.low, result.high, result.value))
+    between = spread(result.name, result.low, result.high)
+    label = f"{figure(result.name, result.value)}, between {between}"
     return (
         f"<div class='hone-track' role='img' aria-label='{label}'>"
-        f"<i class='hone-band' style='left:{low:.2f}%;width:{wide:.2f}%'></i>"
-        f"<i class='hone-mark' style='left:{100 * result.value:.2f}%'></i></div>"
+        f"<i class='hone-band' style='left:{low:.2f}%;width:{high - low:.2f}%'></i>"
+        f"<i class='hone-mark' style='left:{value:.2f}%'></i></div>"
         "<div class='hone-scale'><span>0</span><span>50 %</span><span>100 %</span></div>"
     )
 
