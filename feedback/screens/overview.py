@@ -30,7 +30,7 @@ LABELERS = [
 ]  # fmt: skip
 
 
-MODELS = ["Model", "Score", "95 %", "Won", "Votes", "Score at equal length", "95 %"]
+MODELS = ["Model", "Score", "95 %", "Won", "Votes", "At equal length", "95 % of that"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,16 @@ def build_models() -> Models:
         headers=MODELS, datatype="str", interactive=False, visible=False, show_label=False,
         buttons=[], elem_id="models",
     )  # fmt: skip
+    file_link("models", "Download the models")
     return Models(title, table)
+
+
+def file_link(name: str, words: str) -> None:
+    """Lay out the link to a table's file (our own words)."""
+    gr.HTML(
+        f"<a class='hone-small' href='/api/v1/tables/{name}.csv' download>{words}</a>",
+        js_on_load=None, elem_id=f"{name}-file", padding=False,
+    )  # fmt: skip
 
 
 def build_overview() -> Overview:
@@ -170,8 +179,5 @@ def build_overview() -> Overview:
         headers=LABELERS, datatype="str", interactive=False, visible=False, show_label=False,
         buttons=[], elem_id="labelers", wrap=False,
     )  # fmt: skip
-    gr.HTML(
-        "<a class='hone-small' href='/api/v1/tables/labelers.csv' download>Download the table</a>",
-        js_on_load=None, elem_id="labelers-file", padding=False,
-    )  # fmt: skip
+    file_link("labelers", "Download the labelers")
     return Overview(pictures, title, table)
