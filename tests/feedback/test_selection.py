@@ -41,21 +41,8 @@ def vote(store: Store, comparison: Comparison, labeler: str, verdict: str) -> st
 
 def questions(n: int) -> list[str]:
     """Return questions that are not near to each other."""
-    names = [
-        "Rome",
-        "Oslo",
-        "Lima",
-        "Cairo",
-        "Seoul",
-        "Delhi",
-        "Quito",
-        "Tunis",
-        "Paris",
-        "Tokyo",
-        "Hanoi",
-        "Accra",
-    ]
-    return [f"{names[i % 12]}? {names[i // 12]} {names[i % 12] * 3} {i * 7919}" for i in range(n)]
+    names = ["Rome", "Oslo", "Lima", "Cairo", "Seoul", "Delhi", "Quito", "Tunis"]
+    return [f"{names[i % 8]}? {names[i // 8]} {names[i % 8] * 3} {i * 7919}" for i in range(n)]
 
 
 def manifest(store: Store, settings: SnapshotSettings) -> dict[str, Any]:
