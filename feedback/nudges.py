@@ -25,6 +25,7 @@ FAST_CHARS = 200
 NOTE_EVERY = 50  # Choice: verdicts from one note to the next at the least; more often would nag
 BREAK = timedelta(minutes=10)  # Choice: a longer pause is a break, after which a streak starts anew
 PACE_WINDOW = timedelta(minutes=5)  # Choice: long enough to be steady, short enough to be now
+SIDES = {"left": "A", "right": "B"}  # as the screen names them; on a phone A is above B
 PACE_LEAST = 5  # Choice: verdicts under which a pace is chance
 
 
@@ -107,8 +108,8 @@ def _fast_note(run: int) -> Note:
 def _side_note(run: int, side: str) -> Note:
     return Note(
         "side",
-        f"The last {run} times you chose an answer, it was the {side} one. That can be right; if "
-        "you are tired, a short break helps.",
+        f"The last {run} times you chose an answer, it was {SIDES[side]}. That can be right; "
+        "if you are tired, a short break helps.",
     )
 
 

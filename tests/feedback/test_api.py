@@ -166,6 +166,36 @@ def test_an_item_has_safe_html_plain_text_and_no_model(client, store):
     assert answer.headers["cache-control"] == "no-store"
 
 
+def test_a_repeat_and_a_gold_item_are_sent_like_any_other(client, store):
+    made = stock(store, 3)
+    sign = ("default", "ada")
+    store.add([
+        Assignment(kind, *sign, comparison.id, "", "a", kind, "screen")
+        for comparison, kind in zip(made, ("plain", "repeat", "gold"), strict=True)
+    ])  # fmt: skip
+    served = {item["assignment"]: item for item in items(client, n=3)}
+    assert set(served) == {"plain", "repeat", "gold"}
+    assert {frozenset(item) for item in served.values()} == {frozenset(served["plain"])}
+    assert not any({"repeat", "gold"} & {str(v) for v in item.values()} for item in [
+        {key: value for key, value in item.items() if key != "assignment"}
+        for item in served.values()
+    ])  # fmt: skip
+
+
+def test_a_run_on_one_side_is_noted_once_and_not_when_it_is_taken_back(client, store):
+    stock(store, 20)
+    told = []
+    for _ in range(17):
+        (item,) = items(client, n=1)
+        told.append(send(client, item, "left").json()["own"])
+    assert [own["note"] is not None for own in told] == [False] * 15 + [True, False]
+    assert told[15]["note"]["kind"] == "side"
+    assert [own["streak"] for own in told] == list(range(1, 18))
+    undone = send(client, item | {"revision": 1}, "undone").json()["own"]
+    assert (undone["note"], undone["streak"]) == (None, 16)
+    assert client.get("/api/v1/items").json()["own"]["note"] is None
+
+
 def test_a_vote_is_acknowledged_once_it_is_durable_with_the_progress(client, store):
     stock(store, 3)
     first, *_ = items(client)

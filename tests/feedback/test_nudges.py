@@ -29,7 +29,7 @@ def test_a_run_on_one_side_is_noted_when_it_is_long_enough_and_not_before():
     assert notes(judged(["right"] * (SIDE_RUN - 1) + ["left"] * (SIDE_RUN - 1))) == []
     told = note(judged(["right"] * SIDE_RUN))
     assert told.kind == "side"
-    assert told.text.startswith("The last 16 times you chose an answer, it was the right one.")
+    assert told.text.startswith("The last 16 times you chose an answer, it was B.")
 
 
 def test_ties_and_skips_neither_make_nor_break_a_run():

@@ -10,7 +10,17 @@ import pandas as pd
 import pytest
 
 from storage.columns import COLUMNS
-from storage.records import Duplicate, Edit, Exclusion, Rating, Response, Text, Vote, Wanted
+from storage.records import (
+    Duplicate,
+    Edit,
+    Exclusion,
+    Rating,
+    Response,
+    Score,
+    Text,
+    Vote,
+    Wanted,
+)
 from storage.store import Store
 
 
@@ -128,6 +138,48 @@ def test_the_queue_offers_what_this_labeler_has_not_seen(judged: Store) -> None:
     assert open_to(judged, "eve", overlap=3, limit=1) == ["c0"]
     offered = judged.frame("open_comparisons", labeler="eve", overlap=3)
     assert listed(offered, "comparison", "votes") == [("c0", 2), ("c1", 0), ("c2", 0)]
+
+
+def test_contested_comparisons_come_first_until_three_more_could_not_settle_them(
+    judged: Store, make: SimpleNamespace
+) -> None:
+    """c0 has one a and one b. A tie settles nothing; at overlap 1 four judgements are the end."""
+    assert open_to(judged, "eve") == ["c0", "c1", "c2"]
+    for n, (labeler, verdict) in enumerate([("cy", "tie"), ("di", "tie")], 7):
+        assert open_to(judged, "eve")[0] == "c0"
+        judged.add([make.assignment(n, labeler, "c0")])
+        judged.append(make.vote(n, comparison="c0", labeler=labeler, verdict=verdict))
+    assert open_to(judged, "eve") == ["c1", "c2"]
+
+
+def test_the_smallest_margin_of_the_policy_scored_last_comes_first(
+    store: Store, make: SimpleNamespace
+) -> None:
+    """Run 2 scored last. Gains over the base: c0 3 and 1, c1 -1 and 0, c2 not all there.
+
+    Margins: |3 - 1| = 2, |-1 - 0| = 1, missing.
+    """
+    for n in range(3):
+        store.add(make.comparison(n, (f"yes {n}", f"no {n}")))
+    gains = {"r0a": 3.0, "r0b": 1.0, "r1a": -1.0, "r1b": 0.0, "r2a": 9.0}
+    for minute, (adapter, per) in enumerate([("", 0.0), ("run-1", 5.0), ("run-2", 1.0)]):
+        at = make.monday + timedelta(minutes=minute)
+        store.add([
+            Score(f"{adapter}{r}", r, "m", adapter, -20.0 + per * gain, 5, at)
+            for r, gain in gains.items()
+        ])  # fmt: skip
+    frame = store.frame("open_comparisons", labeler="ada")
+    assert frame["comparison"].tolist() == ["c1", "c0", "c2"]
+    assert frame["margin"].tolist()[:2] == [1.0, 2.0]
+    assert pd.isna(frame["margin"].tolist()[2])
+
+
+def test_own_verdicts_are_as_they_were_seen(judged: Store, make: SimpleNamespace) -> None:
+    """Ada had a on the left of c0 and said a; c1 she skipped. c0's answers have 3 + 5 letters."""
+    own = judged.frame("own_verdicts", labeler="ada")
+    assert sorted(listed(own, "verdict", "chars")) == [("left", 8), ("skip", 9)]
+    late = judged.frame("own_verdicts", labeler="ada", since=make.monday + timedelta(minutes=1))
+    assert len(late) == 0
 
 
 def test_what_somebody_has_on_the_screen_is_kept_for_them(
