@@ -282,7 +282,8 @@ def _newton_step(
     pull, bend = weights * (won - p), weights * p * (1 - p)
 
     def summed(values: Floats) -> Floats:  # +1 for the first model of a game, -1 for the second
-        return np.bincount(first, values, models) - np.bincount(second, values, models)
+        lost = np.bincount(second, values, models)
+        return np.asarray(np.bincount(first, values, models) - lost, dtype=float)
 
     gradient = np.append(summed(pull), pull @ longer) - PRIOR * parameters
     couples = np.bincount(first * models + second, bend, models * models).reshape(models, models)
@@ -292,7 +293,7 @@ def _newton_step(
     hessian[-1, :-1] = hessian[:-1, -1] = summed(bend * longer)
     hessian[-1, -1] = bend @ (longer * longer)
     hessian[np.diag_indices_from(hessian)] += PRIOR
-    return np.linalg.solve(hessian, gradient)
+    return np.asarray(np.linalg.solve(hessian, gradient), dtype=float)
 
 
 def _ranked(games: Games) -> NDArray[np.bool_]:

@@ -121,7 +121,8 @@ def by_kind(store: Store, ids: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     rest = list(dict.fromkeys(ids))
     for kind, record in ITEMS.items():
-        known = {one.id for one in look_up(store, record, rest)}
+        rows: list[Any] = look_up(store, record, rest)
+        known = {one.id for one in rows}
         if known:
             found[kind] = [id for id in rest if id in known]
         rest = [id for id in rest if id not in known]
