@@ -19,7 +19,10 @@ WITHIN = 10.0  # seconds after the other's vote. Choice: to see a verdict and to
 HONEST = 0.5  # share of the comparisons of two labelers with the same verdict within seconds after
 # Choice: nobody votes twice in half a second for long, so such times are those of an import.
 LEAST_PACE = 0.5  # seconds, median from one vote of a labeler to the next
-MOST_SHARED = 50  # Choice: votes of one comparison, to keep the work linear; more are left out
+MOST_AT_ONCE = 50  # Choice: votes after one on the same comparison that are looked at
+FEWEST = 10  # followed votes; with fewer the evidence is below 200, whoever it is
+
+SHIFT = 31  # bits: two labelers' codes in one number
 
 Codes = NDArray[np.int64]
 
@@ -30,7 +33,7 @@ class Copies(NamedTuple):
     source: Codes  # (M,) code of the labeler who came first
     share: NDArray[np.float64]  # (M,) of the comparisons that both judged, followed within seconds
     n: Codes  # (M,) comparisons that both judged
-    evidence: NDArray[np.float64]  # (M,) log evidence, less the logarithm of how many might be it
+    evidence: NDArray[np.float64]  # (M,) log evidence, less the logarithm of M - 1: who it could be
 
 
 def copies(
@@ -47,22 +50,21 @@ def copies(
     """
     people = int(labeler.max()) + 1 if len(labeler) else 0
     usable = among & _human_pace(labeler, time, people)
-    width = max(people, 1)
-    shared, followed = _meetings(
-        labeler[usable], item[usable], verdict[usable], time[usable], width=width
-    )
+    labeler, item, verdict, time = (x[usable] for x in (labeler, item, verdict, time))
+    followed = _followed(labeler, item, verdict, time)
     none = Copies(
         np.full(people, -1), np.full(people, np.nan), np.zeros(people, int), np.zeros(people)
     )
-    if not len(followed):
+    pairs, hits = np.unique(followed, return_counts=True)
+    pairs, hits = pairs[hits >= FEWEST], hits[hits >= FEWEST]
+    if not len(pairs):
         return none
-    pairs, hits = np.unique(followed, return_counts=True)  # source * width + copier
-    met, times = np.unique(shared, return_counts=True)  # smaller * width + larger
-    source, copier = pairs // width, pairs % width
-    both = np.minimum(source, copier) * width + np.maximum(source, copier)
-    n = times[np.searchsorted(met, both)]
-    acquainted = np.bincount(np.append(met // width, met % width), minlength=people)
-    evidence = log_evidence(hits, n, HONEST, direction="above") - np.log(acquainted[copier])
+    source, copier = pairs >> SHIFT, pairs & (2**SHIFT - 1)
+    begins = np.searchsorted(labeler, np.arange(people + 1))
+    own = [item[begins[one] : begins[one + 1]] for one in range(people)]
+    both = zip(source, copier, strict=True)
+    n = np.array([len(np.intersect1d(own[a], own[b], assume_unique=True)) for a, b in both])
+    evidence = log_evidence(hits, n, HONEST, direction="above") - np.log(people - 1)
     order = np.lexsort((source, -evidence, copier))  # the strongest first for each copier
     first = order[np.unique(copier[order], return_index=True)[1]]
     none.source[copier[first]] = source[first]
@@ -82,24 +84,19 @@ def _human_pace(labeler: Codes, time: Codes, people: int) -> NDArray[np.bool_]:
     return np.asarray((at_pace & (steps > 0))[labeler])
 
 
-def _meetings(
-    labeler: Codes, item: Codes, verdict: Codes, time: Codes, *, width: int
-) -> tuple[Codes, Codes]:
-    """Return a code for each two votes of one comparison: the pair; and, if followed, who whom."""
-    many = np.bincount(item)
-    few = many[item] <= MOST_SHARED if len(item) else np.zeros(0, dtype=bool)
-    order = np.lexsort((labeler[few], time[few], item[few]))
-    labeler, item, verdict, time = (x[few][order] for x in (labeler, item, verdict, time))
-    shared, followed = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+def _followed(labeler: Codes, item: Codes, verdict: Codes, time: Codes) -> Codes:
+    """Return a code, source and copier, for each two votes of which one followed the other."""
+    order = np.lexsort((time, item))
+    labeler, item, verdict, time = (x[order] for x in (labeler, item, verdict, time))
+    followed = [np.zeros(0, np.int64)]
     earlier = np.arange(len(item))
-    for lag in range(1, MOST_SHARED):
+    for lag in range(1, MOST_AT_ONCE + 1):
         earlier = earlier[earlier + lag < len(item)]
         later = earlier + lag
-        earlier, later = (x[item[earlier] == item[later]] for x in (earlier, later))
+        near = (item[earlier] == item[later]) & (time[later] - time[earlier] <= WITHIN * 1e9)
+        earlier, later = earlier[near], later[near]
         if not len(earlier):
             break
-        one, other = labeler[earlier], labeler[later]
-        shared.append(np.minimum(one, other) * width + np.maximum(one, other))
-        close = (time[later] - time[earlier] <= WITHIN * 1e9) & (verdict[earlier] == verdict[later])
-        followed.append((one * width + other)[close])
-    return np.concatenate(shared), np.concatenate(followed)
+        same = verdict[earlier] == verdict[later]
+        followed.append((labeler[earlier][same] << SHIFT) + labeler[later][same])
+    return np.concatenate(followed)

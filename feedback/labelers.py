@@ -48,12 +48,16 @@ class Judged:
     names: list[str]  # of the labelers, sorted
     labeler: Codes
     item: Codes
-    items: int
+    comparisons: pd.Index  # what the codes of `item` stand for
     verdict: Codes  # an index of VERDICTS
     side: Codes  # LEFT or RIGHT where a side was chosen and recorded, else UNKNOWN
     time: Codes  # of the vote; nanoseconds
     repeat: NDArray[np.bool_]  # a silent repeat
     rows: Codes  # where each vote stands in the frame
+
+    @property
+    def items(self) -> int:
+        return len(self.comparisons)
 
     def total(self, what: NDArray[np.bool_] | Floats) -> Floats:
         """Return the sum of one value per vote over each labeler's votes, (M,)."""
@@ -118,15 +122,15 @@ def labeler_table(columns: Columns, *, alpha: float = ALPHA) -> pd.DataFrame:
 def judged_votes(votes: pd.DataFrame) -> Judged:
     """Return the votes as codes, ordered by labeler and time."""
     names, labeler = _labelers(votes)
-    item, items = pd.factorize(votes["comparison"])
+    item, comparisons = pd.factorize(votes["comparison"])
     verdict = _verdicts(votes)
     side = _sides(votes, verdict)
     time = pd.to_datetime(votes["created_at"], utc=True).to_numpy("datetime64[ns]").astype("int64")
     repeat = _codes(votes["kind"], {"repeat": 1}, 0) == 1
     rows = _in_order(labeler, time, votes["vote"])
     return Judged(
-        names, labeler[rows], item[rows], len(items), verdict[rows], side[rows], time[rows],
-        repeat[rows], rows,
+        names, labeler[rows], item[rows], pd.Index(comparisons), verdict[rows], side[rows],
+        time[rows], repeat[rows], rows,
     )  # fmt: skip
 
 
@@ -144,11 +148,11 @@ def _labelers(votes: pd.DataFrame) -> tuple[list[str], Codes]:
     order = np.argsort(found.astype(str))
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
-    return [str(found[n]) for n in order], place[codes]
+    return found.astype(str)[order].tolist(), place[codes]
 
 
-def _verdicts(votes: pd.DataFrame) -> Codes:
-    return _codes(votes["verdict"], {name: n for n, name in enumerate(VERDICTS)}, SKIP)
+def _verdicts(judgements: pd.DataFrame) -> Codes:
+    return _codes(judgements["verdict"], {name: n for n, name in enumerate(VERDICTS)}, SKIP)
 
 
 def _sides(votes: pd.DataFrame, verdict: Codes) -> Codes:
@@ -238,9 +242,11 @@ def _accuracy(judged: Judged, first: NDArray[np.bool_]) -> tuple[Floats, Floats]
 
 
 def _gold(judged: Judged, first: NDArray[np.bool_], columns: Columns) -> tuple[Floats, Floats]:
-    right = dict(zip(columns.gold["comparison"], columns.gold["verdict"], strict=True))
-    codes = {comparison: VERDICTS.index(verdict) for comparison, verdict in right.items()}
-    known = _codes(columns.votes["comparison"], codes, UNKNOWN)[judged.rows]
+    right = np.full(judged.items + 1, UNKNOWN)
+    at = judged.comparisons.astype(object).get_indexer(pd.Index(columns.gold["comparison"]))
+    right[at] = _verdicts(columns.gold)
+    right[-1] = UNKNOWN  # where gold items went that nobody judged: to -1
+    known = right[judged.item]
     return judged.share(judged.verdict == known, first & (known != UNKNOWN))
 
 
