@@ -13,6 +13,7 @@ COMMANDS = (
     ("benchmarks/effect.py", "--cache", ".setup/effect", "--write"),
     ("benchmarks/growth.py", "--write"),
     ("benchmarks/floor.py", "--write"),
+    ("benchmarks/style_power.py", "--write"),
     ("benchmarks/theory.py", "--cache", ".setup/theory", "--write"),
     ("benchmarks/train_step.py", "--method", "dpo", "--write"),
     ("benchmarks/train_step.py", "--method", "dpo", "--prompt", "512", "--write"),
