@@ -281,8 +281,9 @@ def _gold(result: Mapping[str, Any]) -> str:
 
 def _campaign(result: Mapping[str, Any]) -> str:
     return (
-        f"{result['overlap']} judge each comparison, one more {result['shared']:.0%} of them; "
-        f"of each labeler's {result['repeats']:.0%} are silent repeats, {result['gold']:.0%} gold"
+        f"each comparison is judged by {result['overlap']}, {result['shared']:.0%} by one more; "
+        f"of a labeler's items {result['repeats']:.0%} are silent repeats, {result['gold']:.0%} "
+        "gold"
     )
 
 

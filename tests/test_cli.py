@@ -269,7 +269,7 @@ def test_the_campaign_is_shown_and_changed_and_every_wrong_value_named(data: Pat
     assert hone("campaign", "--json", data=data).result == first
     changed = hone("campaign", "--overlap", "2", "--gold", "0.2", "--json", data=data).result
     assert changed == first | {"overlap": 2, "gold": 0.2}
-    assert "2 judge each comparison" in hone("campaign", data=data).out
+    assert "judged by 2" in hone("campaign", data=data).out
     refusal = hone("campaign", "--overlap", "0", "--shared", "2", data=data).refusal
     assert "overlap is 0: use a whole number from 1 to 100" in refusal
     assert "shared is 2.0: use a share from 0 to 1" in refusal

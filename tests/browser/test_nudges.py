@@ -87,8 +87,9 @@ def test_an_unread_note_goes_after_five_more_verdicts(visit: Visit) -> None:
 LOOK = """
 () => {
   const host = document.querySelector("hone-screen[mode=pairs]");
+  const AROUND = ".text, .messages, .more, .progress, .status, .spoken, .meter";
   const item = host.shadowRoot.querySelector(".screen").cloneNode(true);
-  item.querySelectorAll(".text, .progress, .status, .spoken, .meter").forEach((n) => n.remove());
+  item.querySelectorAll(AROUND).forEach((n) => n.remove());
   const look = item.innerHTML.replace(/ (tabindex|style)="[^"]*"/g, "");
   return [host.getAttributeNames().join(), look];
 }
