@@ -14,10 +14,9 @@ from feedback.checks.columns import DECISIONS
 from feedback.checks.duplicates import prompt_items, repeated_prompts
 from feedback.checks.length_bias import share
 from feedback.coded import coded, joined
-from feedback.items import look_up
 from feedback.meters import live_meters
 from feedback.texts import near_text
-from storage.records import Duplicate, Response
+from storage.records import Duplicate
 from storage.store import Store
 
 PREVIEW = 80  # characters of a prompt in a message
@@ -40,7 +39,6 @@ def gather(store: Store) -> Columns:
     votes = store.frame("coded_votes")  # before the comparisons, which then name all of theirs
     ratings = store.frame("ratings")
     comparisons = store.frame("comparisons")
-    made = {r.id: r.source for r in look_up(store, Response, ratings["response"].tolist())}
     decisions = pd.DataFrame(
         [
             (d.kind, d.item, d.earlier, d.decision, d.created_at)
@@ -51,7 +49,7 @@ def gather(store: Store) -> Columns:
     frames = coded(
         {
             "votes": votes,
-            "ratings": ratings.assign(made=ratings["response"].map(made)),
+            "ratings": ratings,
             "comparisons": comparisons.assign(similarity=similarities(store, comparisons)),
             "prompts": store.frame("prompts"),
             "gold": store.frame("gold"),
