@@ -15,12 +15,11 @@ from feedback.checks.duplicates import prompt_items, repeated_prompts
 from feedback.checks.length_bias import share
 from feedback.coded import coded, joined
 from feedback.features import features
-from feedback.items import look_up
 from feedback.live import excluded_ids
 from feedback.meters import live_meters
 from feedback.remedies import left_in
 from feedback.texts import near_text
-from storage.records import Duplicate, Response
+from storage.records import Duplicate
 from storage.store import Store
 
 PREVIEW = 80  # characters of a prompt in a message
@@ -64,7 +63,6 @@ def gather_numbers(store: Store, *, simulated: bool = True, texts: bool = False)
     votes = store.frame("coded_votes")  # before the comparisons, which then name all of theirs
     ratings, comparisons = store.frame("ratings"), store.frame("comparisons")
     prompts = store.frame("prompts")
-    made = {r.id: r.source for r in look_up(store, Response, ratings["response"].tolist())}
     alike = similarities(store, comparisons) if texts else 0.0
     said = pd.DataFrame()
     if texts:
@@ -73,7 +71,7 @@ def gather_numbers(store: Store, *, simulated: bool = True, texts: bool = False)
     frames = coded(
         {
             "votes": votes,
-            "ratings": ratings.assign(made=ratings["response"].map(made)),
+            "ratings": ratings,
             "comparisons": comparisons.assign(similarity=alike),
             "prompts": prompts,
             "gold": store.frame("gold"),

@@ -60,7 +60,7 @@ CODES = {
 
 RATINGS = f"""
 SELECT v.id AS rating, v.assignment, v.response, r.prompt, v.labeler, v.verdict,
-    t.chars, r.text, r.model, v.source, v.created_at
+    t.chars, r.text, r.model, r.source AS made, v.source, v.created_at
 FROM ({LIVE_RATING}) v
 JOIN response r ON r.id = v.response JOIN text t ON t.id = r.text
 ORDER BY v.created_at, v.id"""

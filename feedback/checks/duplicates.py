@@ -7,7 +7,8 @@ everything, a `link` is a known repeat that no longer asks for a decision.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -177,32 +178,51 @@ def _alike(comparison: str, similarity: float, linked: bool) -> Finding:
 
 def _prompt_findings(repeats: pd.DataFrame, n: int, columns: Columns) -> tuple[Finding, ...]:
     """Return one finding per earlier item: undecided ones first, then the most repeated."""
-    groups = repeats.groupby("earlier_item").agg(open=("open", "any"), size=("open", "size"))
-    groups = groups.rename_axis("earlier").reset_index()
-    shown = groups.sort_values(["open", "size", "earlier"], ascending=[False, False, True])
-    shown = shown["earlier"].head(MAX_FINDINGS)
-    known = dict(tuple(repeats[repeats["earlier_item"].isin(shown)].groupby("earlier_item")))
-    return tuple(_prompt_finding(known[earlier], n, columns) for earlier in shown)
+    same = repeats["prompt"] == repeats["earlier_prompt"]
+    groups = repeats.assign(same=same).groupby("earlier_item")
+    told = groups.agg(
+        open=("open", "any"),
+        n=("open", "size"),
+        same=("same", "sum"),
+        prompt=("earlier_prompt", "first"),
+    )
+    told = told.rename_axis("item").reset_index()
+    told = told.sort_values(["open", "n", "item"], ascending=[False, False, True])
+    told = told.head(MAX_FINDINGS)
+    items: dict[str, list[str]] = {earlier: [] for earlier in told["item"]}
+    shown = repeats[repeats["earlier_item"].isin(told["item"])]
+    for earlier, item in zip(shown["earlier_item"], shown["item"], strict=True):
+        items[earlier].append(item)
+    return tuple(
+        _prompt_finding(group, items[group.item], n, columns.previews.get(group.prompt, ""))
+        for group in told.itertuples()
+    )
 
 
-def _prompt_finding(group: pd.DataFrame, n: int, columns: Columns) -> Finding:
-    earlier_item, earlier_prompt = group[["earlier_item", "earlier_prompt"]].iloc[0]
-    same = int((group["prompt"] == group["earlier_prompt"]).sum())
-    shown = columns.previews.get(earlier_prompt, "")
-    what = f"“{shown}” ({earlier_item})" if shown else earlier_item
-    low, high = wilson(len(group), n)
-    severity = "warn" if group["open"].any() else "ok"
+def _prompt_finding(group: Any, items: Sequence[str], n: int, preview: str) -> Finding:
+    """Return the finding on one earlier item.
+
+    Args:
+        group: its `item`; how many items repeat it, and how many of them the `same` prompt; whether
+            one of them is `open`.
+        items: which repeat it.
+        n: all items.
+        preview: the beginning of its prompt.
+    """
+    what = f"“{preview}” ({group.item})" if preview else group.item
+    low, high = wilson(group.n, n)
+    severity = "warn" if group.open else "ok"
     return Finding(
-        subject=earlier_item,
-        value=len(group) / n,
+        subject=group.item,
+        value=group.n / n,
         low=low,
         high=high,
         n=n,
         severity=severity,
-        message=f"{what} is asked again by {len(group):,} later items: {same:,} with exactly this "
-        f"prompt, {len(group) - same:,} with nearly this one.",
+        message=f"{what} is asked again by {group.n:,} later items: {group.same:,} with exactly "
+        f"this prompt, {group.n - group.same:,} with nearly this one.",
         remedy=_prompt_remedy(severity),
-        items=tuple(group["item"]),
+        items=tuple(items),
     )
 
 
