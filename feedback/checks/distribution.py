@@ -155,8 +155,8 @@ def _gap_finding(
         f"{len(chosen):,} chosen)."
     )
     remedy = REMEDY if severity == "warn" else ""
-    ends = (round(value, 9) for value in (far, low, high))
-    return Finding(subject, *ends, len(chosen), severity, message, remedy)
+    far, low, high = (round(value, 9) for value in (far, low, high))
+    return Finding(subject, far, low, high, len(chosen), severity, message, remedy)
 
 
 def _known(*parts: np.ndarray) -> np.ndarray:

@@ -192,8 +192,9 @@ def _effect(slope: Slope, n: int, threshold: float) -> Finding:
         f"{_effect_text(slope)} An answer of twice the length would win {100 * double:.1f} % "
         f"({100 * least:.1f} to {100 * most:.1f} %); logistic fit over {n:,} decided votes."
     )
-    shares = (odds / (1 + odds) for odds in (value, low, high))
-    return Finding("10 % more characters", *shares, n, severity, message, _remedy(severity))
+    value, low, high = (odds / (1 + odds) for odds in (value, low, high))
+    subject = "10 % more characters"
+    return Finding(subject, value, low, high, n, severity, message, _remedy(severity))
 
 
 def _effect_text(slope: Slope) -> str:
