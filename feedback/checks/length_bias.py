@@ -202,9 +202,8 @@ def _effect(slope: Slope, n: int, threshold: float) -> Finding:
         f"({100 * least:.1f} to {100 * most:.1f} %); logistic fit over {n:,} decided votes."
     )
     value, low, high = (odds / (1 + odds) for odds in (value, low, high))
-    return Finding(
-        "10 % more characters", value, low, high, n, severity, message, _remedy(severity)
-    )
+    subject = "10 % more characters"
+    return Finding(subject, value, low, high, n, severity, message, _remedy(severity))
 
 
 def _effect_text(slope: Slope) -> str:
