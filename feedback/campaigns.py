@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feedback.values import plain_text, shown
 from storage.errors import BadInput, Conflict
@@ -85,7 +85,7 @@ def set_collecting(
         BadInput: Says every value that cannot be, and what can.
     """
     asked = {"overlap": overlap, "shared": shared, "repeats": repeats, "gold": gold}
-    changed = {name: value for name, value in asked.items() if value is not None}
+    changed: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     campaign = replace(default_campaign(store), **changed)
     wrong = [
         f"{name} is {shown(value)}: use a share from 0 to 1."
@@ -101,7 +101,9 @@ def set_collecting(
         )
     if wrong:
         raise BadInput(" ".join(wrong))
-    floats = {name: float(value) for name, value in changed.items() if name != "overlap"}
+    floats: dict[str, Any] = {
+        name: float(value) for name, value in changed.items() if name != "overlap"
+    }
     campaign = replace(campaign, **floats)
     store.update_campaign(campaign)
     return campaign
