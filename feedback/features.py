@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,15 +113,15 @@ _HEDGE = re.compile(
 
 
 def features(
-    store: Store, text_ids: Iterable[str], conversations: Iterable[str] = ()
+    store: Store, text_ids: Sequence[str], conversations: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Return the features of texts, one row each, by text id; those kept are not computed again.
 
     Args:
         conversations: ids of texts that hold a prompt's messages: read as what was said.
     """
-    spoken = pd.unique(pd.Series(list(conversations), dtype=object))
-    ids = pd.unique(pd.Series([*text_ids, *spoken], dtype=object))
+    spoken = pd.unique(np.asarray(conversations, dtype=object))
+    ids = pd.unique(np.concatenate([np.asarray(text_ids, dtype=object), spoken]))
     path = store.data / "cache" / "features.npz"
     known = kept.read(path, MADE_WITH) or _nothing()
     keys = keys_of(ids)
@@ -131,7 +131,9 @@ def features(
         if len(new) >= SAVE_AFTER:
             kept.write(path, MADE_WITH, **known)
     places, _ = _found(known["keys"], keys)
-    return pd.DataFrame({name: known[name][places] for name in FEATURES}, index=pd.Index(ids))
+    return pd.DataFrame(
+        {name: known[name][places] for name in FEATURES}, index=pd.Index(ids, dtype=object)
+    )
 
 
 def keys_of(ids: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:

@@ -61,13 +61,9 @@ def gather(store: Store) -> Columns:
 def gather_numbers(store: Store, *, simulated: bool = True, texts: bool = False) -> Columns:
     """Return the columns without what is excluded; `texts` asks for what only texts can say."""
     votes = store.frame("coded_votes")  # before the comparisons, which then name all of theirs
-    ratings, comparisons = store.frame("ratings"), store.frame("comparisons")
+    ratings, comparisons = store.frame("ratings"), store.frame("compared")
     prompts = store.frame("prompts")
     alike = similarities(store, comparisons) if texts else 0.0
-    said = pd.DataFrame()
-    if texts:
-        answers = [*comparisons["text_a"], *comparisons["text_b"], *ratings["text"]]
-        said = features(store, answers, prompts["text"])
     frames = coded(
         {
             "votes": votes,
@@ -79,6 +75,8 @@ def gather_numbers(store: Store, *, simulated: bool = True, texts: bool = False)
         }
     )
     frames["votes"] = joined(frames["votes"], frames["comparisons"])
+    answers = frames["comparisons"]["text_a"].cat.categories  # of every answer: see `coded`
+    said = features(store, answers, prompts["text"]) if texts else pd.DataFrame()
     frames = _counted(frames, excluded_ids(store), simulated)
     return Columns(decisions=_decisions(store), features=said, **frames)
 

@@ -40,14 +40,16 @@ JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
 LEFT JOIN assignment s ON s.id = v.assignment
 ORDER BY v.created_at, v.id"""
 
-# The same votes for a million of them: names as codes, and nothing that their comparison says.
+# The same votes for a million of them: names as codes, nothing that their comparison says, of the
+# vote's id a hash, and so without those that are excluded one by one.
 CODED_VOTES = f"""
-SELECT v.id AS vote, v.assignment, v.comparison::coded_comparison AS comparison,
+SELECT hash(v.id) AS vote, v.comparison::coded_comparison AS comparison,
     v.labeler::coded_labeler AS labeler, v.verdict::coded_verdict AS verdict,
     coalesce(s."left", '')::coded_left AS "left", coalesce(s.kind, 'plain')::coded_kind AS kind,
     v.seconds_spent, v.source::coded_source AS source, v.created_at
 FROM ({LIVE_VOTE}) v JOIN comparison c ON c.id = v.comparison
 LEFT JOIN assignment s ON s.id = v.assignment
+WHERE v.id NOT IN (SELECT item FROM ({EXCLUDED}) WHERE kind = 'vote')
 ORDER BY v.created_at, v.id"""
 CODES = {
     "coded_comparison": "SELECT id FROM comparison ORDER BY id",
@@ -72,20 +74,26 @@ FROM ({LIVE_EDIT}) v
 JOIN response o ON o.id = v.original JOIN response n ON n.id = v.corrected
 ORDER BY v.created_at, v.id"""
 
-COMPARISONS = f"""
+_COMPARED = """
 SELECT c.id AS comparison, c.prompt, c.a, c.b, a.text AS text_a, b.text AS text_b,
     ta.chars AS chars_a, tb.chars AS chars_b, a.model AS model_a, b.model AS model_b,
     a.adapter AS adapter_a, b.adapter AS adapter_b, a.finished AS finished_a,
-    b.finished AS finished_b, c.source, c.created_at,
-    coalesce(v.votes, 0) AS votes, coalesce(s.assigned, 0) AS assigned
+    b.finished AS finished_b, c.source, c.created_at{counts}
 FROM comparison c
 JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
-JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
+JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text{joins}
+ORDER BY c.created_at, c.id"""
+
+COMPARED = _COMPARED.format(counts="", joins="")  # without counting a million votes
+
+COMPARISONS = _COMPARED.format(
+    counts=", coalesce(v.votes, 0) AS votes, coalesce(s.assigned, 0) AS assigned",
+    joins=f"""
 LEFT JOIN (SELECT comparison, count(*) AS votes FROM ({LIVE_VOTE}) GROUP BY comparison) v
     ON v.comparison = c.id
 LEFT JOIN (SELECT comparison, count(*) AS assigned FROM assignment GROUP BY comparison) s
-    ON s.comparison = c.id
-ORDER BY c.created_at, c.id"""
+    ON s.comparison = c.id""",
+)
 
 PROMPTS = """
 SELECT p.id AS prompt, p.text, p.cluster, p.source, p.created_at,
@@ -179,6 +187,11 @@ def comparisons(cursor: Cursor) -> pd.DataFrame:
     return frame(cursor, COMPARISONS)
 
 
+def compared(cursor: Cursor) -> pd.DataFrame:
+    """Return every comparison, without counting its votes and assignments."""
+    return frame(cursor, COMPARED)
+
+
 def prompts(cursor: Cursor) -> pd.DataFrame:
     """Return every prompt with its number of responses and comparisons."""
     return frame(cursor, PROMPTS)
@@ -229,6 +242,7 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "ratings": ratings,
     "edits": edits,
     "comparisons": comparisons,
+    "compared": compared,
     "prompts": prompts,
     "responses": responses,
     "gold": gold,

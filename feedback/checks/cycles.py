@@ -13,6 +13,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from feedback.checks.result import Finding, share_text
+from feedback.checks.said import codes_of
 from feedback.intervals import wilson
 
 MAX_CYCLES = 50  # Choice: the largest; a person reads no more
@@ -60,27 +61,28 @@ def majority_edges(majorities: pd.DataFrame) -> pd.DataFrame:
     give none.
     """
     rows = majorities[majorities["decided"] > 0].sort_values("comparison")
-    a, b = rows["text_a"].astype(object), rows["text_b"].astype(object)
-    swap = b < a
+    (a, b), texts = codes_of(rows["text_a"], rows["text_b"])
+    (prompt,), prompts = codes_of(rows["prompt"])
+    net = rows["net"].to_numpy()
     rows = pd.DataFrame(
         {
-            "prompt": rows["prompt"].astype(object),
-            "first": a.where(~swap, b),
-            "second": b.where(~swap, a),
-            "net": rows["net"].where(~swap, -rows["net"]),
-            "comparison": rows["comparison"],
+            "prompt": prompt,
+            "first": np.minimum(a, b),
+            "second": np.maximum(a, b),
+            "net": np.where(a <= b, net, -net),
+            "comparison": rows["comparison"].to_numpy(),
         }
     )
     couples = rows[a != b].groupby(["prompt", "first", "second"], sort=False)
     sums = couples.agg(net=("net", "sum"), comparison=("comparison", "first")).reset_index()
     sums = sums[sums["net"] != 0]
-    ahead = sums["net"] > 0
+    ahead, first, second = (sums[name].to_numpy() for name in ("net", "first", "second"))
     return pd.DataFrame(
         {
-            "prompt": sums["prompt"],
-            "winner": sums["first"].where(ahead, sums["second"]),
-            "loser": sums["second"].where(ahead, sums["first"]),
-            "comparison": sums["comparison"],
+            "prompt": pd.Series(prompts[sums["prompt"]], dtype=object),
+            "winner": pd.Series(texts[np.where(ahead > 0, first, second)], dtype=object),
+            "loser": pd.Series(texts[np.where(ahead > 0, second, first)], dtype=object),
+            "comparison": pd.Series(sums["comparison"].to_numpy(), dtype=object),
         }
     )
 
@@ -91,9 +93,10 @@ def circles(edges: pd.DataFrame) -> pd.DataFrame:
     Two answers to one prompt lie on a common circle where each can be reached from the other. Such
     strongly connected components are found in time linear in the edges.
     """
-    names = pd.concat([edges["winner"], edges["loser"]]).to_numpy()
-    prompts = np.tile(edges["prompt"].to_numpy(), 2)
-    nodes = pd.MultiIndex.from_arrays([prompts, names]).factorize()[0]
+    (winner, loser), texts = codes_of(edges["winner"], edges["loser"])
+    (prompt,), _ = codes_of(edges["prompt"])
+    places = np.append(prompt * len(texts) + winner, prompt * len(texts) + loser)
+    nodes = pd.factorize(places)[0]
     winners, losers = nodes[: len(edges)], nodes[len(edges) :]
     size = int(nodes.max()) + 1
     beats = sparse.csr_array((np.ones(len(edges)), (winners, losers)), (size, size))

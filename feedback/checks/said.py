@@ -40,12 +40,36 @@ class Answers(NamedTuple):
     text: Places
 
 
+def codes_of(*columns: pd.Series) -> tuple[list[Counts], npt.NDArray[np.object_]]:
+    """Return columns that name the same kind of thing as codes, and the names that they stand for.
+
+    Columns that share their categories already (`feedback/coded.py`) are not looked at again.
+    """
+    first = columns[0].dtype
+    if isinstance(first, pd.CategoricalDtype) and all(c.dtype is first for c in columns):
+        codes = [column.cat.codes.to_numpy().astype(np.int64) for column in columns]
+        return codes, np.asarray(first.categories, dtype=object)
+    whole = np.concatenate([np.asarray(column, dtype=object) for column in columns])
+    found, names = pd.factorize(whole)
+    ends = np.cumsum([len(column) for column in columns])[:-1]
+    return [part.astype(np.int64) for part in np.split(found, ends)], names
+
+
 def found_in(known: pd.Index, asked: pd.Series) -> Places:
     """Return where each asked id stands among the known ones, -1 where it does not."""
     if isinstance(asked.dtype, pd.CategoricalDtype):
+        if _begins_with(known, asked.cat.categories):
+            return asked.cat.codes.to_numpy().astype(np.intp)
         of = np.append(known.get_indexer(asked.cat.categories), -1)
         return of[asked.cat.codes.to_numpy()]  # the code of nothing is -1: the last
     return known.get_indexer(np.asarray(asked, dtype=object))
+
+
+def _begins_with(known: pd.Index, names: pd.Index) -> bool:
+    """Return whether the known ids are these names, in their order, before any others."""
+    if known.dtype != object or names.dtype != object or len(known) < len(names):
+        return False
+    return np.array_equal(known.to_numpy()[: len(names)], names.to_numpy())
 
 
 def places_of(features: pd.DataFrame, texts: pd.Series) -> Places:
@@ -76,9 +100,11 @@ def decided_votes(columns: Columns) -> Decided:
 
 def net_votes(columns: Columns, comparisons: pd.Series) -> npt.NDArray[np.int64]:
     """Return the votes for a minus those for b of some comparisons; 0 where nobody decided."""
-    votes = decided_votes(columns)
-    places = found_in(pd.Index(votes.comparison), comparisons)
-    return np.append(votes.wins_a - votes.wins_b, 0)[places]
+    votes = columns.votes
+    verdict = (votes["verdict"] == "a").to_numpy(float) - (votes["verdict"] == "b").to_numpy(float)
+    (voted, asked), names = codes_of(votes["comparison"], comparisons)
+    net = np.bincount(voted[voted >= 0], verdict[voted >= 0], len(names))
+    return np.append(net, 0.0)[asked].astype(np.int64)
 
 
 def answers(columns: Columns) -> Answers:
