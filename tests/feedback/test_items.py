@@ -231,7 +231,7 @@ def test_one_prompt_more_reads_none_of_the_stored_ones_again(
 
 
 def test_an_index_that_grew_gives_the_clusters_that_a_fresh_one_gives(tmp_path: Path):
-    """12 questions and 24 that differ from one of them by a word, added one by one and by eights."""
+    """12 questions, and 24 that differ from one of them by a word, in parts and one by one."""
     words = ["river", "lamp", "north", "copper", "window", "garden", "paper", "storm"]
     first = [" ".join(words[(i // 8**k + 3 * k) % 8] for k in range(4)) for i in range(12)]
     texts = [f"What do you know about {one} number {i}?" for i, one in enumerate(first)]
