@@ -218,10 +218,12 @@ def _unanswered(
 def _still_wanted(
     store: Store, places: list[Assignment], mode: Mode, campaign: Campaign
 ) -> list[Assignment]:
-    """Leave out what was skipped as a duplicate, or went to others after the lease ran out."""
+    """Leave out what was skipped as a duplicate or excluded since, or went to others after the
+    lease ran out."""
     kind = Comparison if mode.shows == "comparison" else Response
-    prompts = {row.id: row.prompt for row in _by_id(store, kind, (mode.of(p) for p in places))}
-    skipped = skipped_items(store, [*prompts, *prompts.values()])
+    rows = _by_id(store, kind, (mode.of(place) for place in places))
+    names = {row.id: {row.id, row.prompt, *_answers_of(row)} for row in rows}
+    skipped = skipped_items(store, set().union(*names.values())) | _excluded(store)
     fresh = now() - timedelta(minutes=LEASE_MINUTES)
     stale = {mode.of(place) for place in places if place.created_at < fresh and place.kind == PLAIN}
     asked = {"labeler": places[0].labeler, "among": stale, **mode.wants(campaign)}
@@ -229,9 +231,19 @@ def _still_wanted(
     return [
         place
         for place in places
-        if not {(item := mode.of(place)), prompts.get(item)} & skipped
+        if not names.get(item := mode.of(place), {item}) & skipped
         and (place.kind != PLAIN or item not in stale or item in free)
     ]
+
+
+def _answers_of(row: Comparison | Response) -> tuple[str, ...]:
+    return (row.a, row.b) if isinstance(row, Comparison) else (row.id,)
+
+
+def _excluded(store: Store) -> set[str]:
+    """Return the prompts, comparisons and responses that stay out of snapshots now."""
+    frame = store.frame("excluded")
+    return set(frame.loc[frame["kind"].isin(["prompt", "comparison", "response"]), "item"])
 
 
 def skipped_items(store: Store, items: Iterable[str] | None = None) -> set[str]:

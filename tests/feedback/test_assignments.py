@@ -16,6 +16,7 @@ import pytest
 
 from feedback.assignments import LEASE_MINUTES, Item, history, serve_items
 from feedback.campaigns import set_collecting
+from feedback.curation import exclude
 from feedback.gold import set_gold
 from feedback.items import NewResponse, add_prompts, add_responses
 from feedback.votes import cast_rating, cast_vote, text_to_edit
@@ -404,3 +405,28 @@ def test_a_share_of_the_comparisons_is_seen_by_one_more_person_the_same_ones_for
         for id in store.frame("comparisons")["comparison"]
         if int(hashlib.md5(id.encode()).hexdigest()[:8], 16) < 0.2 * 16**8
     }
+
+
+@pytest.mark.parametrize("kind", ["comparison", "prompt", "response"])
+def test_what_is_excluded_is_not_shown_even_when_given_before(store, kind):
+    stock(store, 2)
+    first, second = serve(store, "ada", 2)
+    place = store.get(Assignment, first.assignment)
+    pair = store.get(Comparison, place.comparison)
+    item = {"comparison": pair.id, "prompt": pair.prompt, "response": pair.b}[kind]
+    exclude(store, kind, item, reason="broken", by="lead")
+    assert [one.assignment for one in serve(store, "ada", 2)] == [second.assignment]
+
+
+def test_a_comparison_of_an_excluded_answer_is_neither_repeated_nor_gold(store):
+    one, two = stock(store, 2)
+    set_gold(store, two.id, "a")
+    judge(store, "ada", 1)
+    (judged,) = {place.comparison for place in store.rows(Assignment)} & {one.id, two.id}
+    asked = {"labeler": "ada", "limit": 10}
+    assert list(store.frame("open_repeats", after=0, **asked)["comparison"]) == [judged]
+    assert list(store.frame("open_gold", **(asked | {"labeler": "bob"}))["comparison"]) == [two.id]
+    for pair in (one, two):
+        exclude(store, "response", pair.b, reason="broken", by="lead")
+    assert store.frame("open_repeats", after=0, **asked).empty
+    assert store.frame("open_gold", **(asked | {"labeler": "bob"})).empty
