@@ -1,8 +1,9 @@
 """The labeler's way in and out: REST routes under /api/v1, for screens, products and load tests.
 
 Routes are sync functions, so that a slow disk holds up one thread and not the server. Who is asking
-comes from the cookie alone. Nothing that is sent before a vote names a model. A verdict is answered
-with 201 once it is durable; sent again with its id it gets the same answer.
+comes from the cookie alone. Nothing that is sent before a vote names a model, unless the labeler
+asks for the text of an answer in order to edit it. A verdict is answered with 201 once it is
+durable; sent again with its id it gets the same answer.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from feedback.nudges import Judged, Own, own
 from feedback.quality import live_length_bias
 from feedback.render import markdown_html, messages_html
 from feedback.values import shown
-from feedback.votes import cast_rating, cast_vote, save_edit
+from feedback.votes import cast_rating, cast_vote, save_edit, text_to_edit
 from storage.errors import BadInput, UserError
 from storage.records import Receipt, now
 from storage.store import Store
@@ -155,6 +156,11 @@ class Routes:
         items = history(store, name, mode, n)
         return {"items": [_shown(item) | {"verdict": item.verdict} for item in items]}
 
+    def text(self, request: Request, assignment: str, side: str = "left") -> dict[str, str]:
+        """Return an answer as it is stored, to edit it: names that were hidden stand in it."""
+        store, name = self.store_of(request), self._signed_in(request)
+        return {"text": text_to_edit(store, name, assignment, side)}
+
     def vote(self, request: Request, body: VerdictIn) -> dict[str, Any]:
         """Record a verdict on two answers."""
         store, name = self.store_of(request), self._signed_in(request)
@@ -210,6 +216,7 @@ def router(
         ("/health", routes.health),
         ("/labeler", routes.labeler),
         ("/items", routes.items),
+        ("/items/{assignment}/text", routes.text),
         ("/history", routes.history),
         ("/meters", routes.meters),
     )
@@ -282,10 +289,13 @@ def _progress(store: Store, name: str) -> dict[str, int]:
 
 
 def _shown(item: Item) -> dict[str, Any]:
-    """Return an item as the page gets it: safe HTML to show and the plain text to edit."""
+    """Return an item as the page gets it: safe HTML to show and the plain text to edit.
 
-    def answer(text: str) -> dict[str, str]:
-        return {"html": markdown_html(text), "text": text}
+    Where names are hidden, the text is null: the page asks for it when the labeler edits it.
+    """
+
+    def answer(side: str, text: str) -> dict[str, str | None]:
+        return {"html": markdown_html(text), "text": None if side in item.masked else text}
 
     return {
         "assignment": item.assignment,
@@ -293,8 +303,8 @@ def _shown(item: Item) -> dict[str, Any]:
         "revision": item.revision,
         "edit_revision": item.edit_revision,
         "prompt": messages_html(item.prompt),
-        "left": answer(item.left),
-        "right": answer(item.right) if item.mode == "pairs" else None,
+        "left": answer("left", item.left),
+        "right": answer("right", item.right) if item.mode == "pairs" else None,
     }
 
 

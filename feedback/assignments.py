@@ -2,7 +2,8 @@
 
 An unanswered assignment is a lease: for `LEASE_MINUTES` nobody else gets the comparison, as long
 as one vote is wanted. The server draws the sides and keeps them; an `Item` is all that a page
-learns before the vote: it names no model, and does not say whether it is a repeat or gold.
+learns before the vote: it names no model, also where an answer does so itself, and does not say
+whether it is a repeat or gold. What is judged and stored is the answer as it was written.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feedback.campaigns import default_campaign
+from feedback.identity import mask_identity
 from feedback.queue import GOLD, PLAIN, REPEAT, REPEAT_AFTER, Random, choose, draw_kinds, mix
 from feedback.values import one_of
-from feedback.votes import side_of
+from feedback.votes import SIDES, side_of
 from storage.records import (
     Assignment,
     Campaign,
@@ -53,8 +55,9 @@ class Item:
     revision: int  # of the next vote or rating on it
     edit_revision: int  # of the next edit on it
     prompt: tuple[Message, ...]
-    left: str
+    left: str  # as shown: names that an answer gives itself or its maker are hidden
     right: str  # "" where one answer is rated
+    masked: tuple[str, ...] = ()  # the sides, "left" or "right", whose stored text differs
     verdict: str = ""  # what the labeler said before, as seen: "left", "tie", "up", …
 
 
@@ -215,10 +218,12 @@ def _unanswered(
 def _still_wanted(
     store: Store, places: list[Assignment], mode: Mode, campaign: Campaign
 ) -> list[Assignment]:
-    """Leave out what was skipped as a duplicate, or went to others after the lease ran out."""
+    """Leave out what was skipped as a duplicate or excluded since, or went to others after the
+    lease ran out."""
     kind = Comparison if mode.shows == "comparison" else Response
-    prompts = {row.id: row.prompt for row in _by_id(store, kind, (mode.of(p) for p in places))}
-    skipped = skipped_items(store, [*prompts, *prompts.values()])
+    rows = _by_id(store, kind, (mode.of(place) for place in places))
+    names = {row.id: {row.id, row.prompt, *_answers_of(row)} for row in rows}
+    skipped = skipped_items(store, set().union(*names.values())) | _excluded(store)
     fresh = now() - timedelta(minutes=LEASE_MINUTES)
     stale = {mode.of(place) for place in places if place.created_at < fresh and place.kind == PLAIN}
     asked = {"labeler": places[0].labeler, "among": stale, **mode.wants(campaign)}
@@ -226,9 +231,19 @@ def _still_wanted(
     return [
         place
         for place in places
-        if not {(item := mode.of(place)), prompts.get(item)} & skipped
+        if not names.get(item := mode.of(place), {item}) & skipped
         and (place.kind != PLAIN or item not in stale or item in free)
     ]
+
+
+def _answers_of(row: Comparison | Response) -> tuple[str, ...]:
+    return (row.a, row.b) if isinstance(row, Comparison) else (row.id,)
+
+
+def _excluded(store: Store) -> set[str]:
+    """Return the prompts, comparisons and responses that stay out of snapshots now."""
+    frame = store.frame("excluded")
+    return set(frame.loc[frame["kind"].isin(["prompt", "comparison", "response"]), "item"])
 
 
 def skipped_items(store: Store, items: Iterable[str] | None = None) -> set[str]:
@@ -259,16 +274,22 @@ def _items(
     texts = store.texts({*prompts.values(), *(r.text for r in answers)})
     items = []
     for place in places:
-        left, *right = (responses[id] for id in sides[place.id])
+        shown = [responses[id] for id in sides[place.id]]
+        prompt = tuple(json.loads(texts[prompts[shown[0].prompt]]))
+        asked = "\n".join(message["content"] for message in prompt)
+        stored = [texts[response.text] for response in shown]
+        left, *right = masked = [mask_identity(text, asked) for text in stored]
+        hidden = zip(SIDES, masked, stored, strict=False)
         items.append(
             Item(
                 assignment=place.id,
                 mode=mode,
                 revision=_next_revision(store.live(MODES[mode].event, place.id)),
                 edit_revision=_next_revision(store.live(Edit, place.id)),
-                prompt=tuple(json.loads(texts[prompts[left.prompt]])),
-                left=texts[left.text],
-                right=texts[right[0].text] if right else "",
+                prompt=prompt,
+                left=left,
+                right=right[0] if right else "",
+                masked=tuple(side for side, seen, text in hidden if seen != text),
                 verdict=side_of(place, said[place.id]) if said else "",
             )
         )

@@ -1,14 +1,18 @@
 """The near-duplicate cluster of each prompt: given once, when the prompt is added, for ever.
 
-The signatures of the stored prompts are kept in `cache/near.npz` of the data folder, since making
-them anew takes 0.03 ms a prompt and reading its text as much again. The file may be deleted at any
-time: it is made again. A change of the method changes no cluster that was given.
+The index of the stored prompts stays with the open data folder, about 1.2 KB a prompt, so that one
+prompt more costs as little as the first. For the next start the signatures are kept in
+`cache/near.npz` of the data folder, since making them anew takes 0.03 ms a prompt and reading its
+text as much again. The file may be deleted at any time: it is made again. A change of the method
+changes no cluster that was given.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +25,27 @@ from feedback.texts import near_text
 from storage.store import Store
 
 LOOK_UP = 5_000  # texts in memory at the same time
-SAVE_AFTER = 1_000  # Choice: new signatures; fewer are made again in 0.05 s
+# Choice: new signatures after which the file is written; fewer are made again in 0.05 s, or in a
+# twentieth of the time that making all would take.
+SAVE_AFTER, SAVE_SHARE = 1_000, 0.05
 MADE_WITH = f"v2 {SHINGLE} {PERMUTATIONS} {SEED}"  # a file made otherwise is not used
+
+
+@contextmanager
+def prompts_locked(store: Store) -> Iterator[PromptIndex]:
+    """Let one thread at a time add prompts to this data folder; yield the index of what is stored.
+
+    The next one gets the same index, unless it knows other prompts than the store by then.
+    """
+    with (store.data / "prompts.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        # Taken away meanwhile: after an error nobody knows which of its prompts were stored.
+        index: PromptIndex = store.companions.pop(PromptIndex, None) or PromptIndex(store)
+        if not index.is_true():
+            index = PromptIndex(store)
+        yield index
+        index.save()
+        store.companions[PromptIndex] = index
 
 
 class PromptIndex:
@@ -36,6 +59,15 @@ class PromptIndex:
         self._stored: set[str] = set()
         self._saved = 0
         self._loaded = False
+
+    def is_true(self) -> bool:
+        """Return whether it knows as many prompts as are stored, or has yet to read them.
+
+        It does not where prompts were stored without it, or looked at and then not stored.
+        """
+        if not self._loaded:
+            return True
+        return len(self._clusters) == int(self._store.frame("prompt_count")["prompts"].iloc[0])
 
     def claim(self, id: str) -> bool:
         """Return whether a prompt has to be stored: once for each that is not stored yet."""
@@ -73,7 +105,8 @@ class PromptIndex:
 
     def save(self) -> None:
         """Keep the signatures for the next time, if there are many new ones."""
-        if len(self._near) - self._saved >= SAVE_AFTER:
+        new = len(self._near) - self._saved
+        if new >= SAVE_AFTER and new >= SAVE_SHARE * self._saved:
             ids = kept.keys(self._near.ids)
             kept.write(self._path, MADE_WITH, ids=ids, signatures=self._near.signatures())
             self._saved = len(self._near)

@@ -141,7 +141,8 @@ def ask_again(store: Store, comparisons: Sequence[str], *, by: str) -> list[Want
     if missing:
         raise NotFound(f"there is no comparison {shown(missing[0])}: look it up on the data screen")
     votes = store.frame("votes")
-    judged = votes[votes["verdict"] != "skip"].groupby("comparison", observed=True).size()
+    counted = (votes["verdict"] != "skip") & (votes["kind"] != "repeat")  # as the queue counts
+    judged = votes[counted].groupby("comparison", observed=True).size()
     moment = now()
     rows = [
         Wanted(Wanted.id_of(id, count), id, count, by, tick(moment, number))

@@ -162,7 +162,7 @@ def families_of(mask: int) -> tuple[str, ...]:
 
 def mask_identity(text: str, prompt: str = "") -> str:
     """Return the text with the names hidden that it gives to itself or its maker, wherever they
-    stand in it.
+    stand in it, also in web and mail addresses.
 
     Args:
         prompt: what was asked; families that it names itself stay readable.
@@ -177,4 +177,11 @@ def mask_identity(text: str, prompt: str = "") -> str:
     for bit, names in enumerate(_EACH):
         if mask >> bit & 1:
             text = names.sub(HIDDEN, text)
+            text = _domain_of(bit).sub(HIDDEN, text)
     return text
+
+
+@cache
+def _domain_of(bit: int) -> re.Pattern[str]:
+    """Return the pattern of a family's name in an address, where it may be in small letters."""
+    return re.compile(rf"{_EACH[bit].pattern}(?=\.[a-z]{{2}})", re.IGNORECASE)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from feedback import formats
 from feedback.arrivals import Cast, Placed, cast, placed, says
-from feedback.clusters import PromptIndex
+from feedback.clusters import PromptIndex, prompts_locked
 from feedback.exports import export_file
 from feedback.formats.rows import RatingRow, Refused, Row
 from feedback.items import (
@@ -23,7 +23,6 @@ from feedback.items import (
     look_up,
     new_prompts,
     other_answers,
-    prompts_locked,
     tick,
 )
 from feedback.repeats import Repeats, kept
@@ -77,13 +76,12 @@ def import_file(
     path = Path(path)
     rows = formats.read(path, format)
     name = path.name.encode("utf-8", "replace").decode()[:100]
-    with prompts_locked(store):
-        taker = _Taker(store, f"import:{name}", on_duplicate)
+    with prompts_locked(store) as prompts:
+        taker = _Taker(store, f"import:{name}", on_duplicate, prompts)
         for part in _parts(rows, AT_ONCE):
             taker.take(part)
             if progress:
                 progress(f"{taker.read:,} rows read, {taker.stored:,} stored")
-        taker.prompts.save()
     return {
         "read": taker.read,
         "stored": taker.stored,
@@ -101,12 +99,12 @@ def _parts(rows: Iterable[E], size: int) -> Iterator[list[E]]:
 class _Taker:
     """One import: what became of its rows so far."""
 
-    def __init__(self, store: Store, source: str, on_duplicate: str) -> None:
+    def __init__(self, store: Store, source: str, on_duplicate: str, prompts: PromptIndex) -> None:
         self._data = store
         self._source = source
         self._on_duplicate = on_duplicate
-        self.prompts = PromptIndex(store)
-        self._repeats = Repeats(store, self.prompts) if on_duplicate != "link" else None
+        self._prompts = prompts
+        self._repeats = Repeats(store, prompts) if on_duplicate != "link" else None
         self._sent: set[str] = set()  # ids of the texts and responses that were added
         self._labelers: set[str] = set()
         self.read = self.stored = self.duplicates = 0
@@ -124,7 +122,7 @@ class _Taker:
             records += decisions
         comparisons = self._settle_sides(arrived)
         arrived = [one for one in arrived if one.swapped is not None]
-        records += new_prompts((one.row.prompt for one in arrived), self._source, self.prompts)
+        records += new_prompts((one.row.prompt for one in arrived), self._source, self._prompts)
         records += self._new_answers(arrived)
         records += comparisons
         self._store(records, self._fresh([cast(one, self._source) for one in arrived]))

@@ -9,14 +9,12 @@ the data folder keeps two threads from giving two near prompts two clusters.
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from feedback.clusters import PromptIndex
+from feedback.clusters import PromptIndex, prompts_locked
 from feedback.texts import check_messages, check_text, near_text
 from storage.errors import BadInput, Conflict, NotFound
 from storage.records import (
@@ -47,14 +45,6 @@ class NewResponse:
     source: str = "generated"
 
 
-@contextmanager
-def prompts_locked(store: Store) -> Iterator[None]:
-    """Let one thread at a time add prompts to this data folder."""
-    with (store.data / "prompts.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def add_prompts(store: Store, prompts: Sequence[Sequence[Message]], source: str) -> list[Prompt]:
     """Store prompts and return them in the same order; known ones come back as they are stored.
 
@@ -72,10 +62,8 @@ def add_prompts(store: Store, prompts: Sequence[Sequence[Message]], source: str)
     known = {prompt.id: prompt for prompt in look_up(store, Prompt, ids)}
     if known.keys() >= set(ids):  # nothing new: no need to wait for an import that is going on
         return [known[id] for id in ids]
-    with prompts_locked(store):
-        index = PromptIndex(store)
+    with prompts_locked(store) as index:
         store.add(new_prompts(checked, source, index))
-        index.save()
     known = {prompt.id: prompt for prompt in look_up(store, Prompt, ids)}
     return [known[id] for id in ids]
 

@@ -90,11 +90,13 @@ def left_in(frame: pd.DataFrame, out: Mapping[str, Collection[str]]) -> pd.Serie
 
     Args:
         frame: Votes, ratings, edits, comparisons or prompts, with the columns of `OUT_COLUMNS`.
-        out: Kind of exclusion → ids (of a source its name).
+        out: Kind of exclusion → ids (of a source its name, and only feedback is of it: a prompt or
+            comparison has a `source` too, but where it came from is not who judged it).
     """
     stays = pd.Series(True, index=frame.index)
+    judged = not frame.columns.intersection(OUT_COLUMNS["vote"]).empty
     for kind, ids in out.items():
-        for column in OUT_COLUMNS[kind] if ids else ():
+        for column in OUT_COLUMNS[kind] if ids and (judged or kind != "source") else ():
             if column in frame:
                 stays &= ~frame[column].isin(list(ids))
     return stays

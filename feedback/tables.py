@@ -45,5 +45,7 @@ def csv_of(table: pd.DataFrame) -> str:
 
 
 def _text(value: object) -> str:
+    if value is None or value is pd.NaT or value != value:  # nothing known: an empty cell
+        return ""
     text = " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
     return f"'{text}" if text.startswith(FORMULA) else text

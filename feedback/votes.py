@@ -160,6 +160,19 @@ def save_edit(
     )
 
 
+def text_to_edit(store: Store, labeler: str, assignment: str, side: str) -> str:
+    """Return the answer on a side as it is stored, for the labeler who starts to correct it.
+
+    Raises:
+        NotFound: There is no such assignment for this labeler, or its text was erased.
+    """
+    response = _response_on(store, assignment_of(store, labeler, assignment), side)
+    text = store.texts([response.text]).get(response.text)
+    if text is None:
+        raise NotFound(f"The text of the response {response.id} was erased: skip this item.")
+    return text
+
+
 def assignment_of(store: Store, labeler: str, id: str) -> Assignment:
     """Return the labeler's own assignment; another person's is as good as not there."""
     found = store.get(Assignment, plain_text(id, "assignment", 200))

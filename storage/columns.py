@@ -105,6 +105,8 @@ LEFT JOIN (SELECT prompt, count(*) AS comparisons FROM comparison GROUP BY promp
     ON c.prompt = p.id
 ORDER BY p.created_at, p.id"""
 
+PROMPT_COUNT = "SELECT count(*) AS prompts FROM prompt"
+
 RESPONSES = f"""
 SELECT r.id AS response, r.prompt, r.text, t.chars, r.model, r.adapter, r.source, r.finished,
     r.created_at, coalesce(v.ratings, 0) AS ratings
@@ -197,6 +199,11 @@ def prompts(cursor: Cursor) -> pd.DataFrame:
     return frame(cursor, PROMPTS)
 
 
+def prompt_count(cursor: Cursor) -> pd.DataFrame:
+    """Return one row with how many prompts there are, at no cost."""
+    return frame(cursor, PROMPT_COUNT)
+
+
 def responses(cursor: Cursor) -> pd.DataFrame:
     """Return every response with its live ratings."""
     return frame(cursor, RESPONSES)
@@ -244,6 +251,7 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "comparisons": comparisons,
     "compared": compared,
     "prompts": prompts,
+    "prompt_count": prompt_count,
     "responses": responses,
     "gold": gold,
     "scores": scores,

@@ -124,6 +124,7 @@ JOIN ({LIVE_VOTE} AND e.labeler = $labeler AND e.verdict IN ('a', 'b')) v ON v.a
 WHERE m.kind = 'plain' AND m.later >= $after
     AND m.comparison NOT IN (SELECT comparison FROM mine WHERE kind = 'repeat')
     AND c.id NOT IN ({SKIPPED}) AND c.prompt NOT IN ({SKIPPED})
+    AND c.a NOT IN ({SKIPPED}) AND c.b NOT IN ({SKIPPED})
 ORDER BY m.later DESC, m.comparison LIMIT $limit"""
 
 # The newest gold verdict of each comparison that has one.
@@ -137,6 +138,7 @@ OPEN_GOLD = f"""
 SELECT c.id AS comparison, c.prompt FROM ({GOLD}) g JOIN comparison c ON c.id = g.comparison
 WHERE c.id NOT IN (SELECT comparison FROM assignment WHERE labeler = $labeler)
     AND c.id NOT IN ({SKIPPED}) AND c.prompt NOT IN ({SKIPPED})
+    AND c.a NOT IN ({SKIPPED}) AND c.b NOT IN ({SKIPPED})
 ORDER BY c.id LIMIT $limit"""
 
 OWN_VERDICTS = f"""

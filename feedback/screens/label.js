@@ -387,12 +387,27 @@ class Screen {
     if (side) this.openEditor(side);
   }
 
-  openEditor(side) {
+  async openEditor(side) {
     const item = this.current;
     this.editing = side;
+    const wanted = () => this.current === item && this.editing === side && !this.view.one(".editor");
+    try {
+      item[side].text ??= await this.storedText(item, side);
+    } catch (error) {
+      if (!wanted()) return;
+      this.leaveEdit();
+      return this.view.error(`Editing this answer needs the server: ${error.message}`);
+    }
+    if (!wanted()) return; // left with Esc, or another name meanwhile
     const name = this.mode.sides.find(([one]) => one === side)[1];
     const text = item.correctedSide === side ? item.correction : item[side].text;
     this.view.openEditor(side, text, name);
+  }
+
+  /** Fetch an answer as it is stored: names that are hidden on the screen stand in it. */
+  async storedText({ assignment }, side) {
+    const query = new URLSearchParams({ side });
+    return (await request(`api/v1/items/${encodeURIComponent(assignment)}/text?${query}`)).text;
   }
 
   saveEdit(field) {

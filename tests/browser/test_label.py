@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import APIResponse, Browser, FloatRect, Route, expect
 
+from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
+from storage.store import Store
 from tests.browser.conftest import PHONE, WIDE, Screen, Server
 
 pytestmark = pytest.mark.browser
@@ -156,6 +158,71 @@ def test_an_edit_becomes_a_correction_of_the_side_it_was_made_on(
     assert screen.verdicts() == {place: "skip"}
     pairs = [p for p in server.exported("trl") if p["chosen"][0]["content"] == "Better: 1 2 3 4."]
     assert [first_line(p["rejected"][0]["content"]) for p in pairs] == [first_line(text)]
+
+
+LEAK = "I'm ChatGPT, made by OpenAI, and there are nine planets."
+MASKED = "I'm [hidden], made by [hidden], and there are nine planets."
+
+
+@pytest.fixture
+def leaking(serve: Callable[[int], Server], browser: Browser) -> Iterator[tuple[Server, Screen]]:
+    """A server whose only comparison has an answer that names its model, and Ada looking at it."""
+    server = serve(0)
+    server.stop()
+    with Store.open(server.data) as store:
+        (prompt,) = add_prompts(store, [[{"role": "user", "content": "How many planets?"}]], "api")
+        answers = [NewResponse(prompt.id, text, "m") for text in (LEAK, "There are eight.")]
+        a, b = add_responses(store, answers)
+        add_comparisons(store, [(a, b)], "import:test")
+    server.start()
+    context = browser.new_context(viewport=WIDE)
+    context.request.post(f"{server.url}/api/v1/labeler", data={"name": "Ada"})
+    screen = Screen(context.new_page(), "pairs", "Ada")
+    screen.open(server.url)
+    yield server, screen
+    context.close()
+
+
+def test_a_model_that_names_itself_is_judged_unnamed_and_edited_as_it_wrote(
+    leaking: tuple[Server, Screen],
+) -> None:
+    """The vote and the edit are on the stored text, and both look masked all the while."""
+    server, screen = leaking
+    key, side = ("1", "left") if "planets" in screen.shown("left") else ("2", "right")
+    assert screen.shown(side) == MASKED
+    screen.page.keyboard.press("e")
+    screen.page.keyboard.press(key)
+    field = screen.part("textarea")
+    expect(field).to_have_value(LEAK)
+    screen.page.keyboard.press("Control+Enter")
+    expect(screen.part(".error")).to_contain_text("Nothing was changed")
+    field.fill(f"{LEAK} No: eight.")
+    screen.page.keyboard.press("Control+Enter")
+    expect(screen.part(f'.answer[data-side="{side}"] .corrected')).to_be_visible()
+    assert screen.shown(side) == MASKED
+    screen.page.keyboard.press(key)
+    screen.wait_until_saved()
+    (vote,) = votes_of(server, "Ada")
+    assert vote[f"response_{vote['verdict']}"] == LEAK
+    rows = [
+        (p["chosen"][0]["content"], p["rejected"][0]["content"]) for p in server.exported("trl")
+    ]
+    assert (f"{LEAK} No: eight.", LEAK) in rows
+    assert screen.console == []
+
+
+def test_without_the_server_a_masked_answer_is_not_edited_and_the_keys_go_on(
+    leaking: tuple[Server, Screen],
+) -> None:
+    _, screen = leaking
+    screen.page.route("**/api/v1/items/*/text*", lambda route: route.abort())
+    screen.page.keyboard.press("e")
+    screen.page.keyboard.press("1" if "planets" in screen.shown("left") else "2")
+    expect(screen.part(".error")).to_contain_text("Editing this answer needs the server")
+    assert screen.part("textarea").count() == 0
+    screen.page.keyboard.press("3")
+    screen.wait_until_saved()
+    assert list(screen.verdicts().values()) == ["tie"]
 
 
 def test_reasons_and_a_comment_go_with_the_vote_they_were_given_for(visit: Visit) -> None:

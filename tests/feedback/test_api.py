@@ -166,6 +166,30 @@ def test_an_item_has_safe_html_plain_text_and_no_model(client, store):
     assert answer.headers["cache-control"] == "no-store"
 
 
+def test_a_name_in_an_answer_is_sent_only_to_whom_edits_it(app, client, store):
+    fill(store, [("I'm ChatGPT, made by OpenAI.", "I am a bridge.")])
+    answer = client.get("/api/v1/items")
+    (item,) = answer.json()["items"]
+    assert "ChatGPT" not in answer.text
+    assert "OpenAI" not in answer.text
+    sides = {item[side]["text"]: side for side in ("left", "right")}
+    assert set(sides) == {None, "I am a bridge."}
+    masked = sides[None]
+    assert "made by [hidden]" in item[masked]["html"]
+    path = f"/api/v1/items/{item['assignment']}/text"
+    asked = client.get(path, params={"side": masked})
+    assert asked.json() == {"text": "I'm ChatGPT, made by OpenAI."}
+    assert asked.headers["cache-control"] == "no-store"
+    for refused in (
+        signed_in(app, "bob").get(path, params={"side": masked}),
+        client.get("/api/v1/items/nothing/text"),
+    ):
+        assert refused.status_code == 404
+        assert "ChatGPT" not in refused.text
+    assert TestClient(app).get(path).status_code == 401
+    assert client.get(path, params={"side": "up"}).status_code == 422
+
+
 def test_a_repeat_and_a_gold_item_are_sent_like_any_other(client, store):
     made = stock(store, 3)
     sign = ("default", "ada")

@@ -16,12 +16,17 @@ import pytest
 
 from feedback.assignments import LEASE_MINUTES, Item, history, serve_items
 from feedback.campaigns import set_collecting
+from feedback.curation import exclude
 from feedback.gold import set_gold
-from feedback.votes import cast_rating, cast_vote
-from storage.errors import BadInput
-from storage.records import Assignment, Comparison, Duplicate, now
+from feedback.items import NewResponse, add_prompts, add_responses
+from feedback.votes import cast_rating, cast_vote, text_to_edit
+from storage.errors import BadInput, NotFound
+from storage.records import Assignment, Comparison, Duplicate, Vote, now
 from storage.store import Store
 from tests.feedback.stock import MODELS, fill, stock
+
+LEAK = "I'm ChatGPT, made by OpenAI; I do not know."
+MASKED = "I'm [hidden], made by [hidden]; I do not know."
 
 
 @pytest.fixture
@@ -60,6 +65,38 @@ def test_an_item_shows_prompt_and_both_texts_and_no_model(store):
         assert item.prompt[0]["role"] == "user"
         assert {item.left.split()[0], item.right.split()[0]} == {"Short", "A"}
         assert not any(model in str(asdict(item)) for model in MODELS)
+
+
+def test_an_answer_that_names_its_model_is_shown_without_the_name(store):
+    """Both sides named by mode: in pairs one of two is masked, and the vote is for its response."""
+    (pair,) = fill(store, [(LEAK, "I do not know.")])
+    (item,) = serve(store, "ada", 1)
+    (side,) = item.masked
+    assert getattr(item, side) == MASKED
+    assert {item.left, item.right} == {MASKED, "I do not know."}
+    assert text_to_edit(store, "ada", item.assignment, side) == LEAK
+    vote(store, "ada", item, side)
+    assert [(v.comparison, v.verdict) for v in store.rows(Vote)] == [(pair.id, "a")]
+    assert [done.masked for done in history(store, "ada", "pairs", 1)] == [(side,)]
+    thumbs = serve(store, "bob", 2, "thumbs")
+    assert {one.left: one.masked for one in thumbs} == {MASKED: ("left",), "I do not know.": ()}
+
+
+def test_a_name_that_the_prompt_used_stays_readable(store):
+    asked = [{"role": "user", "content": "Are you ChatGPT?"}]
+    (prompt,) = add_prompts(store, [asked], "x")
+    add_responses(store, [NewResponse(prompt.id, LEAK, "m")])
+    (item,) = serve(store, "ada", 1, "thumbs")
+    assert (item.left, item.masked) == (LEAK, ())
+
+
+def test_the_text_to_edit_is_for_whom_the_assignment_is(store):
+    fill(store, [(LEAK, "I do not know.")])
+    (item,) = serve(store, "ada", 1)
+    with pytest.raises(NotFound, match="given to somebody else"):
+        text_to_edit(store, "bob", item.assignment, "left")
+    with pytest.raises(BadInput, match="side is 'middle'"):
+        text_to_edit(store, "ada", item.assignment, "middle")
 
 
 def test_the_stored_side_is_the_side_that_is_shown(store):
@@ -368,3 +405,28 @@ def test_a_share_of_the_comparisons_is_seen_by_one_more_person_the_same_ones_for
         for id in store.frame("comparisons")["comparison"]
         if int(hashlib.md5(id.encode()).hexdigest()[:8], 16) < 0.2 * 16**8
     }
+
+
+@pytest.mark.parametrize("kind", ["comparison", "prompt", "response"])
+def test_what_is_excluded_is_not_shown_even_when_given_before(store, kind):
+    stock(store, 2)
+    first, second = serve(store, "ada", 2)
+    place = store.get(Assignment, first.assignment)
+    pair = store.get(Comparison, place.comparison)
+    item = {"comparison": pair.id, "prompt": pair.prompt, "response": pair.b}[kind]
+    exclude(store, kind, item, reason="broken", by="lead")
+    assert [one.assignment for one in serve(store, "ada", 2)] == [second.assignment]
+
+
+def test_a_comparison_of_an_excluded_answer_is_neither_repeated_nor_gold(store):
+    one, two = stock(store, 2)
+    set_gold(store, two.id, "a")
+    judge(store, "ada", 1)
+    (judged,) = {place.comparison for place in store.rows(Assignment)} & {one.id, two.id}
+    asked = {"labeler": "ada", "limit": 10}
+    assert list(store.frame("open_repeats", after=0, **asked)["comparison"]) == [judged]
+    assert list(store.frame("open_gold", **(asked | {"labeler": "bob"}))["comparison"]) == [two.id]
+    for pair in (one, two):
+        exclude(store, "response", pair.b, reason="broken", by="lead")
+    assert store.frame("open_repeats", after=0, **asked).empty
+    assert store.frame("open_gold", **(asked | {"labeler": "bob"})).empty

@@ -233,3 +233,25 @@ def test_a_comparison_that_is_not_there_cannot_be_asked_again(store: Store):
         ask_again(store, ["c_9"], by="lead")
     with pytest.raises(BadInput, match="nobody"):
         ask_again(store, [], by="")
+
+
+def test_the_source_of_the_comparisons_is_not_who_judged_them(store: Store):
+    """Six votes of people on comparisons of "generated:1": leaving out what else is called so,
+    checks, meters and the snapshot still count the same six."""
+    place = store.rows(Assignment, limit=1)[0]
+    simulated = str(uuid.uuid4())
+    store.add([replace(place, id="imported", labeler="x", source="generated:1")])
+    store.append(Vote(simulated, "imported", 0, place.comparison, "x", "a", source="generated:1"))
+    exclude(store, "source", "generated:1", **WHY)
+    assert len(gather(store).comparisons) == 6
+    assert len(gather(store).votes) == len(live_feedback(store).votes) == 6
+    assert live_length_bias(store).n == 6
+    assert freeze(store).pairs == 6
+
+
+def test_a_silent_repeat_is_no_vote_when_one_more_is_asked_for(store: Store):
+    """One judgement and the same person's second look: two votes in all are wanted, not three."""
+    place = store.rows(Assignment, labeler="ada", limit=1)[0]
+    vote(store, place.comparison, "ada", "a", kind="repeat")
+    (wanted,) = ask_again(store, [place.comparison], by="lead")
+    assert wanted.votes == 2

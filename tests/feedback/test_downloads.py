@@ -51,3 +51,8 @@ def test_an_unknown_table_names_those_there_are(client: TestClient) -> None:
 def test_a_name_that_a_spreadsheet_would_compute_stays_text() -> None:
     table = pd.DataFrame({"labeler": ["=1+1", "ada", "@x"], "votes": [-3, 4, 5]})
     assert csv_of(table).splitlines() == ["labeler,votes", "'=1+1,-3", "ada,4", "'@x,5"]
+
+
+def test_what_is_not_known_is_an_empty_cell() -> None:
+    table = pd.DataFrame({"model": ["m", "n"], "score": [None, None], "low": ["x", float("nan")]})
+    assert csv_of(table).splitlines() == ["model,score,low", "m,,x", "n,,"]

@@ -156,6 +156,12 @@ def test_names_are_hidden_but_for_those_that_the_prompt_used():
     assert claimed(hidden) == 0
 
 
+def test_names_are_hidden_in_addresses_too():
+    text = "I am ChatGPT, made by OpenAI: chat.openai.com, help@openai.com. An openai is nothing."
+    hidden = "I am [hidden], made by [hidden]: chat.[hidden].com, help@[hidden].com. "
+    assert mask_identity(text) == hidden + "An openai is nothing."
+
+
 def test_personal_data_is_counted_by_kind():
     text = "ada@lovelace.org, bob.b@uni-x.de; +49 30 1234567 and (212) 664-7665; 93.184.216.34"
     assert personal_kinds(text) == {"mail": 2, "phone": 2, "card": 0, "address": 1}

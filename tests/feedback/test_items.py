@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import random
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +14,11 @@ import pytest
 
 from feedback import clusters
 from feedback.frozen import split_of
+from feedback.imports import import_file
 from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
 from feedback.near import NearIndex
-from storage.errors import BadInput, Conflict, NotFound
-from storage.records import Comparison, Prompt, Response
+from storage.errors import BadInput, Conflict, DiskFull, NotFound
+from storage.records import Comparison, Prompt, Response, Text, canonical_messages
 from storage.store import Store
 
 
@@ -51,7 +55,7 @@ def test_prompts_come_back_in_the_order_they_were_given(store: Store):
 
 
 def test_a_near_duplicate_joins_the_cluster_of_the_earliest(store: Store):
-    """Also in a later call, which reads the stored prompts again."""
+    """Also in a later call."""
     first, other = add_prompts(store, [ask("How do I boil an egg?"), ask("Name a river.")], "x")
     (near,) = add_prompts(store, [ask("How do I boil an egg well?")], "x")
     (nearer,) = add_prompts(store, [ask("how do I  boil an egg")], "x")
@@ -199,9 +203,97 @@ def test_the_kept_signatures_give_the_same_clusters_and_a_damaged_file_is_made_a
     first, _ = add_prompts(store, [ask("How do I boil an egg?"), ask("Name a river.")], "x")
     kept = store.data / "cache" / "near.npz"
     assert kept.is_file()
+    store.companions.clear()  # as after a new start, here and below
     assert add_prompts(store, [ask("How do I  boil an egg")], "x")[0].cluster == first.id
     kept.write_bytes(kept.read_bytes()[:100])
+    store.companions.clear()
     assert add_prompts(store, [ask("How do I boil an egg??")], "x")[0].cluster == first.id
     kept.write_bytes(b"")
+    store.companions.clear()
     assert add_prompts(store, [ask("How do I boil an egg well?")], "x")[0].cluster == first.id
     assert len(np.load(kept)["ids"]) == 5
+
+
+def test_one_prompt_more_reads_none_of_the_stored_ones_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    """The first add reads the frame of prompts; the second only counts them, and its own text."""
+    read: list[str] = []
+    frame, texts = store.frame, store.texts
+    monkeypatch.setattr(store, "frame", lambda name: read.append(name) or frame(name))
+    monkeypatch.setattr(store, "texts", lambda ids: read.append("texts") or texts(ids))
+    add_prompts(store, [ask("How do I boil an egg?"), ask("Name a river.")], "x")
+    assert "prompts" in read
+    read.clear()
+    (near,) = add_prompts(store, [ask("How do I boil an egg well?")], "x")
+    assert near.cluster != near.id
+    assert read == ["prompt_count"]
+
+
+def test_an_index_that_grew_gives_the_clusters_that_a_fresh_one_gives(tmp_path: Path):
+    """12 questions, and 24 that differ from one of them by a word, in parts and one by one."""
+    words = ["river", "lamp", "north", "copper", "window", "garden", "paper", "storm"]
+    first = [" ".join(words[(i // 8**k + 3 * k) % 8] for k in range(4)) for i in range(12)]
+    texts = [f"What do you know about {one} number {i}?" for i, one in enumerate(first)]
+    texts += [text.replace("know", "think") for text in texts] + [
+        f"{text} Please" for text in texts
+    ]
+    random.Random(1).shuffle(texts)
+    given = []
+    for fresh in (False, True):
+        with Store.open(tmp_path / str(fresh)) as store:
+            parts = [texts[:8], texts[8:16], *([text] for text in texts[16:24]), texts[24:]]
+            for part in parts:
+                if fresh:
+                    store.companions.clear()
+                add_prompts(store, [ask(text) for text in part], "x")
+            given.append({p.id: p.cluster for p in store.rows(Prompt)})
+    assert given[0] == given[1]
+    assert len(given[0]) == 36
+    assert len(set(given[0].values())) < 30
+
+
+def test_what_another_thread_imports_is_known_to_the_next_who_adds(store: Store, tmp_path: Path):
+    (first,) = add_prompts(store, [ask("Name a river.")], "x")
+    row = {"prompt": "How do I boil an egg?", "chosen": "Four minutes.", "rejected": "Ask."}
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps(row), "utf-8")
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(import_file, store, path).result()
+    assert told["stored"] == 1
+    (near,) = add_prompts(store, [ask("How do I boil an egg well?")], "x")
+    assert near.cluster == Prompt.id_of(ask("How do I boil an egg?"))
+    assert add_prompts(store, [ask("Name a  river")], "x")[0].cluster == first.id
+
+
+def test_eight_threads_that_add_near_prompts_agree_on_their_cluster(store: Store):
+    asked = [[ask(f"How do I boil an egg{'!' * n}")] for n in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        added = list(pool.map(lambda prompts: add_prompts(store, prompts, "x")[0], asked))
+    assert len({prompt.id for prompt in added}) == 8
+    assert len({prompt.cluster for prompt in added}) == 1
+
+
+def test_prompts_whose_storing_failed_are_stored_by_the_next_try(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    """What the index took for stored, and was not, is forgotten with the error."""
+    add_prompts(store, [ask("Name a river.")], "x")
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "add", _no_room)
+        with pytest.raises(DiskFull):
+            add_prompts(store, [ask("How do I boil an egg?")], "x")
+    (prompt,) = add_prompts(store, [ask("How do I boil an egg?")], "x")
+    assert store.get(Prompt, prompt.id) == prompt
+
+
+def _no_room(rows: object) -> None:
+    raise DiskFull("the disk is full")
+
+
+def test_prompts_that_were_stored_without_the_index_are_read(store: Store):
+    add_prompts(store, [ask("Name a river.")], "x")
+    text = Text.of(canonical_messages(ask("How do I boil an egg?")))
+    id = Prompt.id_of(ask("How do I boil an egg?"))
+    store.add([text, Prompt(id, text.id, id, "elsewhere")])
+    assert add_prompts(store, [ask("How do I boil an egg well?")], "x")[0].cluster == id
