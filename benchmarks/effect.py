@@ -34,8 +34,9 @@ from align.models import EMBEDDED, find_model  # noqa: E402
 from align.wire import GenerateRequest, SamplingSettings  # noqa: E402
 from benchmarks.machine import machine  # noqa: E402
 from feedback.items import add_prompts  # noqa: E402
-from feedback.simulate import room, simulate_votes  # noqa: E402
+from feedback.simulate import simulate_votes  # noqa: E402
 from feedback.snapshots import freeze, split_of  # noqa: E402
+from feedback.turns import room  # noqa: E402
 from storage.records import Comparison, Message, Prompt, Response, Text  # noqa: E402
 from storage.store import Store  # noqa: E402
 

@@ -287,9 +287,11 @@ def prepare(data: Path, n: int) -> None:
 
 
 def answer(i: int, side: str) -> str:
-    """Return an answer that says which one it is; every third carries something hostile."""
-    hostile = PAYLOADS[i // 3 % len(PAYLOADS)] if i % 3 == 0 else ""
-    length = " ".join(words(17 * i + j) for j in range(i % 5))
+    """Return an answer that says which one it is; every third carries something hostile. The two
+    answers to one prompt have no sentence in common, else they would be repeats of each other."""
+    second = int(side == "second")
+    hostile = PAYLOADS[(i // 3 + second) % len(PAYLOADS)] if i % 3 == 0 else ""
+    length = " ".join(words(17 * i + j + 500 * second) for j in range(i % 5))
     return f"The {side} answer to number {i}. {length}\n\n{hostile}".strip()
 
 

@@ -235,6 +235,7 @@ def test_progress_is_told_in_words(store: Store, tmp_path: Path):
 
 # Duplicates
 
+SETTLED = ("length_bias", "duplicate_prompts", "duplicate_responses")
 REPEATS = [
     vote("How do I boil an egg?", "Put it in water.", "No idea at all."),
     vote("how do I  boil an egg", "Use a pan.", "Ask your mother."),  # the same but for signs
@@ -261,7 +262,7 @@ def test_skip_leaves_repeats_out_and_counts_them(store: Store, tmp_path: Path):
     path = jsonl(tmp_path / "x.jsonl", *REPEATS, {**REPEATS[0], "labeler": "bob"})
     assert counts(import_file(store, path, on_duplicate="skip")) == (6, 3, 3, 0)
     assert len(store.rows(Prompt)) == len(store.rows(Comparison)) == 2
-    assert {c.severity for c in run_checks(store)} == {"ok"}
+    assert {check(store, name).severity for name in SETTLED} == {"ok"}
     again = import_file(store, path, on_duplicate="skip")  # Bob's vote is on a known comparison
     assert counts(again) == (6, 0, 6, 0)
 
@@ -275,7 +276,7 @@ def test_skip_also_compares_with_what_was_stored_before(store: Store, tmp_path: 
 def test_keep_stores_repeats_and_records_that_they_are_none(store: Store, tmp_path: Path):
     path = jsonl(tmp_path / "x.jsonl", *REPEATS)
     assert counts(import_file(store, path, on_duplicate="keep")) == (5, 5, 0, 0)
-    assert {c.severity for c in run_checks(store)} == {"ok"}
+    assert {check(store, name).severity for name in SETTLED} == {"ok"}
     assert sorted(d.kind for d in store.rows(Duplicate)) == ["prompt", "prompt", "response"]
     import_file(store, path, on_duplicate="keep")
     assert len(store.rows(Duplicate)) == 3
@@ -296,7 +297,7 @@ def test_a_decision_settles_what_was_found(store: Store, tmp_path: Path, decisio
     import_file(store, jsonl(tmp_path / "x.jsonl", *REPEATS))
     for question in open_questions(store, run_checks(store)):
         decide(store, question, decision, "lead")
-    assert {c.severity for c in run_checks(store)} == {"ok"}
+    assert {check(store, name).severity for name in SETTLED} == {"ok"}
     assert open_questions(store, run_checks(store)) == []
     open_ = store.frame("open_comparisons", labeler="cy", overlap=9, lease_minutes=30, limit=9)
     assert len(open_) == (2 if decision == "skip" else 5)
