@@ -288,11 +288,13 @@ def prepare(data: Path, n: int) -> None:
 
 def answer(i: int, side: str) -> str:
     """Return an answer that says which one it is; every third carries something hostile. The two
-    answers to one prompt have no sentence in common, else they would be repeats of each other."""
+    answers to one prompt have no sentence in common, else they would be repeats of each other, and
+    are never equally long, so that each vote has a longer answer."""
     second = int(side == "second")
     hostile = PAYLOADS[(i // 3 + second) % len(PAYLOADS)] if i % 3 == 0 else ""
     length = " ".join(words(17 * i + j + 500 * second) for j in range(i % 5))
-    return f"The {side} answer to number {i}. {length}\n\n{hostile}".strip()
+    text = f"The {side} answer to number {i}. {length}\n\n{hostile}".strip()
+    return f"{text}!" if second and len(text) == len(answer(i, "first")) else text
 
 
 def words(i: int) -> str:
