@@ -36,6 +36,12 @@ def run_checks(store: Store) -> list[CheckResult]:
     return checks_of(gather(store))
 
 
+def find_repeats(store: Store) -> list[CheckResult]:
+    """Return what the checks of duplicates say: quick, for they read no features of texts."""
+    columns = gather(store, said=False)
+    return [CHECKS[name](columns) for name in ("duplicate_prompts", "duplicate_responses")]
+
+
 def checks_of(columns: Columns) -> list[CheckResult]:
     """Return what every check says about columns that are gathered already."""
     return [check(columns) for check in CHECKS.values()]
@@ -52,23 +58,35 @@ def live_length_bias(store: Store) -> CheckResult:
     return share(*live_meters(store).longer)
 
 
-def gather(store: Store) -> Columns:
-    """Return the columns that the checks read, from the store as it is now."""
-    columns = gather_numbers(store, texts=True)
+def gather(store: Store, *, said: bool = True) -> Columns:
+    """Return the columns that the checks read, from the store as it is now.
+
+    Args:
+        said: with the features of what every text says.
+    """
+    columns = gather_numbers(store, alike=True, said=said)
     return replace(columns, previews=_previews(store, columns))
 
 
-def gather_numbers(store: Store, *, simulated: bool = True, texts: bool = False) -> Columns:
-    """Return the columns without what is excluded; `texts` asks for what only texts can say."""
+def gather_numbers(
+    store: Store, *, simulated: bool = True, alike: bool = False, said: bool = False
+) -> Columns:
+    """Return the columns without what is excluded.
+
+    Args:
+        simulated: with the feedback of simulated labelers.
+        alike: with how alike the two answers of each comparison are, else 0.
+        said: with the features of every text, else none.
+    """
     votes = store.frame("coded_votes")  # before the comparisons, which then name all of theirs
     ratings, comparisons = store.frame("ratings"), store.frame("compared")
     prompts = store.frame("prompts")
-    alike = similarities(store, comparisons) if texts else 0.0
+    similarity = similarities(store, comparisons) if alike else 0.0
     frames = coded(
         {
             "votes": votes,
             "ratings": ratings,
-            "comparisons": comparisons.assign(similarity=alike),
+            "comparisons": comparisons.assign(similarity=similarity),
             "prompts": prompts,
             "gold": store.frame("gold"),
             "scores": store.frame("scores"),
@@ -76,9 +94,9 @@ def gather_numbers(store: Store, *, simulated: bool = True, texts: bool = False)
     )
     frames["votes"] = joined(frames["votes"], frames["comparisons"])
     answers = frames["comparisons"]["text_a"].cat.categories  # of every answer: see `coded`
-    said = features(store, answers, prompts["text"]) if texts else pd.DataFrame()
+    found = features(store, answers, prompts["text"]) if said else pd.DataFrame()
     frames = _counted(frames, excluded_ids(store), simulated)
-    return Columns(decisions=_decisions(store), features=said, **frames)
+    return Columns(decisions=_decisions(store), features=found, **frames)
 
 
 def _counted(

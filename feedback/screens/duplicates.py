@@ -10,7 +10,7 @@ import gradio as gr
 
 from feedback import browse
 from feedback.duplicates import Question, decide, open_questions
-from feedback.quality import run_checks
+from feedback.quality import find_repeats
 from feedback.screens.parts import on_show, plain, shown, two_sides, wire
 from storage.errors import NotFound
 
@@ -40,7 +40,7 @@ class View:
 
 def refill(workspace: Any, view: View) -> dict[Any, Any]:
     """Look for undecided repeats and show the first."""
-    found = open_questions(workspace.store, run_checks(workspace.store))
+    found = open_questions(workspace.store, find_repeats(workspace.store))
     return show(workspace, view, [asdict(question) for question in found])
 
 
@@ -107,4 +107,6 @@ def build_duplicates(workspace: Any) -> Callable[[Any], None]:
     for key, button in buttons.items():
         wire(button.click, answer, workspace, view, key, inputs=[view.waiting], outputs=parts)
     on_show(refill, workspace, view, outputs=parts)
-    return lambda event: wire(event, refill, workspace, view, outputs=parts)
+    return lambda event: wire(
+        event, refill, workspace, view, outputs=parts, trigger_mode="always_last"
+    )

@@ -318,4 +318,4 @@ def lay_out(workspace: Any) -> None:
     opened = [found.words, found.items, found.detail, *found.remedies.parts()]
     wire(found.table.select, show_finding, workspace, found, inputs=[found.results], outputs=opened)
     for done in remedies.connect(workspace, found.remedies, left):
-        wire(done.then, refresh, workspace, view, outputs=drawn)
+        wire(done.then, refresh, workspace, view, outputs=drawn, trigger_mode="always_last")
