@@ -1,0 +1,53 @@
+"""docs/quality.md: its figures are those of benchmarks/results/."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "quality.md").read_text("utf-8")
+LABELERS = {
+    "honest": "honest",
+    "honest_with_a_lean_of_53_percent": "honest, leaning left (53 %)",
+    "left": "always left",
+    "left70": "left in 70 %",
+    "fast": "too fast to have read",
+    "length": "takes the longer answer",
+    "random": "guesses",
+    "noisy": "wrong in 40 %",
+    "poison": "turns one vote in twenty around",
+}
+
+
+def read(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", LABELERS)
+def test_the_table_of_labelers_is_that_of_the_benchmark(name: str) -> None:
+    found = read("detection")["evening_looked_at_after_every_vote"][name]
+    shares = [f"{100 * one['share']:.1f} %" for one in found["found"]]
+    votes = [str(found[f"votes_for_{share}_percent"] or "–") for share in (50, 90)]
+    assert f"| {' | '.join([LABELERS[name], *shares, *votes])} |" in PAGE
+
+
+def test_every_labeler_of_the_benchmark_is_on_the_page() -> None:
+    assert set(read("detection")["evening_looked_at_after_every_vote"]) == set(LABELERS)
+
+
+def test_gold_and_the_plain_test_are_those_of_the_benchmark() -> None:
+    found = read("detection")
+    gold, plain = found["random_by_gold_alone"], found["honest_by_a_binomial_test_at_1_percent"]
+    told = f"{100 * gold['low']:.1f} to {100 * gold['high']:.1f} %"
+    assert f"alone find {100 * gold['share']:.1f} % (95 % interval {told})" in PAGE
+    assert f"names {100 * plain + 1e-9:.1f} % of the honest" in PAGE
+
+
+def test_the_power_of_the_style_check_is_that_of_the_benchmark() -> None:
+    found = read("style_power")
+    for name in ("planted", "planted_half", "planted_200_half"):
+        assert f"{100 * found[name]['found']['share']:.1f} %" in PAGE
