@@ -67,7 +67,7 @@ class PromptIndex:
         """
         if not self._loaded:
             return True
-        return len(self._clusters) == int(self._store.frame("prompt_count")["prompts"].iloc[0])
+        return len(self._clusters) == int(self._store.frame("sizes")["prompts"].iloc[0])
 
     def claim(self, id: str) -> bool:
         """Return whether a prompt has to be stored: once for each that is not stored yet."""

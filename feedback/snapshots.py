@@ -114,7 +114,7 @@ def _write(
         "left_out": chosen.left_out.as_json(),
         "votes": sorted(votes),
         "version": VERSION,
-        "created_at": now().isoformat(timespec="seconds"),
+        "created_at": now().isoformat(timespec="microseconds"),
     }
     manifest["seal"] = seal_of(manifest)
     with (work / "manifest.json").open("w", encoding="utf-8") as file:

@@ -105,7 +105,9 @@ LEFT JOIN (SELECT prompt, count(*) AS comparisons FROM comparison GROUP BY promp
     ON c.prompt = p.id
 ORDER BY p.created_at, p.id"""
 
-PROMPT_COUNT = "SELECT count(*) AS prompts FROM prompt"
+SIZES = """
+SELECT (SELECT count(*) FROM prompt) AS prompts, (SELECT count(*) FROM response) AS responses,
+    (SELECT count(*) FROM comparison) AS comparisons, (SELECT count(*) FROM labeler) AS labelers"""
 
 RESPONSES = f"""
 SELECT r.id AS response, r.prompt, r.text, t.chars, r.model, r.adapter, r.source, r.finished,
@@ -199,9 +201,9 @@ def prompts(cursor: Cursor) -> pd.DataFrame:
     return frame(cursor, PROMPTS)
 
 
-def prompt_count(cursor: Cursor) -> pd.DataFrame:
-    """Return one row with how many prompts there are, at no cost."""
-    return frame(cursor, PROMPT_COUNT)
+def sizes(cursor: Cursor) -> pd.DataFrame:
+    """Return one row: how many prompts, responses, comparisons and labelers there are."""
+    return frame(cursor, SIZES)
 
 
 def responses(cursor: Cursor) -> pd.DataFrame:
@@ -251,7 +253,7 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "comparisons": comparisons,
     "compared": compared,
     "prompts": prompts,
-    "prompt_count": prompt_count,
+    "sizes": sizes,
     "responses": responses,
     "gold": gold,
     "scores": scores,

@@ -227,7 +227,7 @@ def test_one_prompt_more_reads_none_of_the_stored_ones_again(
     read.clear()
     (near,) = add_prompts(store, [ask("How do I boil an egg well?")], "x")
     assert near.cluster != near.id
-    assert read == ["prompt_count"]
+    assert read == ["sizes"]
 
 
 def test_an_index_that_grew_gives_the_clusters_that_a_fresh_one_gives(tmp_path: Path):

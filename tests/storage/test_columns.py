@@ -256,7 +256,7 @@ def test_progress_counts_this_labeler_today_and_everybody(
 def test_every_query_runs_on_an_empty_store(store: Store, name: str) -> None:
     params = {"labeler": "ada"} if name.startswith(("open", "own")) or name == "progress" else {}
     frame = store.frame(name, **params)
-    assert len(frame) == (name in ("progress", "meters"))
+    assert len(frame) == (name in ("progress", "meters", "sizes"))
     assert len(frame.columns) >= 2
 
 
