@@ -126,22 +126,24 @@ METERS = f"""
 WITH left_out AS ({EXCLUDED}),
 reached AS (SELECT greatest(
     (SELECT coalesce(max(n), 0) FROM command), (SELECT coalesce(max(n), 0) FROM batch)
-) AS n)
+) AS n),
+answer AS MATERIALIZED (
+    SELECT r.id, t.chars FROM response r JOIN text t ON t.id = r.text
+    WHERE r.id NOT IN (SELECT item FROM left_out WHERE kind = 'response')
+),
+compared AS MATERIALIZED (
+    SELECT c.id, sign(a.chars - b.chars)::INT AS longer
+    FROM comparison c JOIN answer a ON a.id = c.a JOIN answer b ON b.id = c.b
+    WHERE c.id NOT IN (SELECT item FROM left_out WHERE kind = 'comparison')
+        AND c.prompt NOT IN (SELECT item FROM left_out WHERE kind = 'prompt')
+)
 SELECT reached.n, counted.* FROM reached LEFT JOIN (
-    SELECT v.verdict, coalesce(s."left", '') AS "left", sign(ta.chars - tb.chars)::INT AS longer,
-        count(*) AS votes
-    FROM ({LIVE_VOTE}) v
-    JOIN comparison c ON c.id = v.comparison
-    JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
-    JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
+    SELECT v.verdict, coalesce(s."left", '') AS "left", c.longer, count(*) AS votes
+    FROM ({LIVE_VOTE}) v JOIN compared c ON c.id = v.comparison
     LEFT JOIN assignment s ON s.id = v.assignment
     WHERE v.labeler NOT IN (SELECT item FROM left_out WHERE kind = 'labeler')
         AND v.source NOT IN (SELECT item FROM left_out WHERE kind = 'source')
         AND v.id NOT IN (SELECT item FROM left_out WHERE kind = 'vote')
-        AND c.id NOT IN (SELECT item FROM left_out WHERE kind = 'comparison')
-        AND c.prompt NOT IN (SELECT item FROM left_out WHERE kind = 'prompt')
-        AND c.a NOT IN (SELECT item FROM left_out WHERE kind = 'response')
-        AND c.b NOT IN (SELECT item FROM left_out WHERE kind = 'response')
     GROUP BY ALL
 ) counted ON true"""
 
