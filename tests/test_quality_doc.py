@@ -51,3 +51,11 @@ def test_the_power_of_the_style_check_is_that_of_the_benchmark() -> None:
     found = read("style_power")
     for name in ("planted", "planted_half", "planted_200_half"):
         assert f"{100 * found[name]['found']['share']:.1f} %" in PAGE
+
+
+def test_the_figures_of_a_million_votes_are_those_of_the_benchmark() -> None:
+    found = read("quality_scale")["sizes"]["1000000"]
+    reading = found["seconds"].pop("gather")
+    assert f"{reading:.1f} s to read the columns" in PAGE
+    assert f"{sum(found['seconds'].values()):.1f} s to run the checks" in PAGE
+    assert f"a peak of {found['peak_mb'] / 1000:.1f} GB" in PAGE
