@@ -75,7 +75,9 @@ def objection_words(one: Objection) -> str:
 def wanted_words(seen: Clearance) -> str:
     """Return what more votes would tell; which checks have nothing to measure yet."""
     lines = [f"{words[0].upper()}{words[1:]}." for words in seen.wanted]
-    if seen.unknown:
+    if len(seen.unknown) > SHOWN:
+        lines.append(f"{len(seen.unknown)} checks have nothing to measure yet.")
+    elif seen.unknown:
         names = ", ".join(name_of(name).rstrip("?").lower() for name in seen.unknown)
         lines.append(f"Nothing to measure yet: {names}.")
     return " ".join(map(plain, lines))
