@@ -85,8 +85,8 @@ def sizes(path: str, settings: recipes.Settings, processes: int) -> Sizes:
         base: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path))
         if copied:
             base.requires_grad_(False)
-        else:  # what nf4 takes are PEFT's own layers, which are as large
-            with_lora(base, rank=train.lora_rank, alpha=train.lora_alpha, quantised=True)
+        else:
+            with_lora(base, rank=train.lora_rank, alpha=train.lora_alpha)
     layers = list(decoder_layers(getattr(base, base.base_model_prefix)))
     shapes = [tuple(p.shape) for layer in layers for p in frozen(layer)]
     inside = {p for layer in layers for p in layer.parameters()}

@@ -13,9 +13,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CHUNK = (
-    128  # positions. Choice: 128 · 49,152 fp32 logits are 25 MB; larger was not faster on 2 cores
-)
+CHUNK = {"cpu": 128, "cuda": 512}
+"""Positions by kind of device. Choice: 128 · 49,152 fp32 logits are 25 MB, and more were not faster
+on 2 cores. A GPU reads the head once per chunk: with 512 a step took a fifth less than with 128
+(H200, 8B, 128,256 words)."""
 
 
 def token_logprobs(
@@ -24,7 +25,7 @@ def token_logprobs(
     targets: Tensor,
     bias: Tensor | None = None,
     *,
-    chunk: int = CHUNK,
+    chunk: int = 0,
 ) -> Tensor:
     """Return log softmax(hidden · weightᵀ + bias)[target] of each position, in fp32; (S,).
 
@@ -34,7 +35,9 @@ def token_logprobs(
             once more for its gradient.
         targets: (S,) the tokens that came.
         bias: (V,) of the head, where it has one.
+        chunk: positions at a time; 0: as many as are fast on the device.
     """
+    chunk = chunk or CHUNK[hidden.device.type]
     result: Tensor = _TokenLogprobs.apply(hidden, weight, targets, bias, chunk)
     return result
 

@@ -35,6 +35,10 @@ from storage.errors import Unsupported
 
 REFERENCE = "reference"  # the name of the adapter that a run is held to, if it is one
 FLEX_TRIES = 3  # the first compiles
+FLEX_LEAST = (
+    2048  # tokens of a row. Choice: of 700 tokens attention takes 7 % of a step (H200, 8B),
+)
+# so what flex can save there is less than the 15 s that compiling takes
 PARITY = {"fp32": 2e-3, "bf16": 0.1, "nf4": 0.1}
 """Root mean square difference per token (nats) that two orders of the same sums may make.
 
@@ -256,10 +260,7 @@ def load_policy(
     )
     base.config.use_cache = False
     torch.manual_seed(seed)
-    if tune == "full":
-        model = with_copies(base)
-    else:
-        model = with_lora(base, rank=rank, alpha=alpha, quantised=precision == "nf4")
+    model = with_copies(base) if tune == "full" else with_lora(base, rank=rank, alpha=alpha)
     policy = Policy(model, mixed=precision != "fp32")
     check_head(policy, PARITY[precision])
     return policy
@@ -311,11 +312,13 @@ def shared_prompts_agree(policy: Policy, forks: list[Fork], precision: str) -> t
 
 
 def flex_is_faster(policy: Policy, forks: list[Fork]) -> bool:
-    """Say whether flex attention trains these forks faster than a dense mask does; on a GPU alone.
+    """Say whether flex attention trains these forks faster than a dense mask does; on a GPU alone,
+    and only tried where rows are long.
 
     It is compiled, so where compiling fails the answer is no.
     """
-    if policy.device.type != "cuda":
+    longest = max(fork.tokens(shared=True) for fork in forks)
+    if policy.device.type != "cuda" or longest < FLEX_LEAST:
         return False
     from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
 

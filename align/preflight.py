@@ -25,7 +25,7 @@ BUDGET = {"cpu": 1536, "cuda": 16384}
 and larger passes were hardly faster on 2 cores (docs/log.md)."""
 LONGEST_PLAIN = 1024  # keys up to which a bf16 CPU keeps its weights (`attention.LONGEST`)
 QUERIES = 128  # queries at a time there, which see no later block's keys (`attention.BLOCK`)
-HEAD_ROWS = 128  # scored positions whose logits are there at once (`logprobs.CHUNK`)
+HEAD_ROWS = {"cpu": 128, "cuda": 512}  # scored positions with logits at once (`logprobs.CHUNK`)
 USABLE = 0.9  # of the free memory. Choice: a forecast may be 10 % off, and Linux kills at the end
 ROOM_TO_SPARE = 4  # a base may take this share of the free memory before a CPU goes over to NF4
 SMALLEST = {"precision": "nf4", "max_tokens": 64, "lora_rank": 4}  # no smaller run is proposed
@@ -73,8 +73,9 @@ class Fixed:
     layers: float  # more layers' worth of activations while the backward pass works on one
 
 
-FIXED = {"cpu": Fixed(925e6, 1.21, 1.0), "cuda": Fixed(700e6, 1.2, 1.0)}
-"""Source: `benchmarks/preflight.py --fit` on a CPU. A GPU's are a choice: not measured yet."""
+FIXED = {"cpu": Fixed(925e6, 1.21, 1.0), "cuda": Fixed(1350e6, 1.0, 1.0)}
+"""Source: `benchmarks/preflight.py --fit` on a CPU, `--fit-gpu` on an H200 (docs/gpu.md), where the
+factor was 0.99."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +287,7 @@ def memory_of(shape: Shape, rows: Rows, train: TrainSettings, passes: Passes, ki
     weights = held * WEIGHT[precision] + other * max(2, int(WEIGHT[precision]))
     trained = shape.parameters if full else shape.adapter(train.lora_rank)
     each = TRAINED_WEIGHT + (CAST if full and passes.precision != "fp32" else 0)
-    head = HEAD_ROWS * shape.vocabulary * 6  # logits in fp32 and bf16, in the same memory
+    head = HEAD_ROWS[kind] * shape.vocabulary * 6  # logits in fp32 and bf16, in the same memory
     if full:
         head += round(HEAD_GRADIENT * shape.vocabulary * shape.hidden)
     kept = (_activations(shape, unit, rows.riding, train, passes, kind) for unit in set(rows.units))

@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import pickle
+import platform
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
@@ -317,9 +318,32 @@ def join(told: Callable[[], bool]) -> Processes:
         timeout=PATIENCE,
     )
     together = Together(told, rank, count, distributed.PrefixStore("run", store))
-    if len(set(together.gather(cuda))) > 1:
-        raise BadInput("some of the processes have a GPU and some have none: start one per GPU")
+    check_gpus(together.gather(gpu_here()))
     return together
+
+
+def gpu_here() -> str:
+    """Return which GPU this process computes on, "" if on none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return ""
+    return f"{platform.node()} {torch.cuda.get_device_properties(0).uuid}"
+
+
+def check_gpus(gpus: Sequence[str]) -> None:
+    """Raise unless each process has a GPU of its own, or none has one.
+
+    Raises:
+        BadInput: some have none, or two have the same.
+    """
+    if "" in gpus and any(gpus):
+        raise BadInput("some of the processes have a GPU and some have none: start one per GPU")
+    if any(gpus) and len(set(gpus)) < len(gpus):
+        raise BadInput(
+            f"{len(gpus)} processes for {len(set(gpus))} GPUs: start one per GPU, or none on a GPU "
+            f"with {GPUS}= in front"
+        )
 
 
 def hide(environment: MutableMapping[str, str]) -> None:

@@ -37,12 +37,11 @@ def unwarned() -> Iterator[None]:
         yield
 
 
-def with_lora(base: Any, *, rank: int, alpha: int, quantised: bool) -> PeftModel:
+def with_lora(base: Any, *, rank: int, alpha: int) -> PeftModel:
     """Return the base with a fresh adapter on all its linear layers that does nothing yet.
 
     Args:
         rank, alpha: of LoRA; the adapter is scaled by alpha / rank.
-        quantised: the layers are bitsandbytes' 4-bit ones, which PEFT has layers of its own for.
     """
     lora = LoraConfig(
         r=rank,
@@ -51,7 +50,7 @@ def with_lora(base: Any, *, rank: int, alpha: int, quantised: bool) -> PeftModel
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(base, lora if quantised else use_in(lora))
+    return get_peft_model(base, use_in(lora))
 
 
 def with_copies(base: Any) -> PeftModel:

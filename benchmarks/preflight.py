@@ -3,6 +3,7 @@ own path.
 
     python benchmarks/preflight.py [--write]      forecasts and runs; about ten minutes on two cores
     python benchmarks/preflight.py --fit          the constants of align/preflight.py for this code
+    python benchmarks/preflight.py --fit-gpu FOLDER     those of a GPU, with a random 8B from there
 
 A run of DPO comes first, so that there is a speed to go by, as a user's second run has. Then each
 of DPO, KTO and ORPO on short and on long pairs: the preflight's memory and seconds, and what the
@@ -10,7 +11,8 @@ training process took: its peak (VmHWM) and its seconds from start to report.
 
 `--fit` counts what autograd keeps of a token (on tiny models of different shapes: whole numbers of
 bytes) and fits two constants to the peaks of real steps of the embedded model and of a random one
-of another shape: what the program takes, and by how much more memory is used than is counted.
+of another shape: what the program takes, and by how much more memory is used than is counted. On a
+GPU the peak is what torch has reserved, and the program what the driver says is taken besides.
 """
 
 from __future__ import annotations
@@ -47,6 +49,8 @@ POINTS = (  # of --fit: model, precision, tokens of prompt and of each response,
     ("wide", "bf16", 256, 64, 2, 16),
     ("wide", "bf16", 256, 64, 4, 16),
 )
+GPU_POINTS = ((512, 128, 1), (512, 128, 2), (512, 128, 4), (512, 128, 8), (2048, 256, 1))
+"""Tokens of prompt and of each response, rows."""
 WIDE = {
     "vocab_size": 32_000, "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 24,
     "num_attention_heads": 16, "num_key_value_heads": 8, "tie_word_embeddings": True,
@@ -60,6 +64,8 @@ def main() -> None:
         print("RESULT " + json.dumps(peak_of_a_step(*json.loads(arguments.point))), flush=True)
     elif arguments.fit:
         fit()
+    elif arguments.fit_gpu:
+        fit_gpu(arguments.fit_gpu)
     else:
         compare(arguments.write)
 
@@ -68,6 +74,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/")
     parser.add_argument("--fit", action="store_true", help="print the constants for this code")
+    parser.add_argument("--fit-gpu", default="", metavar="FOLDER", help="the same on this GPU")
     parser.add_argument("--point", default="", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -232,6 +239,38 @@ def fit() -> None:
         print(f"    {point}: {peak / 1e9:.2f} GB, fitted {told / 1e9:.2f} ({told / peak - 1:+.0%})")
 
 
+def fit_gpu(path: str) -> None:
+    """Print peaks of steps of a model on this GPU beside what is counted, and the constants."""
+    from align.policy import load_policy
+    from align.preflight import FIXED
+
+    policy = load_policy(path, precision="nf4", rank=16, alpha=16, seed=0)
+    points, program = [], 0.0
+    for point in GPU_POINTS:
+        own, activations = counted_of(path, "nf4", *point, 16, "cuda")
+        peak, program = gpu_peak(policy, *point)
+        points.append((own, activations, peak))
+        print(f"    {point}: {peak / 1e9:.2f} GB beside {program / 1e9:.2f}", flush=True)
+    rest, times = least_squares(points)
+    print(f"    program {program:.4g} bytes, {rest:.4g} more, activations times {times:.2f}")
+    for point, (own, activations, peak) in zip(GPU_POINTS, points, strict=True):
+        told = own + FIXED["cuda"].program + FIXED["cuda"].activations * activations
+        whole = peak + program
+        off = told / whole - 1
+        print(f"    {point}: {whole / 1e9:.2f} GB, forecast {told / 1e9:.2f} ({off:+.0%})")
+
+
+def gpu_peak(policy: Any, prompt: int, response: int, rows: int) -> tuple[float, float]:
+    """Return the peak of two steps, and what the GPU holds besides, in bytes."""
+    import torch
+
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    two_steps(policy, prompt, response, rows, 16)
+    free, total = torch.cuda.mem_get_info()
+    return torch.cuda.max_memory_reserved(), total - free - torch.cuda.memory_reserved()
+
+
 def counted() -> dict[str, dict[str, float]]:
     """Return bytes kept per token and layer by each part of a shape, for each kind of attention."""
     from align import attention
@@ -329,31 +368,39 @@ def random_model(folder: Path, config: Mapping[str, Any], *, bf16: bool = False)
 def measured_point(point: tuple[Any, ...], wide: str) -> tuple[float, float, float]:
     """Return bytes that the forecast counts besides program and activations, those of the
     activations, and the peak of a process that really trains two steps of it."""
-    import dataclasses
-
-    from align import preflight
     from align.models import EMBEDDED, find_model
-    from align.recipes import TrainSettings
 
     model, precision, prompt, response, rows, rank = point
     path = wide if model == "wide" else str(find_model(EMBEDDED).path)
-    tokens = prompt + 2 * response
-    config = json.loads((Path(path) / "config.json").read_text("utf-8"))
-    shape = preflight.Shape.of(config)
-    assert shape is not None
-    train = TrainSettings(batch_size=rows, lora_rank=rank, max_tokens=4096)
-    passes = preflight.Passes(precision, rows * tokens, False)
-    pair = preflight.Rows([preflight.Unit(prompt, (response, response))])
-    memory = preflight.memory_of(shape, pair, train, passes, "cpu")
-    own = dataclasses.replace(memory, program=0, activations=0).total
+    own, activations = counted_of(path, precision, prompt, response, rows, rank, "cpu")
     words = json.dumps([path, precision, prompt, response, rows, rank])
     done = subprocess.run([sys.executable, __file__, "--point", words], cwd=ROOT, check=False,
                           capture_output=True, text=True)  # fmt: skip
     found = [one for one in done.stdout.splitlines() if one.startswith("RESULT ")]
     if not found:
         raise SystemExit(f"{point} failed:\n{done.stderr[-3000:]}")
-    times = preflight.FIXED["cpu"].activations
-    return own, memory.activations / times, float(found[0].removeprefix("RESULT "))
+    return own, activations, float(found[0].removeprefix("RESULT "))
+
+
+def counted_of(
+    path: str, precision: str, prompt: int, response: int, rows: int, rank: int, kind: str
+) -> tuple[float, float]:
+    """Return the bytes that the forecast counts besides program and activations, and those of the
+    activations, without what is measured."""
+    import dataclasses
+
+    from align import preflight
+    from align.recipes import TrainSettings
+
+    config = json.loads((Path(path) / "config.json").read_text("utf-8"))
+    shape = preflight.Shape.of(config)
+    assert shape is not None
+    train = TrainSettings(batch_size=rows, lora_rank=rank, max_tokens=8192)
+    passes = preflight.Passes(precision, rows * (prompt + 2 * response), False)
+    pair = preflight.Rows([preflight.Unit(prompt, (response, response))])
+    memory = preflight.memory_of(shape, pair, train, passes, kind)
+    own = dataclasses.replace(memory, program=0, activations=0).total
+    return own, memory.activations / preflight.FIXED[kind].activations
 
 
 def least_squares(points: list[tuple[float, float, float]]) -> tuple[float, float]:
@@ -371,15 +418,22 @@ def peak_of_a_step(
     path: str, precision: str, prompt: int, response: int, rows: int, rank: int
 ) -> int:
     """Train two steps of DPO in one pass each, as `align.train` does; return the peak in bytes."""
+    from align.policy import load_policy
+
+    policy = load_policy(path, precision=precision, rank=rank, alpha=rank, seed=0)
+    two_steps(policy, prompt, response, rows, rank)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def two_steps(policy: Any, prompt: int, response: int, rows: int, rank: int) -> None:
+    """Train two steps of pairs of random tokens."""
     from align import recipes, session  # noqa: F401  (what a run imports)
     from align.batches import Cutter
-    from align.policy import load_policy
     from align.reference import ReferenceScores, score
     from align.rendering import PairRow
     from align.step import Job
     from align.trainer import PreferenceTrainer
 
-    policy = load_policy(path, precision=precision, rank=rank, alpha=rank, seed=0)
     rng = random.Random(0)
 
     def words(count: int) -> tuple[int, ...]:
@@ -391,13 +445,12 @@ def peak_of_a_step(
     ]
     values = {"batch_size": rows, "lora_rank": rank, "save_every": 10**6, "epochs": 1}
     settings = recipes.from_json("dpo", values)
-    cutter = Cutter(budget=rows * (prompt + 2 * response), max_tokens=4096)
+    cutter = Cutter(budget=rows * (prompt + 2 * response), max_tokens=8192)
     references, steps = ReferenceScores(), [tuple(range(rows))] * 2
     job = Job(settings, settings.loss, material, steps, cutter, references)
     score(policy, job.batch(0).micros, references)
     with tempfile.TemporaryDirectory() as folder:
         PreferenceTrainer(policy, job, Path(folder), write=lambda row: None).train()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

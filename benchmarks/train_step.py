@@ -1,6 +1,7 @@
 """Training beside TRL 1.16.0: time per pair, time of a whole run, and peak memory, as ratios.
 
     python benchmarks/train_step.py [--method dpo] [--prompt 256] [--response 128] [--write]
+    python benchmarks/train_step.py --precision nf4 --prompt 512 --model 8B --curves SHALLOW --write
 
 Three sides take turns, each in a process of its own, on the same rows (the same tokens in the same
 order), the same base in the same precision and the same first LoRA weights:
@@ -14,7 +15,9 @@ two; the whole run is `--epochs` epochs with everything that comes before the fi
 included, but without loading the model. Memory is the peak of the process, and the same less what
 it held before the model was loaded. Before anything is timed, three steps in fp32 have to have the
 same losses within 1e-3 on both sides; in the timed precision their difference stands in the result
-beside the difference that TRL makes with itself when it cuts the same batch in two.
+beside the difference that TRL makes with itself when it cuts the same batch in two. `--curves`
+compares them on another model, where the timed one is too large for fp32; the losses of the timed
+runs then stand beside each other too. Models of random weights: `benchmarks/random_llama.py`.
 
 KTO's mismatched responses are TRL's (the response before, in the batch). ORPO imitates prompt and
 response on all sides, as TRL does (Hone's default is the response alone: `--nll response`). TRL
@@ -67,9 +70,10 @@ def main() -> None:
 def compare(arguments: argparse.Namespace) -> None:
     """Check that both learn the same, time them in turn, and print the result."""
     curves = agree(arguments) if arguments.nll == "both" or arguments.method != "orpo" else None
-    found: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
+    sides = ("hone", *arguments.against)
+    found: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     for turn in range(arguments.turns):
-        for side in SIDES if turn % 2 == 0 else SIDES[::-1]:
+        for side in sides if turn % 2 == 0 else sides[::-1]:
             found[side].append(child(arguments, side=side))
             print(side, {k: v for k, v in found[side][-1].items() if k != "losses"}, flush=True)
     result = summary(arguments, found, curves)
@@ -89,6 +93,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=1, help="how often each side runs")
     parser.add_argument("--precision", choices=("bf16", "fp32", "nf4"), default="bf16")
     parser.add_argument("--model", default="", help="folder of the base; the embedded one without")
+    parser.add_argument("--against", choices=TRL_FLAGS, nargs="+", default=[*TRL_FLAGS])
+    parser.add_argument("--curves", default="", help="folder of the model to compare losses on")
     parser.add_argument("--nll", choices=("both", "response"), default="both", help="ORPO's scope")
     parser.add_argument("--write", action="store_true", help="add to benchmarks/results/")
     parser.add_argument("--side", choices=(*SIDES, "start"), help=argparse.SUPPRESS)
@@ -113,7 +119,11 @@ def child(arguments: argparse.Namespace, **changes: Any) -> dict[str, Any]:
 
 def agree(arguments: argparse.Namespace) -> dict[str, float]:
     """Return how far the losses of both are apart; raise where they are not the same in fp32."""
-    short = {"steps": 3, "epochs": 1}
+    short: dict[str, Any] = {"steps": 3, "epochs": 1}
+    if arguments.curves:
+        place = str(Path(arguments.start).with_name("curves.safetensors"))
+        short |= {"model": arguments.curves, "start": place}
+        child(arguments, side="start", **short)
     if arguments.method == "orpo":
         short["micro"] = 1
     exact = {**short, "precision": "fp32"}
@@ -426,6 +436,7 @@ def summary(
         for side, turns in found.items()
     }
     ours = sides["hone"]
+    apart = gap(found["hone"][0]["losses"], found[arguments.against[0]][0]["losses"])
     ratios = {
         side: {
             "time_per_row": round(sides[side]["step_seconds"] / ours["step_seconds"], 2),
@@ -435,14 +446,17 @@ def summary(
                 ours["peak_above_imports_mb"] / sides[side]["peak_above_imports_mb"], 2
             ),
         }
-        for side in TRL_FLAGS
+        for side in arguments.against
     }
     asked = ("method", "prompt", "response", "batch", "steps", "epochs", "turns", "precision")
     work = {name: getattr(arguments, name) for name in asked}
     if arguments.method == "orpo":
         work["nll"] = arguments.nll
+    if arguments.model:
+        work["model"] = Path(arguments.model).name
     return {"date": date.today().isoformat(), "work": work, "machine": machine(),
-            "loss_differences": curves, "sides": sides, "ratios": ratios}  # fmt: skip
+            "loss_differences": curves, "timed_losses_differ": apart, "sides": sides,
+            "ratios": ratios}  # fmt: skip
 
 
 def write(result: dict[str, Any]) -> None:
@@ -451,6 +465,8 @@ def write(result: dict[str, Any]) -> None:
     name = f"train_step-{work['method']}-{work['prompt']}-{work['response']}-{work['precision']}"
     if work.get("nll") == "response":
         name += "-response"
+    if "model" in work:
+        name += f"-{work['model']}"
     place = ROOT / "benchmarks" / "results" / f"{name}.json"
     place.write_text(json.dumps(result, indent=1) + "\n")
     print(f"written: {place.name}")

@@ -29,10 +29,10 @@ def tiny_policy(folder: Path, *, seed: int = 0, adapted: bool = False) -> Policy
     """Return the model in fp32 with an adapter; `adapted`: one that changes what the model says."""
     policy = load_policy(str(folder), precision="fp32", rank=4, alpha=8, seed=seed)
     if adapted:
-        torch.manual_seed(1)
+        make = torch.Generator().manual_seed(1)  # on the CPU: the same wherever the policy is
         for name, weight in policy.model.named_parameters():
             if "lora_B" in name:
-                torch.nn.init.normal_(weight, std=0.3)
+                weight.data.copy_(torch.randn(weight.shape, generator=make) * 0.3)
     return policy
 
 

@@ -163,7 +163,11 @@ def test_a_score_is_the_sum_of_the_log_probabilities_of_the_answer(tiny):
     prompt = list(model.template.prompt(CHAT))
     answer = list(model.template.response(CHAT, "Hi"))
     with torch.inference_mode():
-        logits = model.model(torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
+        logits = (
+            model.model(torch.tensor([prompt + answer], device=model.device))
+            .logits[0]
+            .log_softmax(-1)
+        )
     places = range(len(prompt) - 1, len(prompt) + len(answer) - 1)
     expected = sum(float(logits[p, t]) for p, t in zip(places, answer, strict=True))
     logprob, tokens = model.score(CHAT, "Hi", None)

@@ -100,7 +100,7 @@ def test_pair_scores_are_differences_of_summed_log_ratios(adapted: Policy) -> No
     assert len(found) == 5
     first = micros[0].block
     with torch.no_grad():
-        now = adapted(first)
+        now = adapted(first.to(adapted.device)).cpu()
     then = micros[0].reference(scores)
     ratio = (now - then).sum(-1)
     assert found[0].margin == pytest.approx((ratio[0] - ratio[1]).item(), abs=1e-5)

@@ -289,7 +289,8 @@ def test_judging_takes_no_gradient_and_no_larger_passes_than_training(
         finally:
             inside.pop()
 
-    monkeypatch.setitem(session.BUDGET, "cpu", budget)
+    for kind in ("cpu", "cuda"):
+        monkeypatch.setitem(session.BUDGET, kind, budget)
     monkeypatch.setattr(Policy, "forward", forwards)
     monkeypatch.setattr(Policy, "generate", generates)
     monkeypatch.setattr(Judge, "_judge", judging)

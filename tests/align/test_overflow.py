@@ -170,7 +170,7 @@ def test_activations_made_twice_give_the_same_gradients_in_less_memory(tmp_path:
     torch.manual_seed(0)
     LlamaForCausalLM(config).save_pretrained(tmp_path)
     policy = tiny_policy(tmp_path, adapted=True)
-    block = pack(forks(4), shared=True)
+    block = pack(forks(4), shared=True).to(policy.device)
     plain, held, scores = gradients(policy, block), saved(policy, block), policy(block).detach()
     policy.keep_only_layer_inputs()
     assert len(policy.recomputed) == 6
@@ -185,12 +185,12 @@ def test_activations_made_twice_give_the_same_gradients_in_less_memory(tmp_path:
 def test_a_policy_that_makes_activations_twice_still_generates_with_a_cache(
     llama: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    words = torch.tensor([[3, 4, 5, 6]])
     asked = {"max_new_tokens": 8, "do_sample": False, "use_cache": True, "pad_token_id": 0}
     policy = tiny_policy(llama, adapted=True)
+    words = torch.tensor([[3, 4, 5, 6]], device=policy.device)
     before = policy.generate(input_ids=words, **asked)
     policy.keep_only_layer_inputs()
-    gradients(policy, pack(forks(2), shared=True))
+    gradients(policy, pack(forks(2), shared=True).to(policy.device))
     assert torch.equal(policy.generate(input_ids=words, **asked), before)
     assert "incompatible" not in caplog.text
 
@@ -202,7 +202,7 @@ def test_the_layers_own_dropout_stays_off(tmp_path: Path) -> None:
                        num_attention_heads=2, word_embed_proj_dim=16)  # fmt: skip
     OPTForCausalLM(config).save_pretrained(tmp_path)
     policy = load_policy(str(tmp_path), precision="fp32", rank=4, alpha=8, seed=0)
-    block = pack(forks(3), shared=False)
+    block = pack(forks(3), shared=False).to(policy.device)
     plain = policy(block).detach()
     policy.keep_only_layer_inputs()
     assert torch.equal(policy(block).detach(), plain)
@@ -235,7 +235,7 @@ def test_nothing_rides_where_activations_are_made_twice(llama: Path) -> None:
 
 def test_every_weight_can_be_trained_with_activations_made_twice(llama: Path) -> None:
     policy = load_policy(str(llama), precision="fp32", rank=1, alpha=1, seed=0, tune="full")
-    block = pack(forks(2), shared=True)
+    block = pack(forks(2), shared=True).to(policy.device)
     plain = gradients(policy, block)
     policy.keep_only_layer_inputs()
     assert torch.allclose(gradients(policy, block), plain, rtol=1e-5, atol=1e-6)

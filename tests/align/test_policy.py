@@ -50,7 +50,7 @@ def forks(count: int, seed: int = 0) -> list[Fork]:
 def sequence_logprob(model: torch.nn.Module, prompt: Tensor, response: Tensor) -> Tensor:
     """The chapter's loop: one row, all logits, one token after the other."""
     ids = torch.cat([prompt, response])[None]
-    logits = model(input_ids=ids[:, :-1]).logits
+    logits = model(input_ids=ids[:, :-1].to(model.device)).logits.cpu()
     logp = functional.log_softmax(logits[0], dim=-1)
     start, total = len(prompt) - 1, torch.zeros(())
     for i, token in enumerate(response):
@@ -75,13 +75,13 @@ def test_scores_equal_the_chapters_loop_on_a_plain_forward_pass(
 ) -> None:
     some = forks(7)
     with torch.no_grad():
-        found = adapted(pack(some, shared=shared)).sum(-1)
-    assert torch.allclose(found, naive(adapted.model, some), atol=1e-4)
+        found = adapted(pack(some, shared=shared).to(adapted.device)).sum(-1)
+    assert torch.allclose(found.cpu(), naive(adapted.model, some), atol=1e-4)
 
 
 def test_gradients_equal_the_chapters_loop_on_a_plain_forward_pass(llama: Path) -> None:
     policy, some = tiny_policy(llama, adapted=True), forks(3)
-    policy(pack(some, shared=True)).sum().backward()
+    policy(pack(some, shared=True).to(policy.device)).sum().backward()
     ours = [p.grad.clone() for p in policy.trainable() if p.grad is not None]
     policy.zero_grad()
     sum(
@@ -97,9 +97,14 @@ def test_gradients_equal_the_chapters_loop_on_a_plain_forward_pass(llama: Path) 
 def test_the_order_of_rows_and_the_padding_beside_them_change_nothing(adapted: Policy) -> None:
     some = forks(6, seed=2)
     with torch.no_grad():
-        together = adapted(pack(some, shared=True))
-        reverse = adapted(pack(some[::-1], shared=True)).view(6, 2, -1).flip(0).flatten(0, 1)
-        alone = [adapted(pack([fork], shared=True)).sum(-1) for fork in some]
+        together = adapted(pack(some, shared=True).to(adapted.device))
+        reverse = (
+            adapted(pack(some[::-1], shared=True).to(adapted.device))
+            .view(6, 2, -1)
+            .flip(0)
+            .flatten(0, 1)
+        )
+        alone = [adapted(pack([fork], shared=True).to(adapted.device)).sum(-1) for fork in some]
     assert torch.allclose(together, reverse, atol=1e-5)
     assert torch.allclose(together.sum(-1), torch.cat(alone), atol=1e-4)
 
@@ -107,14 +112,14 @@ def test_the_order_of_rows_and_the_padding_beside_them_change_nothing(adapted: P
 def test_with_the_adapter_off_the_policy_is_exactly_the_base(llama: Path) -> None:
     """Bit for bit, also after the adapter was trained away from its start."""
     fresh, adapted = tiny_policy(llama), tiny_policy(llama, adapted=True)
-    block = pack(forks(4), shared=True)
+    block = pack(forks(4), shared=True).to(fresh.device)
     with torch.no_grad():
         start = fresh(block)
         assert not torch.allclose(adapted(block), start, atol=1e-2)
     with adapted.reference():
         assert torch.equal(adapted(block), start)
     base = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
-    assert torch.allclose(start.sum(-1), naive(base, forks(4)), atol=1e-4)
+    assert torch.allclose(start.sum(-1).cpu(), naive(base, forks(4)), atol=1e-4)
 
 
 def test_responses_that_ride_on_other_rows_prompts_score_as_alone(adapted: Policy) -> None:
@@ -122,9 +127,11 @@ def test_responses_that_ride_on_other_rows_prompts_score_as_alone(adapted: Polic
     some = forks(4)
     own = [Fork(f.prompt, f.responses[:1]) for f in some[:2]]
     others = [Fork(own[0].prompt, some[2].responses), Fork(own[1].prompt, some[3].responses[:1])]
-    first, second = adapted.with_riders(pack(own, shared=True), pack(others, shared=True))
-    assert torch.allclose(first, adapted(pack(own, shared=True)), atol=1e-6)
-    assert torch.allclose(second, adapted(pack(others, shared=False)), atol=1e-4)
+    first, second = adapted.with_riders(
+        *(pack(some, shared=True).to(adapted.device) for some in (own, others))
+    )
+    assert torch.allclose(first, adapted(pack(own, shared=True).to(adapted.device)), atol=1e-6)
+    assert torch.allclose(second, adapted(pack(others, shared=False).to(adapted.device)), atol=1e-4)
     assert first.requires_grad
     assert not second.requires_grad
     assert riders_agree(adapted, others, "fp32")
@@ -207,7 +214,7 @@ def test_each_response_is_scored_once_and_read_back_the_same(llama: Path, tmp_pa
     loaded = ReferenceScores.load(tmp_path / "reference.safetensors")
     for micro in micros:
         with policy.reference():
-            expected = policy(micro.block)
+            expected = policy(micro.block.to(policy.device)).cpu()
         assert torch.equal(micro.reference(loaded), micro.reference(scores))
         assert torch.allclose(micro.reference(loaded), expected, atol=1e-4)
 
@@ -231,7 +238,7 @@ def test_nf4_gradients_are_those_of_its_dequantised_weights(tmp_path: Path) -> N
     for name, module in quantised.items():
         state = module.weight.quant_state
         twins[name].weight.data = dequantize_4bit(module.weight.data, state).to(torch.bfloat16)
-    block = pack(forks(4), shared=True)
+    block = pack(forks(4), shared=True).to(policy.device)
     found = []
     for each in (policy, twin):
         torch.manual_seed(1)
@@ -242,7 +249,7 @@ def test_nf4_gradients_are_those_of_its_dequantised_weights(tmp_path: Path) -> N
         each(block).sum().backward()
         found.append(torch.cat([p.grad.flatten() for p in each.trainable() if p.grad is not None]))
     assert functional.cosine_similarity(found[0], found[1], dim=0) > 0.999
-    assert found[0].norm() == pytest.approx(found[1].norm().item(), rel=0.02)
+    assert found[0].norm().item() == pytest.approx(found[1].norm().item(), rel=0.02)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "nf4"])

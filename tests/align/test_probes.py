@@ -66,7 +66,7 @@ def test_kl_is_a_mean_over_drawn_tokens(adapted: Policy) -> None:
     forks = [Fork((1, 2, 3), ((4, 5),)), Fork((6, 7), ((8, 9, 10),))]
     expected = 0.0
     for fork in forks:
-        block = pack([fork], shared=True)
+        block = pack([fork], shared=True).to(adapted.device)
         with torch.no_grad():
             now = adapted(block)
         with adapted.reference(), torch.no_grad():
@@ -102,9 +102,9 @@ def test_kl_estimates_the_divergence_of_drawn_answers(adapted: Policy) -> None:
     every = [Fork(prompt, ((int(word),),)) for word in words]
     cutter = Cutter(budget=4096)
     with torch.no_grad():
-        now = torch.cat([adapted(m.block)[:, 0] for m in cutter.micros(every)])
+        now = torch.cat([adapted(m.block.to(adapted.device))[:, 0] for m in cutter.micros(every)])
     with adapted.reference():
-        then = torch.cat([adapted(m.block)[:, 0] for m in cutter.micros(every)])
+        then = torch.cat([adapted(m.block.to(adapted.device))[:, 0] for m in cutter.micros(every)])
     exact = (now.exp() * (now - then)).sum().item()
     terms = (then - now).exp() - 1 - (then - now)
     assert now.exp().sum().item() == pytest.approx(1.0, abs=1e-3)

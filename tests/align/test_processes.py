@@ -29,6 +29,7 @@ from align.processes import (
     PeerLeft,
     Processes,
     buckets,
+    check_gpus,
     deal,
     hide,
     own_gpu,
@@ -372,3 +373,18 @@ def test_the_app_starts_as_many_processes_as_the_run_asks_for(
 def write_processes(run: Path, count: int) -> None:
     config = read(run / "config.json")
     (run / "config.json").write_text(train.json.dumps({**config, "processes": count}), "utf-8")
+
+
+@pytest.mark.parametrize("gpus", [["", ""], ["a 1", "a 2"], ["a 1", "b 1"]])
+def test_processes_without_gpus_or_with_one_each_may_train(gpus: list[str]) -> None:
+    check_gpus(gpus)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "words"), [(["", "a 1"], "some have none"), (["a 1", "a 1"], "2 processes for 1 GPUs")]
+)
+def test_processes_that_share_a_gpu_are_told_to_start_one_per_gpu(
+    gpus: list[str], words: str
+) -> None:
+    with pytest.raises(BadInput, match=words):
+        check_gpus(gpus)

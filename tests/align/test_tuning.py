@@ -83,12 +83,14 @@ def test_training_every_weight_equals_the_chapters_loop(llama: Path, tmp_path: P
     PreferenceTrainer(policy, whole, tmp_path, write=lambda row: None).train()
     expected = chapters_loop(llama, rows)
     ids = torch.tensor([rows[0].prompt + rows[0].responses[0]])
+    here = ids.to(policy.device)
     with torch.no_grad():
-        before = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)(ids).logits
-        wanted, found = expected(ids).logits, policy.model(ids).logits
+        base = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
+        before = base.to(policy.device)(here).logits
+        wanted, found = expected(ids).logits, policy.model(here).logits.cpu()
         with policy.reference():
-            assert torch.equal(policy.model(ids).logits, before)
-    assert (wanted - before).abs().max() > 0.05, "nothing was learned"
+            assert torch.equal(policy.model(here).logits, before)
+    assert (wanted - before.cpu()).abs().max() > 0.05, "nothing was learned"
     assert torch.allclose(found, wanted, atol=2e-4)
 
 
