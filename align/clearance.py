@@ -95,6 +95,23 @@ def clearance(
     )
 
 
+def refuse_unexplained(seen: Clearance, because: str) -> None:
+    """Refuse a start that checks speak against unless somebody says why it is made all the same.
+
+    Raises:
+        BadInput: the heaviest objection with its remedy, and how to go on without mending it.
+    """
+    if seen.light != AMBER or because.strip():
+        return
+    first, *rest = seen.objections
+    others = f" {len(rest)} more: {', '.join(one.name for one in rest)}." if rest else ""
+    raise BadInput(
+        f"{first.name} speaks against training: {first.message} {first.remedy}{others} "
+        '`check` tells all; to train anyway, say why with --because "…" (on the train screen: '
+        "Why train anyway?)"
+    )
+
+
 def votes_to_narrow(share: float, n: int, half: float = CLOSE) -> int:
     """Return how many more votes bring a share's 95 % interval to ± half, if it stays as it is.
 

@@ -22,6 +22,7 @@ from align import sweep as sweeping
 from align.advisor import advise
 from align.following import cancel_run, follow, line_of, list_runs, result_of
 from align.generation import SamplingSettings
+from align.material import material
 from align.models import EMBEDDED, find_model
 from align.workspace import Workspace
 from feedback import curation, gold, imports, quality, ranking, simulate, snapshot_diff, snapshots
@@ -268,7 +269,7 @@ def preflight(
     folder = snapshot_folder(workspace, snapshot) if snapshot else None
     base = find_model(model or EMBEDDED)
     chosen = training.chosen_settings(method, settings, base.path)
-    seen = training.look_ahead(workspace, folder, base, chosen)
+    seen = training.look_ahead(workspace, material(workspace, folder), base, chosen)
     return {**seen.as_json(), "words": seen.sentences()}
 
 

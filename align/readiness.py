@@ -129,7 +129,8 @@ def cleared(
         seen = about(store, recipe_for(method, model), rows, model, device_now([worker]))
         misfit = "" if seen.fits else seen.memory
     on = [name for name, value in asdict(selected).items() if value is True]
-    return clearance(method, counts, run_checks(store), misfit, on)
+    checks = run_checks(store, simulated=selected.simulated)
+    return clearance(method, counts, checks, misfit, on)
 
 
 def facts(store: Store, model: str = "") -> Facts:

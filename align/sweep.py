@@ -20,9 +20,9 @@ from align.estimate import KNOWN
 from align.forecast import Forecast
 from align.leash import leash_of
 from align.losses import LOSSES
+from align.material import Material, material
 from align.models import EMBEDDED, Model, find_model
 from align.workspace import Workspace
-from feedback import snapshots
 from storage.errors import BadInput
 
 Progress = Callable[[str], None]
@@ -110,10 +110,12 @@ def begin(
     base = find_model(model or EMBEDDED)
     settings = sweep.runs(base.path)
     training.refuse_second(workspace.data)
-    seen = look_ahead(workspace, snapshot, base, settings)
-    if snapshot is None:
-        refuse_unjudged(snapshots.preview(workspace.store))
-    folder, counts = ready(workspace, sweep.method, snapshot)
+    found = material(workspace, snapshot)
+    counts = found.counts
+    check_enough(sweep.method, counts)
+    refuse_unjudged(counts)
+    seen = look_ahead(workspace, found, base, settings)
+    folder = found.freeze()
     for line in training.plan(sweep.method, folder.name, counts):
         progress(line + "\n")
     for line in remarks(sweep, settings, base, counts):
@@ -133,21 +135,6 @@ def begin(
     progress(f"sweep {id}\n")
     sweep_files.advance(workspace.data, id, workspace.client.leave)
     return id
-
-
-def ready(
-    workspace: Workspace, method: str, snapshot: Path | None
-) -> tuple[Path, Mapping[str, Any]]:
-    """Return the snapshot's folder and counts; freeze one where none is given.
-
-    Raises:
-        BadInput: too little to learn from, or nothing to judge by.
-    """
-    folder = snapshot or training.frozen_now(workspace)
-    counts = snapshots.verify(folder)["counts"]
-    check_enough(method, counts)
-    refuse_unjudged(counts)
-    return folder, counts
 
 
 def refuse_unjudged(counts: Mapping[str, Any]) -> None:
@@ -170,8 +157,7 @@ def remarks(
 
 
 def look_ahead(
-    workspace: Workspace, snapshot: Path | None, base: Model,
-    settings: Mapping[float, recipes.Settings],
+    workspace: Workspace, rows: Material, base: Model, settings: Mapping[float, recipes.Settings]
 ) -> list[Forecast]:  # fmt: skip
     """Return what each run would need here; the first one scores the reference for all.
 
@@ -180,7 +166,7 @@ def look_ahead(
         Unsupported: it does not fit the memory; the sentence says what would.
     """
     return [
-        training.look_ahead(workspace, snapshot, base, one, scored=bool(number))
+        training.look_ahead(workspace, rows, base, one, scored=bool(number))
         for number, one in enumerate(settings.values())
     ]
 

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from align import recipes, runs
-from align.clearance import clearance
+from align.clearance import clearance, refuse_unexplained
 from align.device import device_now
 from align.enough import check_enough
 from align.forecast import Forecast, config_of, foresee
 from align.losses import LOSSES
+from align.material import Material, material
 from align.models import EMBEDDED, Model, find_model
 from align.sweep_files import refuse_beside
 from align.workspace import Workspace
-from feedback import snapshots
-from feedback.quality import run_checks
 from feedback.snapshots import SnapshotSettings
 from storage.errors import BadInput, Busy
 
@@ -63,7 +62,8 @@ def begin(
         because: why it is trained although checks speak against it; kept with the run.
 
     Raises:
-        BadInput: method or settings are not known or not good, or there is nothing to train on.
+        BadInput: method or settings are not known or not good, there is nothing to train on, or
+            checks speak against it and nobody says why it shall be trained all the same.
         NotFound, Unsupported: the model cannot be used.
         Busy: a run is going.
     """
@@ -81,20 +81,18 @@ def begin(
     if start_from:
         chosen = shaped_as(chosen, runs.status(workspace.data, start_from))
     refuse_second(workspace.data)
-    if prepare and snapshot is None:
-        refuse_too_little(method, snapshots.preview(workspace.store, selected))
+    rows = material(workspace, snapshot, selected)
+    check_enough(method, rows.counts)
     how = {"reference": reference, "processes": processes, "sharded": shard}
     # a prepared run may go to another machine, and is settled there
-    seen = None if prepare else look_ahead(workspace, snapshot, base, chosen, selected, **how)
-    folder = snapshot or frozen_now(workspace, selected)
-    counts = snapshots.verify(folder)["counts"]
+    seen = None if prepare else look_ahead(workspace, rows, base, chosen, **how)
+    cleared = clearance(method, rows.counts, rows.checks, remedies=rows.remedies)
+    refuse_unexplained(cleared, because)
+    folder = rows.freeze(rows.checks)
     if start_from:
         progress(f"goes on from {start_from}; the reference is {WHOSE[reference]}\n")
-    check_enough(method, counts)
-    for line in begin_words(chosen, folder, counts, base, seen):
+    for line in begin_words(chosen, folder, rows.counts, base, seen):
         progress(line + "\n")
-    on = [name for name, value in (remedies or {}).items() if value]
-    cleared = clearance(method, counts, run_checks(workspace.store), remedies=on)
     for one in cleared.objections:
         progress(f"{one.severity}: {one.message} {one.remedy}\n")
     kept = {**(seen.for_run() if seen else {}), "readiness": cleared.as_json(because.strip())}
@@ -128,36 +126,20 @@ def begin_words(
 
 
 def look_ahead(
-    workspace: Workspace,
-    snapshot: Path | None,
-    base: Model,
-    settings: recipes.Settings,
-    selected: SnapshotSettings = SnapshotSettings(),
-    **how: Any,
+    workspace: Workspace, rows: Material, base: Model, settings: recipes.Settings, **how: Any
 ) -> Forecast:
     """Return what a run would need here; nothing is written.
 
     Args:
-        snapshot: a snapshot's folder; None looks at the feedback as it is now.
-        selected: what a snapshot of now would hold.
         how: what else `foresee` takes.
 
     Raises:
         BadInput: there is too little to train on.
         Unsupported: it does not fit the memory; the sentence says what would.
     """
-    if snapshot is None:
-        counts = snapshots.preview(workspace.store, selected)
-        refuse_too_little(settings.method, counts)
-        if not counts["pairs"]["all"] and not counts["labels"]["all"]:
-            frozen_now(workspace, selected)  # says best why there is nothing
-        rows = snapshots.unfrozen(workspace.store, selected)
-    else:
-        check_enough(settings.method, snapshots.verify(snapshot)["counts"])
-        frozen = snapshots.load(snapshot)
-        rows = {"pairs": list(frozen.pairs()), "labels": list(frozen.labels())}
+    check_enough(settings.method, rows.counts)
     device = device_now([workspace.client.pid])
-    return foresee(workspace.data, base, settings, rows, device, **how)
+    return foresee(workspace.data, base, settings, rows.rows(), device, **how)
 
 
 def begin_again(workspace: Workspace, run: str, progress: Progress) -> None:
@@ -232,16 +214,6 @@ def asked_for(remedies: Mapping[str, Any] | None, snapshot: Path | None) -> Snap
             "--snapshot out, or freeze another one with `snapshot`"
         )
     return SnapshotSettings(**(remedies or {}))
-
-
-def frozen_now(workspace: Workspace, selected: SnapshotSettings = SnapshotSettings()) -> Path:
-    return workspace.data / "snapshots" / snapshots.freeze(workspace.store, selected).id
-
-
-def refuse_too_little(method: str, counts: Mapping[str, Any]) -> None:
-    """Refuse feedback that the method cannot learn from; that there is none, freezing says best."""
-    if counts["pairs"]["all"] or counts["labels"]["all"]:
-        check_enough(method, counts)
 
 
 def plan(method: str, snapshot: str, counts: Mapping[str, Any]) -> list[str]:

@@ -144,7 +144,9 @@ def run_one(home: Path, method: str, size: str, *, seed: int) -> dict[str, Any]:
         COMMANDS["import"](workspace, progress=quiet, file=str(file))
         asked = {"method": method, "settings": SETTINGS}
         seen = COMMANDS["preflight"](workspace, progress=quiet, **asked)
-        run = COMMANDS["train"](workspace, progress=quiet, wait=False, **asked)["run"]
+        run = COMMANDS["train"](
+            workspace, progress=quiet, wait=False, because="a measurement", **asked
+        )["run"]
         peak = watched_peak(data / "runs" / run)
         status = runs.status(data, run)
     if status.status != "done":

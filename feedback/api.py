@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
@@ -25,7 +24,8 @@ from starlette.types import Receive
 
 from feedback.assignments import MAX_ITEMS, Item, history, serve_items
 from feedback.campaigns import labeler_name, sign_in
-from feedback.nudges import Judged, Own, own
+from feedback.judging import lately, progress
+from feedback.nudges import Own, own
 from feedback.quality import live_length_bias
 from feedback.render import markdown_html, messages_html
 from feedback.values import shown
@@ -37,7 +37,6 @@ from storage.store import Store
 COOKIE = "hone_labeler"
 COOKIE_SECONDS = 365 * 24 * 3600  # Choice: a year; the name is asked once.
 MAX_BODY_BYTES = 1_000_000
-SITTING = timedelta(hours=12)  # Choice: of a labeler's verdicts; nobody sits longer in one go
 LOW_STOCK = 20  # open comparisons under which generation is woken up; what it keeps in stock
 
 
@@ -284,8 +283,7 @@ def _name(request: Request) -> str | None:
 
 
 def _progress(store: Store, name: str) -> dict[str, int]:
-    row = store.frame("progress", labeler=name).iloc[0]
-    return {str(key): int(value) for key, value in row.items()}
+    return asdict(progress(store, name, now()))
 
 
 def _shown(item: Item) -> dict[str, Any]:
@@ -327,10 +325,7 @@ def _quiet(answer: dict[str, Any]) -> dict[str, Any]:
 def _own(store: Store, name: str) -> Own:
     """Return what a labeler sees of their own judging."""
     at = now()
-    frame = store.frame("own_verdicts", labeler=name, since=at - SITTING)
-    columns = (frame[column] for column in ("verdict", "seconds_spent", "chars", "created_at"))
-    rows = zip(*columns, strict=True)
-    return own([Judged(v, None if s != s else s, int(c), t) for v, s, c, t in rows], at)
+    return own(lately(store, name, at), at)
 
 
 def _nothing_left(progress: dict[str, int]) -> str:

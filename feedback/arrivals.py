@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from feedback.formats.rows import Answer, RatingRow, Row, VoteRow
 from feedback.items import comparison_id
+from feedback.queue import PLAIN
 from storage.records import Assignment, Prompt, Rating, Response, Vote, digest, now
 
 NAMESPACE = uuid.UUID("5e0c4d3f-58a1-4f3c-9d0b-6c1f7f7f3a10")  # ours; ids of imported events
@@ -69,7 +70,7 @@ def cast(one: Placed, source: str) -> Cast:
         comparison=one.item if isinstance(event, Vote) else "",
         response="" if isinstance(event, Vote) else one.item,
         left=_turned(one, row.left) if isinstance(row, VoteRow) else "",
-        kind="plain",
+        kind=row.kind if isinstance(row, VoteRow) else PLAIN,
         source=source,
         created_at=event.created_at,
     )
@@ -104,7 +105,8 @@ def _vote_id(row: VoteRow, item: str, content: str, sides: tuple[Response, Respo
     if b < a:
         verdict, left = _SWAP.get(verdict, verdict), _SWAP.get(left, left)
     when = row.created_at.isoformat() if row.created_at else ""
-    return event_uuid("vote", item, content, row.labeler, verdict, left, when)
+    asked = () if row.kind == PLAIN else (row.kind,)  # ids of plain votes are those of old
+    return event_uuid("vote", item, content, row.labeler, verdict, left, when, *asked)
 
 
 def _vote(one: Placed, row: VoteRow, source: str) -> Vote:

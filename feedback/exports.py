@@ -67,6 +67,7 @@ def _votes(store: Store) -> Iterator[Row]:
                 created_at=vote.created_at.to_pydatetime(),
                 id=vote.vote,
                 comparison=vote.comparison,
+                kind=vote.kind,
             )
 
 

@@ -1,18 +1,17 @@
 """What is measured while people vote: counts that move with each vote and never read all of them.
 
-A vote adds what it says and takes away what it takes the place of. The counts are read from the
-store once, and again when somebody excludes something or more happened than the store remembers.
+A vote adds what it says and takes away what it takes the place of; see `feedback.moving`.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from feedback.moving import Moving, lengths
 from storage.news import Told
-from storage.records import Assignment, Comparison, Response, Text, Vote
+from storage.records import Comparison, Vote
 from storage.store import Store
 
 Said = tuple[str, str, int]  # verdict; side of answer a or b on the left, or ""; sign of a's excess
@@ -49,38 +48,31 @@ class Meters:
 
 
 def live_meters(store: Store) -> Meters:
-    """Return the meters of a data folder as they are now: 2 ms after a vote, at any size."""
+    """Return the meters of a data folder as they are now: under a millisecond after a vote."""
     kept: _Kept = store.companions.setdefault(_Kept, _Kept(store))
     return kept.read()
 
 
-class _Kept:
-    """The counts of one open data folder, and the journal's number up to which they count."""
+class _Kept(Moving):
+    """The counts of one open data folder."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        self._lock = threading.Lock()
-        self._n: int | None = None
+        super().__init__(store)
         self._said: Counter[Said] = Counter()
         self._out: set[tuple[str, str]] = set()  # (kind, item) of what is excluded
 
     def read(self) -> Meters:
         """Return the counts with what was accepted since the last time."""
-        with self._lock:
-            news = None if self._n is None else self._store.news(self._n)
-            if news is None:
-                self._read_all()
-            elif news:
-                self._take(news)
-                self._n = news[-1].n
+        with self.lock:
+            self.follow()
             return Meters({said: votes for said, votes in self._said.items() if votes})
 
-    def _read_all(self) -> None:
+    def read_all(self) -> int:
         # An exclusion between the two reads is among the store's news: all is read again then.
-        frame = self._store.frame("meters")
-        excluded = self._store.frame("excluded")
+        lengths(self.store, ())  # read them now, and not with the first vote
+        frame = self.store.frame("meters")
+        excluded = self.store.frame("excluded")
         self._out = set(zip(excluded["kind"], excluded["item"], strict=True))
-        self._n = int(frame["n"].iloc[0])
         counted = frame.dropna(subset=["verdict"])
         self._said = Counter(
             {
@@ -88,33 +80,40 @@ class _Kept:
                 for _, verdict, left, longer, votes in counted.itertuples(index=False)
             }
         )
+        return int(frame["n"].iloc[0])
 
-    def _take(self, news: Iterable[Told]) -> None:
+    def take(self, news: Sequence[Told]) -> None:
         """Add what votes say, and take away what they take the place of."""
         changes: list[tuple[Vote, int]] = []
         for told in news:
             changes += [(told.event, 1)] if isinstance(told.event, Vote) else []
             changes += [(told.before, -1)] if isinstance(told.before, Vote) else []
         changes = [change for change in changes if change[0].verdict != "undone"]
-        pairs = self._store.found(Comparison, (vote.comparison for vote, _ in changes))
-        sides = self._store.found(
-            Response, (id for pair in pairs.values() for id in (pair.a, pair.b))
-        )
-        texts = self._store.found(Text, (side.text for side in sides.values()))
-        places = self._store.found(Assignment, (vote.assignment for vote, _ in changes))
+        changes = [change for change in changes if not self._is_out(change[0])]
+        compared = {vote.comparison for vote, _ in changes}
+        out = self._compared_out(compared)
+        chars = lengths(self.store, compared)
+        left = self.store.left_of(vote.assignment for vote, _ in changes)
         for vote, change in changes:
-            pair = pairs.get(vote.comparison)
-            if pair is None or self._is_out(vote, pair):
+            if vote.comparison not in chars or vote.comparison in out:
                 continue
-            excess = texts[sides[pair.a].text].chars - texts[sides[pair.b].text].chars
-            place = places.get(vote.assignment)
-            longer = (excess > 0) - (excess < 0)
-            self._said[vote.verdict, place.left if place else "", longer] += change
+            a, b = chars[vote.comparison]
+            longer = (a > b) - (a < b)
+            self._said[vote.verdict, left.get(vote.assignment, ""), longer] += change
 
-    def _is_out(self, vote: Vote, pair: Comparison) -> bool:
-        named = {
-            ("labeler", vote.labeler), ("source", vote.source), ("vote", vote.id),
-            ("comparison", pair.id), ("prompt", pair.prompt), ("response", pair.a),
-            ("response", pair.b),
-        }  # fmt: skip
+    def _is_out(self, vote: Vote) -> bool:
+        named = {("labeler", vote.labeler), ("source", vote.source), ("vote", vote.id)}
         return not named.isdisjoint(self._out)
+
+    def _compared_out(self, comparisons: Collection[str]) -> set[str]:
+        """Return those of the comparisons that are excluded, by their prompt or answers too."""
+        if not {kind for kind, _ in self._out} & {"comparison", "prompt", "response"}:
+            return set()
+        return {
+            pair.id
+            for pair in self.store.found(Comparison, comparisons).values()
+            if not {
+                ("comparison", pair.id), ("prompt", pair.prompt), ("response", pair.a),
+                ("response", pair.b),
+            }.isdisjoint(self._out)
+        }  # fmt: skip

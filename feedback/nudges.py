@@ -24,6 +24,7 @@ FAST_SECONDS = 2.0
 FAST_CHARS = 200
 NOTE_EVERY = 50  # Choice: verdicts from one note to the next at the least; more often would nag
 BREAK = timedelta(minutes=10)  # Choice: a longer pause is a break, after which a streak starts anew
+SITTING = timedelta(hours=12)  # Choice: of a labeler's verdicts; nobody sits longer in one go
 PACE_WINDOW = timedelta(minutes=5)  # Choice: long enough to be steady, short enough to be now
 SIDES = {"left": "A", "right": "B"}  # as the screen names them; on a phone A is above B
 PACE_LEAST = 5  # Choice: verdicts under which a pace is chance

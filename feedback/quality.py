@@ -31,9 +31,13 @@ WITHOUT_TEXTS = (
 MAX_PREVIEWS = 1_000  # Choice: five times as many as there are findings
 
 
-def run_checks(store: Store) -> list[CheckResult]:
-    """Return what every check says about the live feedback."""
-    return checks_of(gather(store))
+def run_checks(store: Store, *, simulated: bool = True) -> list[CheckResult]:
+    """Return what every check says about the live feedback.
+
+    Args:
+        simulated: with the feedback of simulated labelers.
+    """
+    return checks_of(gather(store, simulated=simulated))
 
 
 def find_repeats(store: Store) -> list[CheckResult]:
@@ -58,13 +62,14 @@ def live_length_bias(store: Store) -> CheckResult:
     return share(*live_meters(store).longer)
 
 
-def gather(store: Store, *, said: bool = True) -> Columns:
+def gather(store: Store, *, simulated: bool = True, said: bool = True) -> Columns:
     """Return the columns that the checks read, from the store as it is now.
 
     Args:
+        simulated: with the feedback of simulated labelers.
         said: with the features of what every text says.
     """
-    columns = gather_numbers(store, alike=True, said=said)
+    columns = gather_numbers(store, simulated=simulated, alike=True, said=said)
     return replace(columns, previews=_previews(store, columns))
 
 

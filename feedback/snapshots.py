@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from feedback.checks.result import CheckResult
 from feedback.frozen import (
     FILES,
     Frozen,
@@ -43,8 +44,9 @@ __all__ = [
     "freeze",
     "load",
     "preview",
+    "remembered",
+    "rows_of",
     "split_of",
-    "unfrozen",
     "verify",
 ]
 
@@ -58,29 +60,38 @@ def preview(store: Store, settings: SnapshotSettings = SnapshotSettings()) -> di
     return select(store, settings).counts()
 
 
-def unfrozen(
-    store: Store, settings: SnapshotSettings = SnapshotSettings()
-) -> dict[str, list[dict[str, Any]]]:
+def rows_of(store: Store, chosen: Selection) -> dict[str, list[dict[str, Any]]]:
     """Return the rows that `freeze` would write, without writing: {"pairs": …, "labels": …}."""
-    chosen = select(store, settings)
     return {"pairs": list(_pair_rows(store, chosen)), "labels": list(_label_rows(store, chosen))}
 
 
-def freeze(store: Store, settings: SnapshotSettings = SnapshotSettings()) -> Snapshot:
+def freeze(
+    store: Store,
+    settings: SnapshotSettings = SnapshotSettings(),
+    *,
+    chosen: Selection | None = None,
+    checks: Sequence[CheckResult] | None = None,
+) -> Snapshot:
     """Write a snapshot of the live feedback and return it; the same feedback gives the same one.
+
+    Args:
+        chosen: what it shall hold, where these settings were selected already.
+        checks: what the checks say, where they ran already; else the quick ones run.
 
     Raises:
         BadInput: The feedback gives no pair and no label.
         DiskFull: There is no room for the files; nothing is left behind.
     """
-    chosen = select(store, settings)
+    chosen = chosen or select(store, settings)
     if not chosen.preferences.pairs and not chosen.preferences.labels:
         raise BadInput(chosen.nothing())
     home = store.data / "snapshots"
     work = home / f".writing-{uuid.uuid4().hex}"
     try:
         work.mkdir(parents=True)
-        manifest = _write(store, work, chosen, settings)
+        if checks is None:
+            checks = quick_checks(store, simulated=settings.simulated)
+        manifest = _write(store, work, chosen, settings, checks)
         folder = _publish(work, home / manifest["id"])
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -93,9 +104,23 @@ def freeze(store: Store, settings: SnapshotSettings = SnapshotSettings()) -> Sna
     return _record(store, load(folder).manifest)
 
 
+def remembered(manifest: Mapping[str, Any]) -> list[CheckResult]:
+    """Return what the checks said when a snapshot was frozen, as far as its manifest tells."""
+    return [
+        CheckResult(
+            name, one["value"], one["low"], one["high"], one["n"], one["severity"],
+            one.get("message") or f"It was {one['value']} when the snapshot was frozen.",
+            one.get("remedy", ""),
+        )
+        for name, one in manifest.get("checks", {}).items()
+        if one["severity"]
+    ]  # fmt: skip
+
+
 def _write(
-    store: Store, work: Path, chosen: Selection, settings: SnapshotSettings
-) -> dict[str, Any]:
+    store: Store, work: Path, chosen: Selection, settings: SnapshotSettings,
+    checks: Sequence[CheckResult],
+) -> dict[str, Any]:  # fmt: skip
     """Write the three files of a snapshot into a folder and return the manifest."""
     pairs, labels, _ = chosen.preferences
     _write_lines(work / "pairs.jsonl", _pair_rows(store, chosen))
@@ -109,7 +134,7 @@ def _write(
         "files": files,
         "counts": chosen.counts(),
         "settings": asdict(settings),
-        "checks": _checks(store, chosen, settings),
+        "checks": _checks(store, chosen, checks),
         "exclusions": _exclusions(store),
         "left_out": chosen.left_out.as_json(),
         "votes": sorted(votes),
@@ -123,17 +148,17 @@ def _write(
     return manifest
 
 
-def _checks(store: Store, chosen: Selection, settings: SnapshotSettings) -> dict[str, Any]:
-    """Return what the checks that need no text say of the feedback now, and of the pairs' lengths.
+def _checks(store: Store, chosen: Selection, checks: Sequence[CheckResult]) -> dict[str, Any]:
+    """Return what the checks say of the feedback now, and of the pairs' lengths.
 
     `chosen_longer` is a share of the snapshot's own pairs: what a run on it would learn.
     """
     found = {
         one.name: {
             "value": one.value, "low": one.low, "high": one.high, "n": one.n,
-            "severity": one.severity,
+            "severity": one.severity, "message": one.message, "remedy": one.remedy,
         }
-        for one in quick_checks(store, simulated=settings.simulated)
+        for one in checks
     }  # fmt: skip
     chars = store.frame("responses").set_index("response")["chars"]
     pairs = chosen.preferences.pairs

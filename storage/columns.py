@@ -40,10 +40,11 @@ JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
 LEFT JOIN assignment s ON s.id = v.assignment
 ORDER BY v.created_at, v.id"""
 
-# The same votes for a million of them: names as codes, nothing that their comparison says, of the
-# vote's id a hash, and so without those that are excluded one by one.
+# The same votes for a million of them: names as codes, of the comparison its place in the table (no
+# row ever leaves it), nothing that it says, of the vote's id a hash, and so without those that are
+# excluded one by one.
 CODED_VOTES = f"""
-SELECT hash(v.id) AS vote, v.comparison::coded_comparison AS comparison,
+SELECT hash(v.id) AS vote, c.rowid AS comparison,
     v.labeler::coded_labeler AS labeler, v.verdict::coded_verdict AS verdict,
     coalesce(s."left", '')::coded_left AS "left", coalesce(s.kind, 'plain')::coded_kind AS kind,
     v.seconds_spent, v.source::coded_source AS source, v.created_at
@@ -52,7 +53,6 @@ LEFT JOIN assignment s ON s.id = v.assignment
 WHERE v.id NOT IN (SELECT item FROM ({EXCLUDED}) WHERE kind = 'vote')
 ORDER BY v.created_at, v.id"""
 CODES = {
-    "coded_comparison": "SELECT id FROM comparison ORDER BY id",
     "coded_labeler": "SELECT DISTINCT labeler FROM vote ORDER BY labeler",
     "coded_verdict": "SELECT DISTINCT verdict FROM vote ORDER BY verdict",
     "coded_left": """SELECT DISTINCT "left" FROM assignment UNION SELECT '' ORDER BY 1""",
@@ -84,7 +84,8 @@ JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
 JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text{joins}
 ORDER BY c.created_at, c.id"""
 
-COMPARED = _COMPARED.format(counts="", joins="")  # without counting a million votes
+# Without counting a million votes; `place` is what the coded votes name it by.
+COMPARED = _COMPARED.format(counts=", c.rowid AS place", joins="")
 
 COMPARISONS = _COMPARED.format(
     counts=", coalesce(v.votes, 0) AS votes, coalesce(s.assigned, 0) AS assigned",
@@ -146,6 +147,27 @@ SELECT reached.n, counted.* FROM reached LEFT JOIN (
         AND v.id NOT IN (SELECT item FROM left_out WHERE kind = 'vote')
     GROUP BY ALL
 ) counted ON true"""
+
+# How far everybody is, to count on from there: n live votes and ratings of each labeler, n of them
+# today, n live votes that judge each comparison. One row at least, as for the meters.
+TALLY = f"""
+WITH reached AS (SELECT greatest(
+    (SELECT coalesce(max(n), 0) FROM command), (SELECT coalesce(max(n), 0) FROM batch)
+) AS n),
+v AS MATERIALIZED ({LIVE_VOTE}), r AS MATERIALIZED ({LIVE_RATING})
+SELECT reached.n AS reached, counted.* FROM reached LEFT JOIN (
+    SELECT 'vote' AS what, labeler AS item, count(*) AS n FROM v GROUP BY labeler
+    UNION ALL SELECT 'rating', labeler, count(*) FROM r GROUP BY labeler
+    UNION ALL SELECT 'today', labeler, count(*) FROM v WHERE created_at >= $today GROUP BY labeler
+    UNION ALL SELECT 'today', labeler, count(*) FROM r WHERE created_at >= $today GROUP BY labeler
+    UNION ALL SELECT 'judged', comparison, count(*) FROM v WHERE verdict != 'skip'
+        AND comparison IN (SELECT id FROM comparison) GROUP BY comparison
+) counted ON true"""
+
+LENGTHS = """
+SELECT c.id AS comparison, ta.chars AS chars_a, tb.chars AS chars_b
+FROM comparison c JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
+JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text"""
 
 PROGRESS = f"""
 WITH v AS ({LIVE_VOTE}), r AS ({LIVE_RATING}), mine AS (
@@ -238,6 +260,16 @@ def meters(cursor: Cursor) -> pd.DataFrame:
     return frame(cursor, METERS)
 
 
+def tally(cursor: Cursor, *, today: datetime) -> pd.DataFrame:
+    """Return what `progress` says, of everybody, and how far the journal is in."""
+    return frame(cursor, TALLY, today=stored(today))
+
+
+def lengths(cursor: Cursor) -> pd.DataFrame:
+    """Return every comparison with the characters of its two answers."""
+    return frame(cursor, LENGTHS)
+
+
 def progress(cursor: Cursor, *, labeler: str, now: datetime | None = None) -> pd.DataFrame:
     """Return one row of counts: this labeler's, everybody's, and what is left.
 
@@ -262,6 +294,8 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "excluded": excluded,
     "wanted": wanted,
     "meters": meters,
+    "tally": tally,
+    "lengths": lengths,
     "open_comparisons": open_comparisons,
     "open_responses": open_responses,
     "open_repeats": open_repeats,

@@ -296,9 +296,10 @@ def answer_of(id: str, accepted: bool, error: str, reason: str) -> Receipt | Use
     return refusal
 
 
-def fresh_assignments(plan: Plan) -> list[str]:
-    """Return the ids of the assignments that a plan adds: they have no events yet."""
-    return [row[0] for row in plan.rows.get(Assignment, ())]
+def fresh_assignments(plan: Plan) -> dict[str, str]:
+    """Return the assignments that a plan adds, and what stands on their left: none has events."""
+    left = [column.name for column in TABLES[Assignment].columns].index("left")
+    return {row[0]: row[left] for row in plan.rows.get(Assignment, ())}
 
 
 def utc_now() -> datetime:

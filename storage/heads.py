@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from storage.records import Event
 
@@ -22,6 +22,7 @@ class Heads:
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
         self._known: OrderedDict[str, dict[type, Event]] = OrderedDict()
+        self._left: dict[str, str] = {}  # of the known assignments
         self._lock = threading.Lock()
 
     def get(self, kind: type, assignment: str) -> tuple[bool, Event | None]:
@@ -30,9 +31,21 @@ class Heads:
             events = self._known.get(assignment)
             return events is not None, (events or {}).get(kind)
 
-    def learn(self, fresh: Iterable[str], events: Iterable[Event]) -> None:
-        """Take what was committed: assignments that are new, and events on known assignments."""
+    def left(self, assignment: str) -> str | None:
+        """Return which response stands on the left of an assignment; None where nobody knows."""
         with self._lock:
+            return self._left.get(assignment)
+
+    def learn(
+        self, fresh: Iterable[str], events: Iterable[Event], left: Mapping[str, str] = {}
+    ) -> None:
+        """Take what was committed: assignments that are new, and events on known assignments.
+
+        Args:
+            left: assignment → which response stands on the left, of the new ones.
+        """
+        with self._lock:
+            self._left.update(left)
             for assignment in fresh:
                 self._known[assignment] = {}
             for event in events:
@@ -41,9 +54,10 @@ class Heads:
                     known[type(event)] = event
                     self._known.move_to_end(event.assignment)
             while len(self._known) > self._kept:
-                self._known.popitem(last=False)
+                self._left.pop(self._known.popitem(last=False)[0], None)
 
     def forget(self) -> None:
         """Drop everything, after an error that left doubt."""
         with self._lock:
             self._known.clear()
+            self._left.clear()

@@ -41,6 +41,13 @@ class News:
                 found.append(told)
             return found[::-1]
 
+    def reached(self) -> int:
+        """Return the number of the newest event; -1, of which nothing is known, after an error."""
+        with self._lock:
+            if self._told:
+                return self._told[-1].n
+            return -1 if self._since is None else self._since
+
     def tell(self, news: Iterable[Told]) -> None:
         """Take events that were committed, in their order."""
         with self._lock:

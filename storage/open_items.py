@@ -142,7 +142,8 @@ WHERE c.id NOT IN (SELECT comparison FROM assignment WHERE labeler = $labeler)
 ORDER BY c.id LIMIT $limit"""
 
 OWN_VERDICTS = f"""
-SELECT CASE WHEN v.verdict NOT IN ('a', 'b') THEN v.verdict
+SELECT 'vote' AS what, v.assignment,
+    CASE WHEN v.verdict NOT IN ('a', 'b') THEN v.verdict
         WHEN v.verdict = coalesce(s."left", '') THEN 'left' WHEN s."left" != '' THEN 'right'
         ELSE '' END AS verdict,
     v.seconds_spent, ta.chars + tb.chars AS chars, v.created_at
@@ -152,10 +153,10 @@ JOIN comparison c ON c.id = v.comparison
 JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
 JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
 UNION ALL
-SELECT v.verdict, v.seconds_spent, t.chars, v.created_at
+SELECT 'rating', v.assignment, v.verdict, v.seconds_spent, t.chars, v.created_at
 FROM ({LIVE_RATING} AND e.labeler = $labeler AND e.created_at >= $since) v
 JOIN response r ON r.id = v.response JOIN text t ON t.id = r.text
-ORDER BY 4"""
+ORDER BY created_at"""
 
 ALL = 2**62  # rows: as many as there are
 

@@ -27,6 +27,7 @@ from storage.migrations import migrate
 from storage.news import News, Told
 from storage.reconcile import open_database, reconcile, settle_logs
 from storage.records import (
+    Assignment,
     Campaign,
     Event,
     Message,
@@ -260,6 +261,22 @@ class Store:
         An exclusion, too, makes all be forgotten that came before it: it changes what counts.
         """
         return self._news.after(after)
+
+    def reached(self) -> int:
+        """Return a number of the journal after which `news` knows all events."""
+        return self._news.reached()
+
+    def left_of(self, assignments: Iterable[str]) -> dict[str, str]:
+        """Return which response stands on the left of each assignment, if anybody recorded it."""
+        wanted = dict.fromkeys(assignments)
+        found = {id: left for id in wanted if (left := self._heads.left(id)) is not None}
+        rest = self.found(Assignment, (id for id in wanted if id not in found))
+        return found | {id: place.left for id, place in rest.items()}
+
+    def count(self, kind: type) -> int:
+        """Return how many records of a type there are."""
+        query = sa.select(sa.func.count()).select_from(TABLES[kind])
+        return int(self._duck.select(query)[0][0])
 
     def frame(self, name: str, **params: Any) -> pd.DataFrame:
         """Return one of the named columnar queries of `storage.columns`."""

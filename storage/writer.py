@@ -160,7 +160,8 @@ class Writer:
             self._full = False
             self._doubtful = []
             self._position = plan.position
-            self._heads.learn(fresh_assignments(plan), (told.event for told in plan.events))
+            fresh = fresh_assignments(plan)
+            self._heads.learn(fresh, (told.event for told in plan.events), fresh)
             if Exclusion in plan.rows:  # it changes what earlier events count for
                 self._news.restart(plan.position.n)
             self._news.tell(plan.events)

@@ -79,7 +79,8 @@ def agreement(columns: Columns, *, threshold: float = THRESHOLD, seed: int = 0) 
             "Let a share of the comparisons be judged by two or three.",
         )
     alpha = krippendorff_alpha(judged.units, judged.verdicts)
-    found = (*_overview(judged, table, columns), *_prompts(judged, table, columns))
+    against = _contradicting(judged, table)
+    found = (*_overview(judged, table, against, columns), *_prompts(judged, table, columns))
     if np.isnan(alpha):
         same = f"All judgements of the {twice:,} comparisons that two people judged are the same"
         message = f"{same}: whether that is agreement or habit cannot be told."
@@ -96,7 +97,6 @@ def agreement(columns: Columns, *, threshold: float = THRESHOLD, seed: int = 0) 
         f"{few or _meaning(alpha, severity)}"
     )
     remedy = REMEDY if severity in ("warn", "stop") else ""
-    against = _contradicting(judged, table)
     return CheckResult(NAME, alpha, low, high, twice, severity, message, remedy, against, found)
 
 
@@ -157,14 +157,16 @@ def _against(table: Codes) -> NDArray[np.bool_]:
     return (table[:, 0] > 0) & (table[:, 1] > 0)
 
 
-def _overview(judged: Judged, table: Codes, columns: Columns) -> tuple[Finding, ...]:
+def _overview(
+    judged: Judged, table: Codes, against: tuple[str, ...], columns: Columns
+) -> tuple[Finding, ...]:
     majorities = judged.rows.assign(
         comparison=judged.comparisons,
         net=table[:, 0] - table[:, 1],
         decided=table[:, 0] + table[:, 1],
     )
     cycles = preference_cycles(majorities, columns.previews)
-    return (_pairwise(judged, table), _contradictions(judged, table), *cycles)
+    return (_pairwise(judged, table), _contradictions(table, against), *cycles)
 
 
 def _pairwise(judged: Judged, table: Codes) -> Finding:
@@ -185,9 +187,8 @@ def _independent(table: Codes) -> int:
     return int(np.maximum(table.sum(axis=1) - 1, 0).sum())
 
 
-def _contradictions(judged: Judged, table: Codes) -> Finding:
+def _contradictions(table: Codes, against: tuple[str, ...]) -> Finding:
     subject, decided = "contradicting votes", int((table[:, :2].sum(axis=1) >= 2).sum())
-    against = _contradicting(judged, table)
     if not decided:
         message = "No comparison has two votes that chose an answer yet."
         return Finding(subject, None, None, None, 0, "unknown", message, "")
@@ -224,13 +225,13 @@ def _prompts(judged: Judged, table: Codes, columns: Columns) -> list[Finding]:
     chance = binom.cdf(np.round(share * sums["n"]), sums["n"], usual)
     sums = sums.assign(share=share, chance=chance, sure=chance * len(sums) < SURE)
     worst = sums.sort_values(["chance", "prompt"])[:MAX_PROMPTS]
-    where = np.asarray(names, dtype=object)[codes]
+    against = np.flatnonzero(_against(table))
     items = {
-        prompt: tuple(sorted(judged.comparisons[_against(table) & (where == prompt)]))
-        for prompt in worst["prompt"]
+        code: tuple(sorted(judged.comparisons[against[codes[against] == code]]))
+        for code in worst.index
     }
     return [
-        _prompt(columns, row.prompt, row.share, row.n, row.sure, usual, items[row.prompt])
+        _prompt(columns, row.prompt, row.share, row.n, row.sure, usual, items[row.Index])
         for row in worst.itertuples()
     ]
 

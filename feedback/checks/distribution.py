@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from feedback.checks.columns import Columns
-from feedback.checks.result import CheckResult, Finding, nothing, share_text
+from feedback.checks.result import CheckResult, Finding, measured, nothing, share_text
 from feedback.checks.said import net_votes
 from feedback.checks.scores import TO_SCORE, base_model, scored
 from feedback.intervals import Z95, wilson
@@ -54,26 +54,15 @@ def distribution(
     base = base_model(columns)
     own = own_answers(pairs, base)
     hits = int((own[0] & own[1]).sum())
-    low, high = wilson(hits, n)
-    severity = "warn" if hits / n < threshold and high < threshold else "ok"
+    severity = "warn" if hits / n < threshold and wilson(hits, n)[1] < threshold else "ok"
     message = (
         f"In {share_text(hits, n, 'comparisons')} both answers come from {base}, the model that "
         "answered most (with or without an adapter)."
         if base
         else f"Which model gave the answers of {n:,} comparisons is not known."
     )
-    return CheckResult(
-        NAME,
-        hits / n,
-        low,
-        high,
-        n,
-        severity,
-        message,
-        REMEDY if severity == "warn" else "",
-        (),
-        (_age_finding(pairs, base, own), _gap_finding(columns, base, own, gap)),
-    )
+    findings = (_age_finding(pairs, base, own), _gap_finding(columns, base, own, gap))
+    return measured(NAME, hits, n, severity, message, REMEDY, (), findings)
 
 
 def own_answers(pairs: pd.DataFrame, base: str) -> tuple[np.ndarray, np.ndarray]:

@@ -10,9 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from feedback.checks.columns import Columns
-from feedback.checks.result import CheckResult, Finding, nothing, share_text
+from feedback.checks.result import CheckResult, Finding, measured, nothing, part, share_text
 from feedback.copying import WITHIN, copies
-from feedback.intervals import wilson
 from feedback.labelers import SKIP, Codes, Judged, first_votes, judged_votes
 from feedback.sequential import is_found
 from feedback.signals import ALPHA, SIGNALS
@@ -37,22 +36,19 @@ def duplicate_votes(columns: Columns, *, threshold: float = THRESHOLD) -> CheckR
     again = np.flatnonzero(counted & ~judged.repeat & ~first)
     items = columns.votes["comparison"].iloc[judged.rows[again]].astype(str)
     hits = len(again)
-    low, high = wilson(hits, n)
     copied = _copied(judged, first)
     found = [*copied, *_repeated(judged, again, items)]
     message = f"{share_text(hits, n, 'votes')} are by somebody who had voted on that comparison"
     warn = hits / n > threshold or bool(copied)
     remedies = [REMEDY] * bool(hits) + [one.remedy for one in copied[:1]]
-    return CheckResult(
+    return measured(
         NAME,
-        hits / n,
-        low,
-        high,
+        hits,
         n,
         "warn" if warn else "ok",
         (f"{message}." if hits else f"Nobody voted twice on a comparison, in {n:,} votes.")
         + (f" {len(copied):,} labelers follow another within seconds." if copied else ""),
-        " ".join(remedies) if warn else "",
+        " ".join(remedies),
         tuple(sorted(set(items))),
         tuple(found[:MAX_FINDINGS]),
     )
@@ -69,19 +65,9 @@ def _repeated(judged: Judged, again: Codes, items: pd.Series) -> list[Finding]:
 
 
 def _finding(labeler: str, n: int, items: list[str]) -> Finding:
-    hits = len(items)
-    low, high = wilson(hits, n)
-    return Finding(
-        subject=f"labeler {labeler}",
-        value=hits / n,
-        low=low,
-        high=high,
-        n=n,
-        severity="warn",
-        message=f"labeler {labeler}: {share_text(hits, n, 'votes')} repeat their own.",
-        remedy=REMEDY,
-        items=tuple(dict.fromkeys(items)),
-    )
+    message = f"labeler {labeler}: {share_text(len(items), n, 'votes')} repeat their own."
+    different = tuple(dict.fromkeys(items))
+    return part(f"labeler {labeler}", len(items), n, "warn", message, REMEDY, different)
 
 
 def _copied(judged: Judged, first: NDArray[np.bool_]) -> list[Finding]:
@@ -96,15 +82,8 @@ def _copied(judged: Judged, first: NDArray[np.bool_]) -> list[Finding]:
 
 def _copy(labeler: str, source: str, share: float, n: int) -> Finding:
     hits = round(share * n)
-    low, high = wilson(hits, n)
-    return Finding(
-        subject=f"labeler {labeler}",
-        value=hits / n,
-        low=low,
-        high=high,
-        n=n,
-        severity="warn",
-        message=f"labeler {labeler} gave the verdict of {source} within {WITHIN:g} seconds after "
-        f"it in {share_text(hits, n, 'shared comparisons')}.",
-        remedy=SIGNALS["copying"].remedy,
+    message = (
+        f"labeler {labeler} gave the verdict of {source} within {WITHIN:g} seconds after "
+        f"it in {share_text(hits, n, 'shared comparisons')}."
     )
+    return part(f"labeler {labeler}", hits, n, "warn", message, SIGNALS["copying"].remedy)

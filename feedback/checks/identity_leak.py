@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from feedback.checks.columns import Columns
-from feedback.checks.result import CheckResult, Finding, nothing, share_text
+from feedback.checks.result import CheckResult, Finding, measured, nothing, part, share_text
 from feedback.checks.said import Answers, Mask, answers, different, places_of, some_of, values
 from feedback.identity import FAMILIES
-from feedback.intervals import wilson
 
 NAME = "identity_leak"
 # Choice: every leak unblinds whoever reads it, so one is enough to be told.
@@ -33,18 +32,15 @@ def identity_leak(columns: Columns, *, threshold: float = THRESHOLD) -> CheckRes
     leaks = leaked(columns, given)
     hit = leaks != 0
     hits = different(given.text[hit], size)
-    low, high = wilson(hits, n)
     severity = "warn" if hits / n > threshold else "ok"
     message = f"{share_text(hits, n, 'different answers')} say which model they are or who made it."
-    return CheckResult(
+    return measured(
         NAME,
-        hits / n,
-        low,
-        high,
+        hits,
         n,
         severity,
         message if hits else f"None of {n:,} different answers names its model or maker.",
-        REMEDY if severity == "warn" else "",
+        REMEDY,
         some_of(given.response[hit]),
         _findings(given, leaks, size, n, severity),
     )
@@ -71,9 +67,8 @@ def _findings(
     for bit, family in enumerate(FAMILIES):
         hit: Mask = (leaks >> bit & 1) == 1
         if hits := different(given.text[hit], size):
-            low, high = wilson(hits, n)
             text = share_text(hits, n, "different answers")
             message = f"{text} say that they are a model of {family}."
             items = some_of(given.response[hit])
-            found.append(Finding(family, hits / n, low, high, n, severity, message, REMEDY, items))
+            found.append(part(family, hits, n, severity, message, REMEDY, items))
     return tuple(sorted(found, key=lambda one: (-(one.value or 0.0), one.subject)))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from feedback.checks.columns import Columns
-from feedback.checks.result import CheckResult, Finding, nothing, share_text
+from feedback.checks.result import CheckResult, measured, nothing, part, share_text
 from feedback.checks.said import answers, different, places_of, some_of, values
-from feedback.intervals import wilson
 from feedback.personal import KINDS
 
 NAME = "personal_data"
@@ -38,31 +37,17 @@ def personal_data(columns: Columns, *, threshold: float = THRESHOLD) -> CheckRes
     has = {kind: values(columns.features, kind, text) > 0 for kind in KINDS}
     hit = np.logical_or.reduce(list(has.values()))
     hits = different(text[hit], size)
-    low, high = wilson(hits, n)
     severity = "warn" if hits / n > threshold else "ok"
     findings = []
     for kind in KINDS:
         if count := different(text[has[kind]], size):
-            least, most = wilson(count, n)
             message = f"{share_text(count, n, 'different texts')} hold {WORDS[kind]}."
             items = some_of(item[has[kind]])
-            findings.append(
-                Finding(kind, count / n, least, most, n, severity, message, REMEDY, items)
-            )
+            findings.append(part(kind, count, n, severity, message, REMEDY, items))
     message = f"{share_text(hits, n, 'different prompts and answers')} hold personal data."
     clean = (
         f"No mail address, phone number, card number or internet address in {n:,} different "
         "prompts and answers; names and postal addresses are not looked for."
     )
-    return CheckResult(
-        NAME,
-        hits / n,
-        low,
-        high,
-        n,
-        severity,
-        message if hits else clean,
-        REMEDY if severity == "warn" else "",
-        some_of(item[hit]),
-        tuple(findings),
-    )
+    told = message if hits else clean
+    return measured(NAME, hits, n, severity, told, REMEDY, some_of(item[hit]), tuple(findings))

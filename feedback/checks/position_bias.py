@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from feedback.checks.columns import Columns
-from feedback.checks.result import CheckResult, Finding, nothing
+from feedback.checks.result import CheckResult, Finding, measured, nothing, part
 from feedback.intervals import wilson
 from feedback.labelers import left_counts
 from feedback.sequential import is_found, log_evidence
@@ -47,20 +47,10 @@ def position_bias(columns: Columns, *, threshold: float = THRESHOLD) -> CheckRes
     hits, total = int(left.sum()), int(n.sum())
     chance = float(binomtest(hits, total).pvalue)
     severity = _severity(hits, total, chance <= threshold)
-    low, high = wilson(hits, total)
     found = np.flatnonzero(is_found(log_evidence(left, n), ALPHA * SIGNALS["left"].part))
-    return CheckResult(
-        NAME,
-        hits / total,
-        low,
-        high,
-        total,
-        severity,
-        _message(hits, total, chance),
-        REMEDY if severity != "ok" else "",
-        (),
-        tuple(_finding(names[at], int(left[at]), int(n[at])) for at in found),
-    )
+    findings = tuple(_finding(names[at], int(left[at]), int(n[at])) for at in found)
+    message = _message(hits, total, chance)
+    return measured(NAME, hits, total, severity, message, REMEDY, (), findings)
 
 
 def _severity(hits: int, n: int, unlikely: bool) -> str:
@@ -84,14 +74,6 @@ def _message(hits: int, n: int, chance: float) -> str:
 
 
 def _finding(labeler: str, hits: int, n: int) -> Finding:
-    low, high = wilson(hits, n)
-    return Finding(
-        subject=f"labeler {labeler}",
-        value=hits / n,
-        low=low,
-        high=high,
-        n=n,
-        severity=_severity(hits, n, unlikely=True),
-        message=f"labeler {labeler}: {_told(hits, n)}; the lot draws sides, so it is the person.",
-        remedy=SIGNALS["left"].remedy,
-    )
+    message = f"labeler {labeler}: {_told(hits, n)}; the lot draws sides, so it is the person."
+    severity = _severity(hits, n, unlikely=True)
+    return part(f"labeler {labeler}", hits, n, severity, message, SIGNALS["left"].remedy)

@@ -49,6 +49,29 @@ class CheckResult:
         return {**asdict(self), "items": list(self.items), "findings": found}
 
 
+def measured(
+    name: str, hits: int, n: int, severity: str, message: str, remedy: str,
+    items: tuple[str, ...] = (), findings: tuple[Finding, ...] = (),
+) -> CheckResult:  # fmt: skip
+    """Return the answer of a check that counted a share of n, with Wilson's interval.
+
+    Args:
+        remedy: told only where the severity is not "ok".
+    """
+    return CheckResult(
+        name, hits / n, *wilson(hits, n), n, severity, message,
+        remedy if severity != "ok" else "", items, findings,
+    )  # fmt: skip
+
+
+def part(
+    subject: str, hits: int, n: int, severity: str, message: str, remedy: str,
+    items: tuple[str, ...] = (),
+) -> Finding:  # fmt: skip
+    """Return a finding that counted a share of n, with Wilson's interval."""
+    return Finding(subject, hits / n, *wilson(hits, n), n, severity, message, remedy, items)
+
+
 def nothing(name: str, message: str, remedy: str) -> CheckResult:
     """Return the answer of a check that has nothing to measure yet."""
     return CheckResult(name, None, None, None, 0, "unknown", message, remedy)

@@ -34,6 +34,7 @@ class VoteRow:
     created_at: datetime | None = None
     id: str = ""  # of the vote, if the file names it
     comparison: str = ""  # id of the comparison, if the file names it
+    kind: str = "plain"  # of the assignment: "plain", "repeat" or "gold"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@
 | created_at | ISO 8601; without a zone it is UTC; empty: the time of the import |
 | id | optional: of the vote |
 | comparison | optional: of the comparison; else it is prompt, texts and models, in either order |
+| kind | `repeat` (asked again silently), `gold` (the right verdict is known); else `plain` |
 
 In CSV a cell that a spreadsheet would run as a formula is written with an apostrophe in front, and
 reading takes it off again (`files.guard`), so a file comes back exactly. JSONL needs no such thing.
@@ -36,6 +37,7 @@ from feedback.formats.rows import (
     name_text,
     one_of,
 )
+from feedback.queue import GOLD, PLAIN, REPEAT
 from feedback.texts import check_messages, check_text
 from storage.errors import BadInput
 from storage.records import VERDICTS, Message, canonical_messages
@@ -51,7 +53,8 @@ NEEDED = (
     "left",
     "created_at",
 )
-COLUMNS = ("id", "comparison", *NEEDED)
+COLUMNS = ("id", "comparison", *NEEDED, "kind")
+KINDS = (PLAIN, REPEAT, GOLD)
 JUDGED = tuple(verdict for verdict in VERDICTS if verdict != "undone")
 
 
@@ -96,6 +99,7 @@ def row_of(raw: Raw, *, json_prompts: bool) -> VoteRow | Refused:
             created_at=moment_of(fields["created_at"], "created_at"),
             id=name_text(fields.get("id"), "id"),
             comparison=name_text(fields.get("comparison"), "comparison"),
+            kind=one_of(fields.get("kind"), "kind", ("", *KINDS)) or PLAIN,
         )
     except BadInput as error:
         return Refused(raw.row, str(error))
@@ -152,6 +156,7 @@ def _fields(row: VoteRow, *, as_text: bool) -> Fields:
         "verdict": row.verdict,
         "left": row.left,
         "created_at": row.created_at.isoformat() if row.created_at else "",
+        "kind": row.kind,
     }
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from align.clearance import AMBER, GREEN, RED, clearance, votes_to_narrow
+from align.clearance import AMBER, GREEN, RED, clearance, refuse_unexplained, votes_to_narrow
 from feedback.checks.result import CheckResult
+from storage.errors import BadInput
 
 ENOUGH = {
     "pairs": {"all": 120, "train": 96, "held_out": 12, "duel": 12},
@@ -45,6 +46,19 @@ def test_what_cannot_start_is_red_whatever_the_checks_say(counts, misfit: str, n
     assert seen.light == RED
     assert [one.name for one in seen.objections] == [name]
     assert seen.objections[0].message[0].isupper()
+
+
+def test_amber_asks_for_a_reason_and_names_what_would_mend_it() -> None:
+    seen = clearance("dpo", ENOUGH, [said("style", "warn"), said("length_bias", "stop")])
+    with pytest.raises(BadInput) as error:
+        refuse_unexplained(seen, " ")
+    assert str(error.value) == (
+        "length_bias speaks against training: length_bias is so. Mend it. 1 more: style. `check` "
+        'tells all; to train anyway, say why with --because "…" (on the train screen: Why train '
+        "anyway?)"
+    )
+    refuse_unexplained(seen, "a demo")
+    refuse_unexplained(clearance("dpo", ENOUGH, [said("style", "ok")]), "")
 
 
 def test_a_remedy_answers_the_check_that_it_is_for() -> None:

@@ -145,11 +145,18 @@ def trained(
     server.stop()
 
 
+def explain(desk: Desk) -> None:
+    """Say why it is trained although checks speak against it: the votes here are for length."""
+    desk.page.get_by_label("Why train anyway?").fill("only a test")
+    desk.says("#train-command", "--because 'only a test'")
+
+
 def train(desk: Desk, model: Path) -> None:
     """Train with the button, reload the page in the middle, and wait for the report."""
     desk.part("#train-model textarea").fill(str(model))
     desk.part("#train-model textarea").blur()
     desk.says("#train-command", str(model))
+    explain(desk)
     desk.part("#train-go").click()
     expect(desk.part("#train-go")).to_be_disabled(timeout=30_000)
     desk.part("#train-cancel").wait_for(state="visible")

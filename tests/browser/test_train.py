@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Server
-from tests.browser.lead import PHONE, TRAINING_MS, Desk, vote
+from tests.browser.lead import PHONE, TRAINING_MS, Desk, explain, vote
 
 pytestmark = pytest.mark.browser
 At = Callable[..., Desk]
@@ -132,6 +132,8 @@ def test_what_speaks_against_a_start_turns_the_light_amber(desk: At, server: Ser
     screen.says("#train-light", "it can be trained anyway")
     screen.says("#train-warning", "Do longer answers win:")
     screen.says("#train-wanted", "more pairs would tell the held-out accuracy")
+    screen.part("#train-go").click()
+    screen.refuses("length_bias speaks against training")
     screen.page.get_by_label("Why train anyway?").fill("a first look")
     screen.says("#train-command", "--because 'a first look'")
 
@@ -226,6 +228,7 @@ def test_a_run_is_cancelled_and_can_be_resumed(desk: At, trained: Server, tiny_m
     screen.unfold("Advanced settings")
     screen.says("#train-command", str(tiny_model))
     screen.fill("Epochs", "60")
+    explain(screen)
     screen.part("#train-go").click()
     screen.part("#train-cancel").click(timeout=30_000)
     screen.says("#train-state", "Cancelled", timeout=30_000)

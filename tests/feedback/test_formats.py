@@ -96,6 +96,7 @@ def vote_rows(draw) -> VoteRow:
         ),
         id=draw(st.just("") | names),
         comparison=draw(st.just("") | names),
+        kind=draw(st.sampled_from(["plain", "repeat", "gold"])),
     )
 
 
@@ -103,7 +104,7 @@ def same(rows: list) -> list:
     """Return rows without what a written file does not hold: the number of the row."""
     return [
         (row.prompt, row.a, row.b, row.verdict, row.labeler, row.left, row.created_at, row.id,
-         row.comparison)
+         row.comparison, row.kind)
         for row in rows
     ]  # fmt: skip
 

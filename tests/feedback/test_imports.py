@@ -358,6 +358,31 @@ def test_exported_votes_come_back_in_another_folder_exactly(
     assert second.read_bytes() == first.read_bytes()
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_silent_repeat_comes_back_as_one(store: Store, tmp_path: Path, suffix: str):
+    """Not as a second opinion: the labeler table and the snapshots tell the two apart."""
+    rows = [vote(), vote(kind="repeat", left="a", verdict="b"), vote(b="Why?", kind="gold")]
+    import_file(store, jsonl(tmp_path / "x.jsonl", *rows))
+    first, second = tmp_path / f"first.{suffix}", tmp_path / f"second.{suffix}"
+    assert export_file(store, first, "votes") == {"written": 3}
+    with Store.open(tmp_path / "other") as other:
+        assert counts(import_file(other, first)) == (3, 3, 0, 0)
+        assert sorted(other.frame("votes")["kind"]) == ["gold", "plain", "repeat"]
+        assert export_file(other, second, "votes") == {"written": 3}
+    assert second.read_bytes() == first.read_bytes()
+
+
+def test_votes_of_an_older_file_are_plain_and_the_same_as_before(store: Store, tmp_path: Path):
+    """Such a file has no column `kind`; naming it now does not make another vote of it."""
+    old = jsonl(tmp_path / "old.jsonl", vote())
+    assert counts(import_file(store, old)) == (1, 1, 0, 0)
+    assert list(store.frame("votes")["kind"]) == ["plain"]
+    new = jsonl(tmp_path / "new.jsonl", vote(kind="plain"), vote(kind="", b="Why?"), vote(kind="x"))
+    result = import_file(store, new)
+    assert counts(result) == (3, 1, 1, 1)
+    assert "kind is 'x'" in str(result["refused"])
+
+
 def test_pairs_and_labels_of_the_live_votes_are_exported(store: Store, tmp_path: Path):
     rows = [vote(), vote("Ho?", verdict="tie"), vote("He?", verdict="both_bad"), vote("Hm?", a="")]
     import_file(store, jsonl(tmp_path / "x.jsonl", *rows))

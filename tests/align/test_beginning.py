@@ -1,0 +1,123 @@
+"""Before a run: what speaks against it, who says why it is made all the same, one pass of reading.
+
+Every pair here was won by the longer answer, so that the length bias speaks against a start.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from align import training
+from align.client import WorkerClient
+from align.generation import Replenisher
+from align.json_files import read_json
+from align.workspace import Workspace
+from feedback.simulate import simulate_votes
+from feedback.snapshots import SnapshotSettings, freeze, load
+from storage.errors import BadInput
+from storage.records import Exclusion
+from storage.store import Store
+from tests.feedback.stock import stock
+
+
+class Counting(Store):
+    """A store that counts what is read of it."""
+
+    asked: Counter[str]
+
+    def frame(self, name: str, **params: Any) -> pd.DataFrame:
+        self.asked[name] += 1
+        return super().frame(name, **params)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    store = Counting.open(tmp_path / "data")
+    store.asked = Counter()
+    stock(store, 40)
+    simulate_votes(store, 40, prefer="longer", noise=0.0)
+    client = WorkerClient(store.data)
+    opened = Workspace(store.data, store, client, Replenisher(store, client), "")
+    store.asked.clear()
+    yield opened
+    opened.close()
+
+
+def begun(workspace: Workspace, told: list[str], **how: Any) -> dict[str, Any]:
+    """Prepare a run and return what it keeps of the light."""
+    how = {"snapshot": None, "model": None, "settings": (), **how}
+    run = training.begin(workspace, told.append, method="dpo", prepare=True, **how)
+    kept: dict[str, Any] = read_json(workspace.data / "runs" / run / "config.json")["readiness"]
+    return kept
+
+
+def leave_everybody_out(store: Store) -> None:
+    people = store.frame("votes")["labeler"].unique()
+    ids = [(f"e{n}", who) for n, who in enumerate(people)]
+    store.add([Exclusion(id, "labeler", who, "exclude", "test", "lead") for id, who in ids])
+
+
+def test_what_checks_speak_against_needs_a_reason(workspace: Workspace) -> None:
+    with pytest.raises(BadInput, match="length_bias speaks against training: The longer") as error:
+        begun(workspace, [], because="  ")
+    assert "Ask the labelers whether length is what they want" in str(error.value)
+    assert "--because" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not list(workspace.data.glob("runs/*")) + list(workspace.data.glob("snapshots/*"))
+    told: list[str] = []
+    kept = begun(workspace, told, because=" a demo ")
+    assert (kept["light"], kept["because"]) == ("amber", "a demo")
+    assert kept["objections"][0]["name"] == "length_bias"
+    assert any(line.startswith("stop: The longer answer won 100.0 %") for line in told)
+
+
+def test_a_remedy_answers_the_objection_also_where_it_is_frozen_already(tmp_path: Path) -> None:
+    """Of the pairs in which the longer answer won as many stay as of the others."""
+    balanced = SnapshotSettings(balance_length=True)
+    with Workspace.open(tmp_path / "data") as workspace:
+        stock(workspace.store, 60)
+        simulate_votes(workspace.store, 60, prefer="longer", noise=0.25)
+        frozen = workspace.data / "snapshots" / freeze(workspace.store, balanced).id
+        for how in ({"remedies": {"balance_length": True}}, {"snapshot": frozen}):
+            kept = begun(workspace, [], because="x", **how)
+            assert "length_bias" in kept["answered"]
+            assert "length_bias" not in [one["name"] for one in kept["objections"]]
+
+
+def test_a_snapshot_is_judged_by_what_the_checks_said_of_it(workspace: Workspace) -> None:
+    """Nobody's votes count any more, but the run learns from those that were frozen."""
+    folder = workspace.data / "snapshots" / freeze(workspace.store).id
+    leave_everybody_out(workspace.store)
+    with pytest.raises(BadInput, match="length_bias speaks against training: The longer"):
+        begun(workspace, [], snapshot=folder)
+    kept = begun(workspace, [], snapshot=folder, because="x")
+    (bias,) = [one for one in kept["objections"] if one["name"] == "length_bias"]
+    assert bias["message"] == load(folder).manifest["checks"]["length_bias"]["message"]
+
+
+def test_a_good_snapshot_stays_good_whatever_is_voted_later(tmp_path: Path) -> None:
+    """Half of the pairs were won by the longer answer; then everybody takes the longer one."""
+    with Workspace.open(tmp_path / "data") as workspace:
+        stock(workspace.store, 60)
+        simulate_votes(workspace.store, 60, prefer="random", labelers=6)
+        folder = workspace.data / "snapshots" / freeze(workspace.store).id
+        simulate_votes(workspace.store, 300, prefer="longer", noise=0.0, labelers=12)
+        kept = begun(workspace, [], snapshot=folder, because="x")
+        assert "length_bias" not in [one["name"] for one in kept["objections"]]
+        kept = begun(workspace, [], because="x")
+        assert "length_bias" in [one["name"] for one in kept["objections"]]
+
+
+def test_the_feedback_is_read_once_for_the_light_and_the_snapshot(workspace: Workspace) -> None:
+    begun(workspace, [], because="a demo")
+    asked = workspace.store.asked
+    assert asked["coded_votes"] == 1  # what the checks read
+    assert asked["votes"] == 1  # what becomes pairs and labels
+    (folder,) = workspace.data.glob("snapshots/s_*")
+    assert "personal_data" in load(folder).manifest["checks"]  # all of them ran, and are kept
