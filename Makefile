@@ -19,7 +19,7 @@ run: setup  ## start the app on http://127.0.0.1:7860 (PORT=…, DATA=… to cha
 	@$(PY) app.py serve --host $(HOST) --port $(PORT) --data $(DATA)
 
 test: .venv/.dev model .venv/.chromium  ## every test that is not slow (under 12 minutes on 2 cores)
-	$(TEST_ENV) OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+	$(TEST_ENV) OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/.dev model .venv/.chromium  ## kills, resumes, whole runs beside TRL (under 30 minutes)
 	$(TEST_ENV) $(PY) -m pytest -m slow --timeout=1500

@@ -9,6 +9,7 @@ steps of it.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import logging
@@ -139,8 +140,10 @@ class Worker:
             )
         key = (message["model"], message["precision"])
         if self._model is None or self._model_key != key:
+            gc.disable()  # a tenth of the import's time: hardly anything of torch is ever garbage
             from align.loaded import LoadedModel
 
+            gc.enable()
             self._model = None  # first, so that two never stand in memory side by side
             self._model = LoadedModel(Path(key[0]), key[1])
             self._model_key = key

@@ -312,7 +312,7 @@ def _sides(store: Store, places: Sequence[Assignment]) -> dict[str, tuple[str, .
 def _by_id(store: Store, kind: type, ids: Iterable[str]) -> list:
     """Return the rows of a kind with these ids; empty ids name nothing."""
     wanted = sorted({id for id in ids if id})
-    return store.rows(kind, id=wanted) if wanted else []
+    return list(store.found(kind, wanted).values())
 
 
 def _latest(events: Sequence) -> dict:

@@ -68,7 +68,7 @@ JOIN score base ON base.response = p.response AND base.model = p.model AND base.
 # those of them whose texts can be judged. 10,000 comparisons: 12 ms instead of 78. Which ones one
 # more person judges is drawn by a hash of the id: the same for everybody, and nothing to keep.
 OPEN_COMPARISONS = f"""
-WITH gains AS MATERIALIZED ({GAINS}), asked AS (
+WITH skipped AS MATERIALIZED ({SKIPPED}), gains AS MATERIALIZED ({GAINS}), asked AS (
     SELECT c.id, c.prompt, c.a, c.b, c.created_at,
         coalesce(t.judged, 0) AS votes, coalesce(t.leased, 0) AS leased,
         coalesce(t.for_a = t.for_b AND t.for_a > 0, false) AS contested,
@@ -84,8 +84,8 @@ WITH gains AS MATERIALIZED ({GAINS}), asked AS (
     LEFT JOIN gains ga ON ga.response = c.a LEFT JOIN gains gb ON gb.response = c.b
     WHERE votes + leased < CASE WHEN contested
             THEN greatest(wanted, least(votes + 1, $overlap + $tie_breaks)) ELSE wanted END
-        AND c.id NOT IN ({SKIPPED}) AND c.prompt NOT IN ({SKIPPED})
-        AND c.a NOT IN ({SKIPPED}) AND c.b NOT IN ({SKIPPED})
+        AND c.id NOT IN (FROM skipped) AND c.prompt NOT IN (FROM skipped)
+        AND c.a NOT IN (FROM skipped) AND c.b NOT IN (FROM skipped)
     ORDER BY contested DESC, margin NULLS LAST, c.created_at, c.id LIMIT $look
 )
 SELECT c.id AS comparison, c.prompt, c.votes, c.contested, c.margin, c.created_at
@@ -96,14 +96,14 @@ WHERE ta.id != tb.id AND trim(ta.content, $blank) != '' AND trim(tb.content, $bl
 ORDER BY contested DESC, margin NULLS LAST, c.created_at, c.id LIMIT $limit"""
 
 OPEN_RESPONSES = f"""
-WITH free AS (
+WITH skipped AS MATERIALIZED ({SKIPPED}), free AS (
     SELECT r.id, r.prompt, r.text, coalesce(t.judged, 0) AS ratings, r.created_at
     FROM response r
     LEFT JOIN ({TAKEN.format(item="response", live=LIVE_RATING)}) t ON t.item = r.id
     WHERE {OFFERED.format(item="r.id")}
         AND coalesce(t.judged, 0) + coalesce(t.leased, 0) < $overlap
         AND r.source != 'edit'
-        AND r.id NOT IN ({SKIPPED}) AND r.prompt NOT IN ({SKIPPED})
+        AND r.id NOT IN (FROM skipped) AND r.prompt NOT IN (FROM skipped)
     ORDER BY r.created_at, r.id LIMIT $look
 )
 SELECT r.id AS response, r.prompt, r.ratings, r.created_at
@@ -113,7 +113,7 @@ ORDER BY r.created_at, r.id LIMIT $limit"""
 
 # What this labeler decided on the screen, `after` or more of their items ago, and never twice.
 OPEN_REPEATS = f"""
-WITH mine AS (
+WITH skipped AS MATERIALIZED ({SKIPPED}), mine AS (
     SELECT s.id, s.comparison, s."left", s.kind,
         row_number() OVER (ORDER BY s.created_at DESC, s.id DESC) - 1 AS later
     FROM assignment s WHERE s.labeler = $labeler AND s.comparison != '' AND s.source = 'screen'
@@ -123,8 +123,8 @@ FROM mine m JOIN comparison c ON c.id = m.comparison
 JOIN ({LIVE_VOTE} AND e.labeler = $labeler AND e.verdict IN ('a', 'b')) v ON v.assignment = m.id
 WHERE m.kind = 'plain' AND m.later >= $after
     AND m.comparison NOT IN (SELECT comparison FROM mine WHERE kind = 'repeat')
-    AND c.id NOT IN ({SKIPPED}) AND c.prompt NOT IN ({SKIPPED})
-    AND c.a NOT IN ({SKIPPED}) AND c.b NOT IN ({SKIPPED})
+    AND c.id NOT IN (FROM skipped) AND c.prompt NOT IN (FROM skipped)
+    AND c.a NOT IN (FROM skipped) AND c.b NOT IN (FROM skipped)
 ORDER BY m.later DESC, m.comparison LIMIT $limit"""
 
 # The newest gold verdict of each comparison that has one.
@@ -135,10 +135,11 @@ QUALIFY row_number() OVER (PARTITION BY comparison ORDER BY created_at DESC, id 
 ORDER BY comparison"""
 
 OPEN_GOLD = f"""
+WITH skipped AS MATERIALIZED ({SKIPPED})
 SELECT c.id AS comparison, c.prompt FROM ({GOLD}) g JOIN comparison c ON c.id = g.comparison
 WHERE c.id NOT IN (SELECT comparison FROM assignment WHERE labeler = $labeler)
-    AND c.id NOT IN ({SKIPPED}) AND c.prompt NOT IN ({SKIPPED})
-    AND c.a NOT IN ({SKIPPED}) AND c.b NOT IN ({SKIPPED})
+    AND c.id NOT IN (FROM skipped) AND c.prompt NOT IN (FROM skipped)
+    AND c.a NOT IN (FROM skipped) AND c.b NOT IN (FROM skipped)
 ORDER BY c.id LIMIT $limit"""
 
 OWN_VERDICTS = f"""
@@ -181,12 +182,12 @@ def open_comparisons(
     """
     below = f"{int(shared * 16**8):08x}" if shared < 1 else "g"  # in hex, which sorts as text
     params = _queue(**asked) | {"shared": below, "tie_breaks": tie_breaks}
-    return _first_open(cursor, OPEN_COMPARISONS, params)
+    return _first_open(cursor, "comparison", OPEN_COMPARISONS, params)
 
 
 def open_responses(cursor: Cursor, **asked: Any) -> pd.DataFrame:
     """Return the responses that this labeler may rate, oldest first; corrections are left out."""
-    return _first_open(cursor, OPEN_RESPONSES, _queue(**asked))
+    return _first_open(cursor, "response", OPEN_RESPONSES, _queue(**asked))
 
 
 def open_repeats(
@@ -212,11 +213,15 @@ def own_verdicts(cursor: Cursor, *, labeler: str, since: datetime | None = None)
     )
 
 
-def _first_open(cursor: Cursor, query: str, params: dict[str, Any]) -> pd.DataFrame:
+def _first_open(cursor: Cursor, table: str, query: str, params: dict[str, Any]) -> pd.DataFrame:
     """Look at the texts of the first few free items; at all of them when that is not enough."""
     limit = params["limit"]
-    found = frame(cursor, query, look=2 * limit, **params)
-    return found if len(found) == limit else frame(cursor, query, look=ALL, **params)
+    (rows,) = cursor.execute(f"SELECT count(*) FROM {table}").fetchall()[0]
+    if rows > 2 * limit:
+        found = frame(cursor, query, look=2 * limit, **params)
+        if len(found) == limit:
+            return found
+    return frame(cursor, query, look=ALL, **params)
 
 
 def _queue(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from align.models import EMBEDDED, find_model
 from storage.errors import UserError
-from tests.align.small import tiny_model
+from tests.align.small import answer_briefly, tiny_model
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,6 +23,14 @@ def one_thread() -> None:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random two-layer Llama with a byte tokenizer."""
     return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def brief_answers() -> Iterator[None]:
+    """Let runs generate few tokens: for modules to ask for that look at other things."""
+    with pytest.MonkeyPatch.context() as patch:
+        answer_briefly(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,16 @@ import hashlib
 import json
 import random
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from align import probes, session
+from align.evaluate import greedy_answers
 from align.policy import Policy, load_policy
 from tests.browser.tiny import make
 
@@ -34,6 +38,13 @@ def tiny_policy(folder: Path, *, seed: int = 0, adapted: bool = False) -> Policy
             if "lora_B" in name:
                 weight.data.copy_(torch.randn(weight.shape, generator=make) * 0.3)
     return policy
+
+
+def answer_briefly(patch: pytest.MonkeyPatch) -> None:
+    """Let a run's answers have 8 tokens instead of 192, and its probes' instead of 64: a tiny model
+    never ends one by itself, and generating them was most of a run's time."""
+    patch.setattr(probes, "PROBE_TOKENS", 8)
+    patch.setattr(session, "greedy_answers", partial(greedy_answers, max_tokens=8))
 
 
 def plain_llama(folder: Path, *, width: int = 16, vocabulary: int = 64) -> Path:

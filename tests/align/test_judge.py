@@ -21,7 +21,7 @@ from align.session import Session
 from align.trainer import PreferenceTrainer
 from tests.align.small import label_lines, pair_lines, read, rows_of, write_run, write_snapshot
 
-Losses = Callable[[int], float]
+pytestmark = pytest.mark.usefixtures("brief_answers")
 
 # By step: lowest at step 3, then three that are higher, then better than ever, which nobody sees.
 TURNING = [0.69, 0.65, 0.60, 0.55, 0.58, 0.57, 0.60, 0.10]

@@ -120,7 +120,9 @@ def runs_in(data: Path, tiny: Path) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def alone(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def alone(
+    brief_answers: None, tiny: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
     runs = runs_in(tmp_path_factory.mktemp("alone"), tiny)
     assert [train.main([str(run)]) for run in runs.values()] == [0] * len(runs)
     return runs

@@ -42,6 +42,7 @@ from tests.align.small import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("brief_answers")
 
 
 def adapter_weights(run: Path) -> dict[str, torch.Tensor]:
@@ -85,7 +86,7 @@ def steps_done(run: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def dpo_run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dpo_run(brief_answers: None, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of twelve pairs, two epochs of three steps."""
     run = write_run(tmp_path_factory.mktemp("data"), tiny)
     assert train.main([str(run)]) == 0

@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from align import train, trainer
 from align.processes import join
 from align.run_files import RunFiles
+from tests.align.small import answer_briefly
 
 plain_passes = trainer.passes
 
@@ -25,6 +28,7 @@ def main(folders: list[str]) -> int:
     together = join(lambda: False)
     files = [RunFiles(Path(folder), quiet=not together.first) for folder in folders]
     trainer.passes = told_passes
+    answer_briefly(pytest.MonkeyPatch())
     code = max(train.guarded(one, together) for one in files)
     together.close()
     return code
