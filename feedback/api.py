@@ -26,7 +26,6 @@ from starlette.types import Receive
 from feedback.assignments import MAX_ITEMS, Item, history, serve_items
 from feedback.campaigns import labeler_name, sign_in
 from feedback.nudges import Judged, Own, own
-from feedback.quality import live_length_bias
 from feedback.render import markdown_html, messages_html
 from feedback.values import shown
 from feedback.votes import cast_rating, cast_vote, save_edit, text_to_edit
@@ -180,6 +179,8 @@ class Routes:
 
     def meters(self, request: Request) -> dict[str, Any]:
         """Return what is measured while people vote."""
+        from feedback.quality import live_length_bias  # brings all checks in: no vote needs them
+
         store = self.store_of(request)
         return {
             "length_bias": live_length_bias(store).as_json(),
@@ -284,8 +285,8 @@ def _name(request: Request) -> str | None:
 
 
 def _progress(store: Store, name: str) -> dict[str, int]:
-    row = store.frame("progress", labeler=name).iloc[0]
-    return {str(key): int(value) for key, value in row.items()}
+    (counts,) = store.lines("progress", labeler=name)
+    return counts
 
 
 def _shown(item: Item) -> dict[str, Any]:
@@ -327,10 +328,12 @@ def _quiet(answer: dict[str, Any]) -> dict[str, Any]:
 def _own(store: Store, name: str) -> Own:
     """Return what a labeler sees of their own judging."""
     at = now()
-    frame = store.frame("own_verdicts", labeler=name, since=at - SITTING)
-    columns = (frame[column] for column in ("verdict", "seconds_spent", "chars", "created_at"))
-    rows = zip(*columns, strict=True)
-    return own([Judged(v, None if s != s else s, int(c), t) for v, s, c, t in rows], at)
+    rows = store.lines("own_verdicts", labeler=name, since=at - SITTING)
+    judged = [
+        Judged(row["verdict"], row["seconds_spent"], row["chars"], row["created_at"])
+        for row in rows
+    ]
+    return own(judged, at)
 
 
 def _nothing_left(progress: dict[str, int]) -> str:
