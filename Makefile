@@ -8,20 +8,20 @@ PY := $(BIN)/python
 TEST_ENV := HF_HUB_OFFLINE=1 GRADIO_ANALYTICS_ENABLED=False TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model run test test-slow check format bench clean
+.PHONY: help setup model compiled run test test-slow check format bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-setup: .venv/.installed model  ## create .venv, install what is pinned, unpack the embedded model
+setup: .venv/.installed model compiled  ## create .venv, install what is pinned, unpack the embedded model
 
 run: setup  ## start the app on http://127.0.0.1:7860 (PORT=…, DATA=… to change)
 	@$(PY) app.py serve --host $(HOST) --port $(PORT) --data $(DATA)
 
-test: .venv/.dev model .venv/.chromium  ## every test that is not slow (under 12 minutes on 2 cores)
+test: .venv/.dev model compiled .venv/.chromium  ## every test that is not slow (under 12 minutes on 2 cores)
 	$(TEST_ENV) OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-slow: .venv/.dev model .venv/.chromium  ## kills, resumes, whole runs beside TRL (under 30 minutes)
+test-slow: .venv/.dev model compiled .venv/.chromium  ## kills, resumes, whole runs beside TRL (under 30 minutes)
 	$(TEST_ENV) $(PY) -m pytest -m slow --timeout=1500
 
 check: .venv/.dev  ## style, types of the pure parts, then the tests
@@ -55,6 +55,10 @@ clean:  ## remove the virtual environment and caches (never the data)
 
 model: .venv/.installed
 	@$(PY) -m align.embedded
+
+# Where PYTHONDONTWRITEBYTECODE is set every process would compile everything anew.
+compiled: .venv/.installed
+	@$(PY) -m compileall -q app.py storage feedback align
 
 .venv/.chromium: .venv/.dev
 	$(PY) tests/browser/chromium.py --install

@@ -19,7 +19,6 @@ from align import runs
 from align.models import EMBEDDED, Model, find_model
 from align.wire import GenerateRequest, Row, SamplingSettings
 from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
-from feedback.near import RESPONSE_THRESHOLD, similarity
 from storage.errors import BadInput
 from storage.records import Message, Prompt, digest
 
@@ -66,6 +65,8 @@ class _Asked:
 
 def alike(one: str, other: str) -> bool:
     """Say whether two answers are the same or nearly so: a choice between them says nothing."""
+    from feedback.near import RESPONSE_THRESHOLD, similarity  # brings numpy in
+
     return one.strip() == other.strip() or similarity(one, other) >= RESPONSE_THRESHOLD
 
 

@@ -25,7 +25,7 @@ from align.generation import SamplingSettings
 from align.material import material
 from align.models import EMBEDDED, find_model
 from align.workspace import Workspace
-from feedback import curation, gold, imports, quality, ranking, simulate, snapshot_diff, snapshots
+from feedback import curation, gold, imports, quality, simulate, snapshot_diff, snapshots
 from feedback.campaigns import default_campaign, set_collecting
 from feedback.frozen import SPLITS
 from feedback.texts import check_messages
@@ -120,6 +120,8 @@ def check(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
 
 def leaderboard(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
     """Rank the models; return {"models": [...], "votes", "twice_as_long", …}."""
+    from feedback import ranking  # its evalica brings scipy.stats in: two seconds
+
     columns = quality.gather_numbers(workspace.store)
     rng = np.random.default_rng(0)
     return ranking.leaderboard(columns.votes, columns.comparisons, rng).as_json()

@@ -7,6 +7,7 @@ before the web app is built waits in the socket's queue.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -14,16 +15,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from align import runs
 from align.folder import prepare_folder
-from align.sweep import tending
 from align.workspace import Workspace
 from storage.errors import Locked, StoreError, Unsupported
 from storage.lock import read_lock
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 BACKLOG = 2048  # connections that wait while the server starts
+QUIET_SECONDS = 1.0  # Choice: votes that waited for a restart have arrived by then
 GRACE_SECONDS = 2  # Choice: votes take milliseconds; only open event streams take longer
 
 
@@ -70,27 +75,47 @@ def _serve(
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import uvicorn
 
-    from align.screens import build_web
+    from align.later import Later
+    from align.web import build_web
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             ready(address)
 
-    config = uvicorn.Config(
-        build_web(workspace),
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        backlog=BACKLOG,
-    )
-    going = runs.adopt(workspace.data)
-    if going is not None:
-        print(f"the training {going.run} goes on", file=sys.stderr)
-    if starter:
-        workspace.replenisher.start()
-    with tending(workspace):
-        Server(config).run(sockets=[listener])
+        def give_up(self) -> None:
+            self.should_exit = True
+
+    with contextlib.ExitStack() as held:
+        rest = Later(
+            lambda: _rest(workspace, held),
+            failed=lambda: server.give_up(),
+            wait_seconds=QUIET_SECONDS,
+        )
+        config = uvicorn.Config(
+            build_web(workspace, rest),
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            backlog=BACKLOG,
+        )
+        server = Server(config)
+        going = runs.adopt(workspace.data)
+        if going is not None:
+            print(f"the training {going.run} goes on", file=sys.stderr)
+        if starter:
+            workspace.replenisher.start()
+        server.run(sockets=[listener])
+        rest.check()
+
+
+def _rest(workspace: Workspace, held: contextlib.ExitStack) -> FastAPI:
+    """Return the app of the screens; go on with a sweep meanwhile. Both bring much in."""
+    from align.screens import build_screens
+    from align.sweep import tending
+
+    held.enter_context(tending(workspace))
+    return build_screens(workspace)
 
 
 def check_host(host: str) -> None:

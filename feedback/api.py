@@ -9,6 +9,7 @@ durable; sent again with its id it gets the same answer.
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
@@ -24,9 +25,7 @@ from starlette.types import Receive
 
 from feedback.assignments import MAX_ITEMS, Item, history, serve_items
 from feedback.campaigns import labeler_name, sign_in
-from feedback.judging import lately, progress
-from feedback.nudges import Own, own
-from feedback.quality import live_length_bias
+from feedback.nudges import SITTING, Judged, Own, own
 from feedback.render import markdown_html, messages_html
 from feedback.values import shown
 from feedback.votes import cast_rating, cast_vote, save_edit, text_to_edit
@@ -179,6 +178,8 @@ class Routes:
 
     def meters(self, request: Request) -> dict[str, Any]:
         """Return what is measured while people vote."""
+        from feedback.quality import live_length_bias  # brings all checks in: no vote needs them
+
         store = self.store_of(request)
         return {
             "length_bias": live_length_bias(store).as_json(),
@@ -282,7 +283,18 @@ def _name(request: Request) -> str | None:
         return None
 
 
+def _pandas_is_there() -> bool:
+    """Say whether counts that move with each vote can be kept: before the page has brought pandas
+    in, which takes seconds, the database is asked after each of the first few votes."""
+    return "pandas" in sys.modules
+
+
 def _progress(store: Store, name: str) -> dict[str, int]:
+    if not _pandas_is_there():
+        (counts,) = store.lines("progress", labeler=name)
+        return counts
+    from feedback.judging import progress
+
     return asdict(progress(store, name, now()))
 
 
@@ -325,6 +337,15 @@ def _quiet(answer: dict[str, Any]) -> dict[str, Any]:
 def _own(store: Store, name: str) -> Own:
     """Return what a labeler sees of their own judging."""
     at = now()
+    if not _pandas_is_there():
+        rows = store.lines("own_verdicts", labeler=name, since=at - SITTING)
+        judged = [
+            Judged(row["verdict"], row["seconds_spent"], row["chars"], row["created_at"])
+            for row in rows
+        ]
+        return own(judged, at)
+    from feedback.judging import lately
+
     return own(lately(store, name, at), at)
 
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from feedback.clusters import PromptIndex, prompts_locked
 from feedback.texts import check_messages, check_text, near_text
 from storage.errors import BadInput, Conflict, NotFound
 from storage.records import (
@@ -28,6 +27,9 @@ from storage.records import (
     now,
 )
 from storage.store import Store
+
+if TYPE_CHECKING:
+    from feedback.clusters import PromptIndex
 
 R = TypeVar("R")
 LOOK_UP = 5_000  # ids per query
@@ -62,6 +64,8 @@ def add_prompts(store: Store, prompts: Sequence[Sequence[Message]], source: str)
     known = {prompt.id: prompt for prompt in look_up(store, Prompt, ids)}
     if known.keys() >= set(ids):  # nothing new: no need to wait for an import that is going on
         return [known[id] for id in ids]
+    from feedback.clusters import prompts_locked  # brings numpy in, which a vote does not need
+
     with prompts_locked(store) as index:
         store.add(new_prompts(checked, source, index))
     known = {prompt.id: prompt for prompt in look_up(store, Prompt, ids)}
@@ -198,11 +202,7 @@ def flipped(stored_a: Response, stored_b: Response, a: Response, b: Response) ->
 
 def look_up(store: Store, kind: type[R], ids: Sequence[str]) -> list[R]:
     """Return the stored rows with these ids, whatever their number."""
-    wanted = list(dict.fromkeys(ids))
-    found: list[R] = []
-    for start in range(0, len(wanted), LOOK_UP):
-        found += store.rows(kind, id=wanted[start : start + LOOK_UP])
-    return found
+    return list(store.found(kind, ids).values())
 
 
 def tick(moment: datetime, number: int) -> datetime:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 PLAIN, REPEAT, GOLD = "plain", "repeat", "gold"  # `Assignment.kind`
 

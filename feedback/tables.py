@@ -11,13 +11,14 @@ import pandas as pd
 from feedback.checks import Columns
 from feedback.labelers import labeler_table
 from feedback.plots import agreement_by_prompt, votes_over_time, win_rate_by_length
-from feedback.ranking import Standing, leaderboard
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell starts that a spreadsheet would compute
 
 
 def models(columns: Columns) -> pd.DataFrame:
     """Return the leaderboard, best first."""
+    from feedback.ranking import Standing, leaderboard  # its evalica takes two seconds to import
+
     found = leaderboard(columns.votes, columns.comparisons, np.random.default_rng(0))
     names = [field.name for field in fields(Standing)]
     return pd.DataFrame([asdict(one) for one in found.models], columns=names)

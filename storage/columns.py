@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from storage.duck import Cursor
 from storage.live import LIVE_EDIT, LIVE_RATING, LIVE_VOTE, frame, stored
@@ -270,13 +270,15 @@ def lengths(cursor: Cursor) -> pd.DataFrame:
     return frame(cursor, LENGTHS)
 
 
-def progress(cursor: Cursor, *, labeler: str, now: datetime | None = None) -> pd.DataFrame:
+def progress(
+    cursor: Cursor, *, labeler: str, now: datetime | None = None, read: Callable[..., Any] = frame
+) -> Any:
     """Return one row of counts: this labeler's, everybody's, and what is left.
 
     `mine_*` counts votes and ratings, skips among them; a comparison is open until somebody judged.
     """
     today = stored(now or datetime.now(UTC)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return frame(cursor, PROGRESS, labeler=labeler, today=today)
+    return read(cursor, PROGRESS, labeler=labeler, today=today)
 
 
 COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {

@@ -21,6 +21,7 @@ from storage.errors import StoreError
 
 Entry = dict[str, Any]
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 LOG = logging.getLogger(__name__)
 
 
@@ -182,7 +183,7 @@ class Lines:
 
 def _format(entry: Entry) -> bytes:
     """Return the line of an entry, its checksum as the last key."""
-    body = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()[:-1]
+    body = _JSON.encode(entry).encode()[:-1]
     return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from storage.duck import Cursor
 
@@ -28,6 +28,17 @@ def frame(cursor: Cursor, query: str, **params: object) -> pd.DataFrame:
     if "created_at" in found:
         found["created_at"] = found["created_at"].dt.tz_localize("UTC")
     return found
+
+
+def lines(cursor: Cursor, query: str, **params: object) -> list[dict[str, Any]]:
+    """Run a query of few rows; return them by column, times in UTC, without bringing pandas in."""
+    found = cursor.execute(query, params)
+    names = [column[0] for column in found.description]
+    rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    for row in rows:
+        if "created_at" in row:
+            row["created_at"] = row["created_at"].replace(tzinfo=UTC)
+    return rows
 
 
 def stored(time: datetime) -> datetime:

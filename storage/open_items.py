@@ -5,7 +5,7 @@ As in `storage.columns`: functions of a reading cursor and keyword parameters th
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -202,13 +202,19 @@ def open_gold(cursor: Cursor, *, labeler: str, limit: int = 1000) -> pd.DataFram
     return frame(cursor, OPEN_GOLD, labeler=labeler, limit=limit)
 
 
-def own_verdicts(cursor: Cursor, *, labeler: str, since: datetime | None = None) -> pd.DataFrame:
+def own_verdicts(
+    cursor: Cursor,
+    *,
+    labeler: str,
+    since: datetime | None = None,
+    read: Callable[..., Any] = frame,
+) -> Any:
     """Return the labeler's live votes and ratings, oldest first.
 
     `verdict` is as they saw it ("left", "tie", "up", …); `chars` is the length of all that was
     shown of answers.
     """
-    return frame(
+    return read(
         cursor, OWN_VERDICTS, labeler=labeler, since=stored(since) if since else datetime.min
     )
 

@@ -10,10 +10,10 @@ client.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from json.encoder import encode_basestring as json_string  # as json.dumps, without ensure_ascii
 from typing import Any
 
 from storage.errors import BadInput
@@ -35,7 +35,7 @@ def digest(*parts: str, length: int = 64) -> str:
     Raises:
         BadInput: a part holds half of a surrogate pair, which no UTF-8 text can.
     """
-    joined = json.dumps(parts, ensure_ascii=False) if len(parts) > 1 else parts[0]
+    joined = parts[0] if len(parts) == 1 else f"[{', '.join(map(json_string, parts))}]"
     try:
         encoded = joined.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -48,8 +48,11 @@ def digest(*parts: str, length: int = 64) -> str:
 
 def canonical_messages(messages: Sequence[Message]) -> str:
     """Return the one JSON text that stands for a conversation: what is hashed and stored."""
-    plain = [{"role": m["role"], "content": m["content"]} for m in messages]
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    plain = (
+        f'{{"role":{json_string(m["role"])},"content":{json_string(m["content"])}}}'
+        for m in messages
+    )
+    return f"[{','.join(plain)}]"
 
 
 @dataclass(frozen=True, slots=True)

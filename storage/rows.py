@@ -38,6 +38,40 @@ def to_row(record: object) -> Row:
     return row
 
 
+def to_rows(kind: type, records: Sequence[Any]) -> list[Row]:
+    """Return the rows of many records of one kind: `to_row`'s at a third of the cost.
+
+    Raises:
+        BadInput: as `to_row`, of the first record that cannot be stored.
+    """
+    if kind is Text:  # whose hash is checked one by one
+        return [to_row(record) for record in records]
+    columns = []
+    for name, encode, _ in _codec(kind):
+        values = [getattr(record, name) for record in records]
+        plain = encode is _string and _are_plain(values)
+        columns.append(values if plain else _encoded_all(encode, values))
+    if any(column is None for column in columns):
+        return [to_row(record) for record in records]
+    return list(zip(*columns, strict=True))
+
+
+def _are_plain(values: Sequence[Any]) -> bool:
+    """Say whether all are texts that `_string` takes as they are."""
+    if set(map(type, values)) != {str}:
+        return False
+    joined = "".join(values)
+    return joined.isascii() and "\x00" not in joined
+
+
+def _encoded_all(encode: Callable[[Any], Any], values: Sequence[Any]) -> list[Any] | None:
+    """Return the values as stored, or None where one cannot be."""
+    try:
+        return [encode(value) for value in values]
+    except (BadInput, TypeError, ValueError):
+        return None
+
+
 def encoded(kind: type, name: str, value: Any) -> Any:
     """Return one field's value as the database stores it, to compare with."""
     encode = next(encode for field, encode, _ in _codec(kind) if field == name)
@@ -141,13 +175,13 @@ def _json(value: Any) -> str:
 def _settings(value: Any) -> str:
     if not isinstance(value, Mapping):
         raise BadInput(f"{value!r:.60} is not a mapping")
-    return _json(dict(value))
+    return _json(dict(value)) if value else "{}"
 
 
 def _strings(value: Any) -> str:
     if isinstance(value, str) or not all(isinstance(item, str) for item in value):
         raise BadInput(f"{value!r:.60} is not a list of texts")
-    return _json(list(value))
+    return _json(list(value)) if value else "[]"
 
 
 def _optional(encode: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -22,6 +22,7 @@ from storage.errors import BadInput, NotFound, StoreError, UserError
 from storage.heads import Heads
 from storage.journal import Journal
 from storage.limits import Limits
+from storage.live import lines
 from storage.lock import DataLock
 from storage.migrations import migrate
 from storage.news import News, Told
@@ -36,7 +37,7 @@ from storage.records import (
     Record,
     Text,
 )
-from storage.rows import encoded, from_row, to_row
+from storage.rows import encoded, from_row, to_row, to_rows
 from storage.tables import EVENTS, TABLES
 from storage.verify import verify
 from storage.writer import Writer
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 FILE = "hone.duckdb"
 DEFAULT_LIMITS = Limits()
+AT_ONCE = 1_000  # events. Choice: a commit of some 50 ms, for which somebody's vote waits
 
 
 class Store:
@@ -135,13 +137,14 @@ class Store:
 
     def add(self, rows: Sequence[Record]) -> dict[type, int]:
         """Store the rows whose id is new, in one transaction; return how many, per type."""
-        packed: dict[type, list[Any]] = {}
+        kinds: dict[type, list[Any]] = {}
         for row in rows:
-            if type(row) not in TABLES or type(row) in EVENTS:
-                raise TypeError(f"Store.add takes records that are no events, not {type(row)}")
-            packed.setdefault(type(row), []).append(to_row(row))
-        if not packed:
+            kinds.setdefault(type(row), []).append(row)
+        if wrong := [kind for kind in kinds if kind not in TABLES or kind in EVENTS]:
+            raise TypeError(f"Store.add takes records that are no events, not {wrong[0]}")
+        if not kinds:
             return {}
+        packed = {kind: to_rows(kind, records) for kind, records in kinds.items()}
         counts: dict[type, int] = self._submit(Addition(packed)).result()
         return counts
 
@@ -161,19 +164,22 @@ class Store:
     def append_many(
         self, events: Sequence[Event], texts: Sequence[Text] = ()
     ) -> list[Receipt | UserError]:
-        """Store events in their order, group-committed; return the answer of each.
+        """Store events in their order, `AT_ONCE` in one commit; return the answer of each.
 
         The texts are stored first, whatever becomes of the events.
         """
         if texts:
             self.add(list(texts))
-        answers: list[Receipt | UserError | Future[Any]] = []
+        answers: list[UserError | Append] = []
         for event in events:
             try:
-                answers.append(self._submit(_append(event, ())))
+                answers.append(_append(event, ()))
             except BadInput as error:
                 answers.append(error)
-        return [_settled(answer) if isinstance(answer, Future) else answer for answer in answers]
+        jobs = [job for job in answers if isinstance(job, Append)]
+        for start in range(0, len(jobs), AT_ONCE):
+            self._writing().submit_many(jobs[start : start + AT_ONCE])
+        return [_settled(job.answer) if isinstance(job, Append) else job for job in answers]
 
     def update_campaign(self, campaign: Campaign) -> None:
         """Let a campaign take the place of the one with its id: the one mutable row.
@@ -186,9 +192,12 @@ class Store:
             raise answer
 
     def _submit(self, job: Append | Addition | Update) -> Future[Any]:
+        return self._writing().submit(job)
+
+    def _writing(self) -> Writer:
         if self._writer is None:
             raise StoreError(f"{self.data} is closed: start Hone again")
-        return self._writer.submit(job)
+        return self._writer
 
     # Reading
 
@@ -281,6 +290,10 @@ class Store:
     def frame(self, name: str, **params: Any) -> pd.DataFrame:
         """Return one of the named columnar queries of `storage.columns`."""
         return self._duck.read(lambda cursor: COLUMNS[name](cursor, **params))
+
+    def lines(self, name: str, **params: Any) -> list[dict[str, Any]]:
+        """Return the few rows of "progress" or "own_verdicts": after each vote, without pandas."""
+        return self._duck.read(lambda cursor: COLUMNS[name](cursor, read=lines, **params))
 
     def verify(self, last: int | None = None) -> list[str]:
         """Return what is wrong with the hash chain, the first bad row first; empty if nothing.

@@ -51,9 +51,10 @@ class Writer:
         self._heads, self._news = heads, news  # what is remembered of the events
         self._position = position
         self._doubtful: list[int] = []  # numbers in the journal that the database may not have
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Job | list[Append] | None] = queue.SimpleQueue()
         self._full = False
-        self._held: Job | None = None  # taken from the queue, but too big for the last group
+        # Taken from the queue, but not fit to share the last group's commit.
+        self._held: Job | list[Append] | None = None
         self._closing = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="hone-writer", daemon=True)
@@ -61,11 +62,18 @@ class Writer:
 
     def submit(self, job: Job) -> Future[Any]:
         """Queue a command; its future is answered after the commit."""
+        self._put(job)
+        return job.answer
+
+    def submit_many(self, jobs: list[Append]) -> None:
+        """Queue events that get one commit together; each future is answered after it."""
+        self._put(jobs)
+
+    def _put(self, what: Job | list[Append]) -> None:
         with self._closing:
             if self._closed:
                 raise StoreError("the data folder is closed: start Hone again")
-            self._queue.put(job)
-        return job.answer
+            self._queue.put(what)
 
     def close(self) -> None:
         """Finish what was queued and end the thread."""
@@ -93,7 +101,9 @@ class Writer:
         if first is None:
             self._queue.put(None)
             return []
-        group = [first]
+        if isinstance(first, list):
+            return list(first)
+        group: list[Job] = [first]
         while len(group) < GROUP and not _is_big(group[-1]):
             try:
                 job = self._queue.get_nowait()
@@ -102,7 +112,7 @@ class Writer:
             if job is None:
                 self._queue.put(None)
                 break
-            if _is_big(job):
+            if isinstance(job, list) or _is_big(job):
                 self._held = job
                 break
             group.append(job)

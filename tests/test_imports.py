@@ -128,9 +128,23 @@ def loaded_by(code: str) -> set[str]:
 
 
 def test_the_web_process_never_imports_torch() -> None:
-    loaded = loaded_by("import align.server, align.commands, align.screens")
+    loaded = loaded_by("import align.server, align.web, align.commands, align.screens")
     assert "gradio" in loaded
     assert not loaded & {"torch", "transformers", "peft", "bitsandbytes", "accelerate"}
+
+
+def test_votes_are_taken_before_the_screens_and_what_they_need_are_there() -> None:
+    """After a restart a vote waits for nothing but what it needs; the rest comes meanwhile."""
+    heavy = {"gradio", "pandas", "numpy", "scipy", "evalica", "PIL", "huggingface_hub"} | TORCH
+    loaded = loaded_by("import align.server, align.web, uvicorn")
+    assert "duckdb" in loaded
+    assert not loaded & heavy
+
+
+def test_no_command_brings_in_gradio_or_scipys_statistics() -> None:
+    """`scipy.stats` takes two seconds to import; what is needed of it is in `scipy.special`."""
+    code = "import align.commands, sys; assert 'scipy.stats' not in sys.modules"
+    assert not loaded_by(code) & {"gradio", "fastapi", "uvicorn", "torch", "transformers"}
 
 
 def test_the_command_line_starts_without_anything_heavy() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.special import bdtr
 
 from feedback.agreement import alpha_interval, krippendorff_alpha, pairwise_agreement
 from feedback.checks.columns import Columns
@@ -222,7 +222,7 @@ def _prompts(judged: Judged, table: Codes, columns: Columns) -> list[Finding]:
     usual = sums["agreeing"].sum() / sums["pairs"].sum()
     sums = sums[sums["n"] >= MIN_OF_PROMPT]
     share = sums["agreeing"] / sums["pairs"]
-    chance = binom.cdf(np.round(share * sums["n"]), sums["n"], usual)
+    chance = bdtr(np.round(share * sums["n"]), sums["n"], usual)
     sums = sums.assign(share=share, chance=chance, sure=chance * len(sums) < SURE)
     worst = sums.sort_values(["chance", "prompt"])[:MAX_PROMPTS]
     against = np.flatnonzero(_against(table))

@@ -7,7 +7,7 @@ is one half. Only votes whose sides were recorded count; a tie has no side.
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.special import bdtr
 
 from feedback.checks.columns import Columns
 from feedback.checks.result import CheckResult, Finding, measured, nothing, part
@@ -45,7 +45,7 @@ def position_bias(columns: Columns, *, threshold: float = THRESHOLD) -> CheckRes
             "Collect votes on the label screen, which records which answer stood on which side.",
         )
     hits, total = int(left.sum()), int(n.sum())
-    chance = float(binomtest(hits, total).pvalue)
+    chance = min(1.0, 2 * float(bdtr(min(hits, total - hits), total, 0.5)))  # two-sided
     severity = _severity(hits, total, chance <= threshold)
     found = np.flatnonzero(is_found(log_evidence(left, n), ALPHA * SIGNALS["left"].part))
     findings = tuple(_finding(names[at], int(left[at]), int(n[at])) for at in found)

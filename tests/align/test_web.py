@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from align.screens import SCREENS, waiting, wake
+from align.screens import SCREENS
+from align.web import waiting, wake
 
 
 def test_the_web_process_imports_no_torch_and_asks_nothing_from_outside() -> None:
