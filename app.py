@@ -38,6 +38,7 @@ OnePer = Annotated[
 Cap = Annotated[float | None, typer.Option(help="Largest share of one labeler; 1 for no cap.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, as `runs` lists them.")]
 HERE = Path("data")
+UNEXPLAINED = "none given on the command line"  # why a run was started although checks object
 
 cli = typer.Typer(
     help="Collect human feedback on a model's answers, align the model with it, compare.",
@@ -274,7 +275,7 @@ def train(
     weigh_labelers: Weigh = False,
     one_per_cluster: OnePer = False,
     cap_labeler: Cap = None,
-    because: Annotated[str, typer.Option(help="Why, where checks speak against it.")] = "",
+    because: Annotated[str, typer.Option(help="Why, where checks speak against it.")] = UNEXPLAINED,
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:

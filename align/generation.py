@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Replenisher", "SamplingSettings", "generate_comparisons", "starter_prompts"]
 
 STOCK = 20  # comparisons that nobody has judged; Choice: some ten minutes of judging
-FIRST_PROMPTS = 3  # Choice: a small batch is written fast, and one of three is short
+FIRST_PROMPTS = 2  # Choice: a small batch is written fast, and short answers are soon complete
+BRIEF = "in one sentence"  # what asks for a short answer
 ROUND_PROMPTS = 48  # Choice: as many rows again as the worker holds at a time
 POLL_SECONDS = 3.0  # Choice: how soon it notices that the stock fell or a training ended
 RETRY_SECONDS = 30.0  # Choice: after an error that someone has to mend
@@ -133,9 +134,13 @@ class Replenisher:
         self._missing()  # counts anew
 
     def _missing(self) -> list[list[Message]]:
-        """Return the starter prompts without a comparison, in one fixed mixed order."""
+        """Return the starter prompts without a comparison, in one fixed mixed order.
+
+        Those that ask for a short answer come first: nobody waits long for the first comparison.
+        """
         prompts = starter_prompts()
         random.Random(0).shuffle(prompts)
+        prompts.sort(key=lambda messages: BRIEF not in messages[-1]["content"])
         frame = self._store.frame("prompts")
         have = set(frame["prompt"][frame["comparisons"] > 0]) | self._tried
         missing = [messages for messages in prompts if Prompt.id_of(messages) not in have]

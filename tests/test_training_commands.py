@@ -298,10 +298,15 @@ def test_what_checks_speak_against_is_trained_only_with_a_reason(
 ) -> None:
     data = tmp_path / "data"
     hone("import", collected.parent / "pairs.jsonl", data=data)
-    told = refused(data, model)
+    told = refused(data, model, "--because", "")
     assert "length_bias speaks against training" in told
     assert "say why with --because" in told
     assert not (data / "snapshots").exists()
+    run = hone(
+        "train", "--model", model, "--prepare", "--json", "--set", "epochs=1", data=data
+    ).result["run"]
+    kept = json.loads((data / "runs" / run / "config.json").read_text("utf-8"))["readiness"]
+    assert kept["because"] == "none given on the command line"
 
 
 def test_one_pair_only_is_refused(tmp_path: Path, model: Path) -> None:
