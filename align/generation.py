@@ -27,6 +27,7 @@ __all__ = ["Replenisher", "SamplingSettings", "generate_comparisons", "starter_p
 STOCK = 20  # comparisons that nobody has judged; Choice: some ten minutes of judging
 FIRST_PROMPTS = 2  # Choice: a small batch is written fast, and short answers are soon complete
 BRIEF = "in one sentence"  # what asks for a short answer
+SECOND_PROMPTS = 12  # Choice: half the rows take two thirds of the time, until there is a stock
 ROUND_PROMPTS = 48  # Choice: as many rows again as the worker holds at a time
 POLL_SECONDS = 3.0  # Choice: how soon it notices that the stock fell or a training ended
 RETRY_SECONDS = 30.0  # Choice: after an error that someone has to mend
@@ -154,4 +155,5 @@ class Replenisher:
             return min(FIRST_PROMPTS, missing)
         only_ours = bool((frame["source"] == SOURCE).all())
         unjudged = int((frame["votes"] == 0).sum())
-        return min(ROUND_PROMPTS, missing) if only_ours or unjudged < STOCK else 0
+        most = SECOND_PROMPTS if len(frame) < STOCK else ROUND_PROMPTS
+        return min(most, missing) if only_ours or unjudged < STOCK else 0
