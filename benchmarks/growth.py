@@ -113,8 +113,8 @@ def epoch_seconds(policy: Any, rows: Sequence[Any], shared: bool) -> float:
     """Return the least time of an epoch's forward and backward passes."""
     from align import recipes
     from align.batches import Cutter
+    from align.preflight import BUDGET
     from align.reference import ReferenceScores, score
-    from align.session import BUDGET
     from align.step import Job, evaluate, passes
     from align.tally import Tally
 

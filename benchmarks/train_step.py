@@ -227,9 +227,9 @@ def hone_job(arguments: argparse.Namespace, model: str, policy: Any) -> Any:
 
     from align import recipes
     from align.losses import LOSSES
+    from align.opening import choose_cutter, loss_settings
     from align.reference import ReferenceScores, score
     from align.rendering import LabelRow, PairRow, Row
-    from align.session import choose_cutter, loss_settings
     from align.step import Job
 
     tokenizer = AutoTokenizer.from_pretrained(model)

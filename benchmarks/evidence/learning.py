@@ -22,10 +22,10 @@ from align.batches import Cutter, Fork, plan
 from align.device import device_now
 from align.evaluate import PairScore, score_pairs
 from align.losses import LOSSES, dpo
+from align.opening import Tokenised, choose_cutter, loss_settings
 from align.policy import Policy, load_policy
 from align.reference import ReferenceScores, score
 from align.rendering import PairRow, Row
-from align.session import Material, choose_cutter, loss_settings
 from align.step import Job
 from align.trainer import PreferenceTrainer
 from benchmarks.evidence.material import Question, World, reward, sample
@@ -100,7 +100,7 @@ def learn(
         "learning_rate": RATE, "lora_rank": RANK, "lora_alpha": ALPHA, "save_every": 10**6,
     })  # fmt: skip
     rows = list(lesson.rows)
-    cutter = choose_cutter(policy, precision(), settings, Material(rows, [], [], {}), world.pad)
+    cutter = choose_cutter(policy, precision(), settings, Tokenised(rows, [], [], {}), world.pad)
     steps = plan(
         rows,
         epochs=lesson.epochs,

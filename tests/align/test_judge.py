@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from align import session, train
+from align import preflight, session, train
 from align.checkpoints import newest_complete
 from align.evaluate import PairScore
 from align.judge import Judge
@@ -290,7 +290,7 @@ def test_judging_takes_no_gradient_and_no_larger_passes_than_training(
             inside.pop()
 
     for kind in ("cpu", "cuda"):
-        monkeypatch.setitem(session.BUDGET, kind, budget)
+        monkeypatch.setitem(preflight.BUDGET, kind, budget)
     monkeypatch.setattr(Policy, "forward", forwards)
     monkeypatch.setattr(Policy, "generate", generates)
     monkeypatch.setattr(Judge, "_judge", judging)

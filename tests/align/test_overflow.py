@@ -13,11 +13,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalL
 
 from align import recipes
 from align.batches import Block, pack
+from align.opening import Tokenised, choose_cutter
 from align.overflow import ran_out
 from align.policy import Policy, load_policy
 from align.processes import Processes
 from align.rendering import PairRow
-from align.session import Material, choose_cutter
 from align.step import in_smaller_passes
 from align.trainer import PreferenceTrainer
 from storage.errors import Unsupported
@@ -226,7 +226,7 @@ def test_a_whole_run_with_activations_made_twice_ends_with_the_same_weights(
 def test_nothing_rides_where_activations_are_made_twice(llama: Path) -> None:
     """Keys and values are not kept then: transformers drops the cache."""
     policy = tiny_policy(llama)
-    material = Material(rows("kto"), [], [], {})
+    material = Tokenised(rows("kto"), [], [], {})
     settings = recipes.from_json("kto", {"max_tokens": 64})
     assert choose_cutter(policy, "fp32", settings, material, 0).riding
     policy.keep_only_layer_inputs()

@@ -10,11 +10,11 @@ from transformers import AutoTokenizer
 
 from align.forecast import share_known
 from align.models import EMBEDDED, find_model
+from align.opening import prepare
 from align.policy import stop_ids
 from align.recipes import from_json
 from align.rendering import Template, label_rows, pair_rows
 from align.scored import name_of
-from align.session import prepare
 from align.tokens import Counted, count, read_template
 from tests.align.small import label_lines, pair_lines, tiny_model
 

@@ -24,7 +24,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from align import session, train, trainer
+from align import opening, session, train, trainer
 from align.checkpoints import newest_complete
 from align.losses import LOSSES
 from align.manifest import verify_manifest
@@ -554,14 +554,14 @@ def nf4_run(data: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         line["chosen"], line["rejected"] = line["chosen"][:12], line["rejected"][:24]
     write_snapshot(data / "snapshots" / "s_1", lines, [])
     run = write_run(data, model, precision="nf4", batch_size=2, epochs=1)
-    opened = session.load_policy
+    opened = opening.load_policy
 
     def watched(*path: Any, **settings: Any) -> Any:
         policy = opened(*path, **settings)
         assert any(isinstance(module, Linear4bit) for module in policy.modules())
         return policy
 
-    monkeypatch.setattr(session, "load_policy", watched)
+    monkeypatch.setattr(opening, "load_policy", watched)
     assert train.main([str(run)]) == 0
     return run
 
