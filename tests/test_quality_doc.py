@@ -59,3 +59,7 @@ def test_the_figures_of_a_million_votes_are_those_of_the_benchmark() -> None:
     assert f"{reading:.1f} s to read the columns" in PAGE
     assert f"{sum(found['seconds'].values()):.1f} s to run the checks" in PAGE
     assert f"a peak of {found['peak_mb'] / 1000:.1f} GB" in PAGE
+    assert f"keeps it: {found['first_gather_seconds']:.0f} s for all" in PAGE
+    live = found["live"]
+    assert f"take {live['median_ms']:.1f} ms a vote with a million votes" in PAGE
+    assert f"95 % within {live['p95_ms']:.1f} ms" in PAGE
