@@ -18,10 +18,10 @@ setup: .venv/.installed model compiled  ## create .venv, install what is pinned,
 run: setup  ## start the app on http://127.0.0.1:7860 (PORT=…, DATA=… to change)
 	@$(PY) app.py serve --host $(HOST) --port $(PORT) --data $(DATA)
 
-test: .venv/.dev model compiled .venv/.chromium  ## every test that is not slow (under 12 minutes on 2 cores)
+test: .venv/.dev model compiled .venv/.chromium  ## every test that is not slow (12 to 25 minutes on 2 cores)
 	$(TEST_ENV) OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-slow: .venv/.dev model compiled .venv/.chromium  ## kills, resumes, whole runs beside TRL (under 30 minutes)
+test-slow: .venv/.dev model compiled .venv/.chromium  ## kills, resumes, whole runs beside TRL (30 to 50 minutes)
 	$(TEST_ENV) $(PY) -m pytest -m slow --timeout=1500
 
 check: .venv/.dev  ## style, types of the pure parts, then the tests
