@@ -26,7 +26,17 @@ __all__ = ["Replenisher", "SamplingSettings", "generate_comparisons", "starter_p
 
 STOCK = 20  # comparisons that nobody has judged; Choice: some ten minutes of judging
 FIRST_PROMPTS = 2  # Choice: a small batch is written fast, and short answers are soon complete
-BRIEF = "in one sentence"  # what asks for a short answer
+BRIEF = (
+    "Summarize in one sentence",
+    "Rewrite",
+    "Make this",
+    "Fix",
+    "Name",
+    "How many",
+    "Which",
+    "Who",
+)
+"""How prompts begin that ask for a short answer."""
 SECOND_PROMPTS = 12  # Choice: half the rows take two thirds of the time, until there is a stock
 ROUND_PROMPTS = 48  # Choice: as many rows again as the worker holds at a time
 POLL_SECONDS = 3.0  # Choice: how soon it notices that the stock fell or a training ended
@@ -137,11 +147,14 @@ class Replenisher:
     def _missing(self) -> list[list[Message]]:
         """Return the starter prompts without a comparison, in one fixed mixed order.
 
-        Those that ask for a short answer come first: nobody waits long for the first comparison.
+        A few that ask for short answers come first: nobody waits long for the first comparisons.
         """
         prompts = starter_prompts()
         random.Random(0).shuffle(prompts)
-        prompts.sort(key=lambda messages: BRIEF not in messages[-1]["content"])
+        short = [m for m in prompts if m[-1]["content"].startswith(BRIEF)]
+        short = sorted(short, key=lambda m: not m[-1]["content"].startswith(BRIEF[0]))
+        short = short[: FIRST_PROMPTS + SECOND_PROMPTS]
+        prompts = short + [messages for messages in prompts if messages not in short]
         frame = self._store.frame("prompts")
         have = set(frame["prompt"][frame["comparisons"] > 0]) | self._tried
         missing = [messages for messages in prompts if Prompt.id_of(messages) not in have]

@@ -63,3 +63,17 @@ def test_the_figures_of_a_million_votes_are_those_of_the_benchmark() -> None:
     live = found["live"]
     assert f"take {live['median_ms']:.1f} ms a vote with a million votes" in PAGE
     assert f"95 % within {live['p95_ms']:.1f} ms" in PAGE
+
+
+def test_what_balancing_does_is_what_the_benchmark_found() -> None:
+    runs = read("remedy")["runs"]
+    for name in ("before", "raw", "balanced"):
+        (row,) = (line for line in PAGE.splitlines() if line.startswith(f"| {name} |"))
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        tokens = runs[name]["greedy_tokens"]
+        assert cells[5] == f"{tokens['mean']:.1f} ({tokens['low']:.1f} to {tokens['high']:.1f})"
+        if name != "before":
+            assert cells[1] == str(runs[name]["train_pairs"])
+            assert cells[2] == f"{runs[name]['chosen_longer']['value']:.0%}".replace("%", " %")
+            assert cells[3] == f"{runs[name]['chosen_better']['mean']:.0%}".replace("%", " %")
+            assert cells[4] == f"{runs[name]['true_accuracy']['mean']:.3f}"
