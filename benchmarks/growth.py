@@ -39,9 +39,10 @@ RANKED = (2, 3, 4, 6, 8)
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--write", action="store_true", help="add to benchmarks/results/ and docs/")
+    arguments = parser.parse_args()
     result = measure()
     print(json.dumps(result, indent=1))
-    if parser.parse_args().write:
+    if arguments.write:
         place = ROOT / "benchmarks" / "results" / "growth.json"
         place.write_text(json.dumps(result, indent=1) + "\n")
         draw(result, ROOT / "docs" / "growth.svg")
