@@ -50,9 +50,9 @@ class Clearance:
 
     def as_json(self, because: str = "") -> dict[str, Any]:
         """Return what a run keeps of it: {"light", "objections", "unknown", "answered",
-        "because"}."""
+        "because"}; a reason is kept only where something speaks against the run."""
         kept = {key: value for key, value in asdict(self).items() if key != "wanted"}
-        return {**kept, "because": because}
+        return {**kept, "because": because if self.objections else ""}
 
 
 def clearance(

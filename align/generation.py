@@ -36,12 +36,23 @@ BRIEF = (
     "Which",
     "Who",
 )
-"""How prompts begin that ask for a short answer."""
+"""How prompts begin that ask for a short answer, the shortest first."""
 SECOND_PROMPTS = 12  # Choice: half the rows take two thirds of the time, until there is a stock
 ROUND_PROMPTS = 48  # Choice: as many rows again as the worker holds at a time
 POLL_SECONDS = 3.0  # Choice: how soon it notices that the stock fell or a training ended
 RETRY_SECONDS = 30.0  # Choice: after an error that someone has to mend
 SOURCE = "generated:starter"
+
+
+def in_order(prompts: Sequence[list[Message]]) -> list[list[Message]]:
+    """Return prompts in one fixed mixed order, but for the first two batches: those ask for short
+    answers, so that nobody waits long for something to judge."""
+    mixed = list(prompts)
+    random.Random(0).shuffle(mixed)
+    brief = [messages for messages in mixed if messages[-1]["content"].startswith(BRIEF)]
+    brief.sort(key=lambda messages: not messages[-1]["content"].startswith(BRIEF[0]))
+    first = brief[: FIRST_PROMPTS + SECOND_PROMPTS]
+    return first + [messages for messages in mixed if messages not in first]
 
 
 class Replenisher:
@@ -145,16 +156,8 @@ class Replenisher:
         self._missing()  # counts anew
 
     def _missing(self) -> list[list[Message]]:
-        """Return the starter prompts without a comparison, in one fixed mixed order.
-
-        A few that ask for short answers come first: nobody waits long for the first comparisons.
-        """
-        prompts = starter_prompts()
-        random.Random(0).shuffle(prompts)
-        short = [m for m in prompts if m[-1]["content"].startswith(BRIEF)]
-        short = sorted(short, key=lambda m: not m[-1]["content"].startswith(BRIEF[0]))
-        short = short[: FIRST_PROMPTS + SECOND_PROMPTS]
-        prompts = short + [messages for messages in prompts if messages not in short]
+        """Return the starter prompts without a comparison, in the order in which they are asked."""
+        prompts = in_order(starter_prompts())
         frame = self._store.frame("prompts")
         have = set(frame["prompt"][frame["comparisons"] > 0]) | self._tried
         missing = [messages for messages in prompts if Prompt.id_of(messages) not in have]

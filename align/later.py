@@ -61,7 +61,7 @@ class Later:
             async with app.router.lifespan_context(app):
                 self._app.set_result(app)
                 await self._over.wait()
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001  (the edge: who waits for the screens hears of it)
             if self._app.done():
                 raise
             self._app.set_exception(error)

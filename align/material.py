@@ -82,7 +82,7 @@ class Kept:
 
     @property
     def remedies(self) -> Sequence[str]:
-        return _on(self.manifest["settings"])
+        return switched_on(self.manifest["settings"])
 
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         frozen = snapshots.load(self.folder)
@@ -110,7 +110,7 @@ class Now:
 
     @property
     def remedies(self) -> Sequence[str]:
-        return _on(asdict(self.selected))
+        return switched_on(asdict(self.selected))
 
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         return snapshots.rows_of(self.workspace.store, self.chosen)
@@ -122,5 +122,6 @@ class Now:
         return self.workspace.data / "snapshots" / frozen.id
 
 
-def _on(settings: Mapping[str, Any]) -> list[str]:
+def switched_on(settings: Mapping[str, Any]) -> list[str]:
+    """Return the names of a snapshot's settings that are on."""
     return [name for name, value in settings.items() if value is True]

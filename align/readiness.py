@@ -20,6 +20,7 @@ from align.device import device_now
 from align.estimate import Estimate, estimate, first_pace, measured_pace, work_of
 from align.forecast import memory_words
 from align.losses import LOSSES
+from align.material import switched_on
 from align.models import EMBEDDED, find_model
 from align.preflight import Device, Rows, Shape, Unit, settle
 from align.tokens import TEMPLATE_TOKENS, guessed
@@ -128,9 +129,8 @@ def cleared(
     if rows:
         seen = about(store, recipe_for(method, model), rows, model, device_now([worker]))
         misfit = "" if seen.fits else seen.memory
-    on = [name for name, value in asdict(selected).items() if value is True]
     checks = run_checks(store, simulated=selected.simulated)
-    return clearance(method, counts, checks, misfit, on)
+    return clearance(method, counts, checks, misfit, switched_on(asdict(selected)))
 
 
 def facts(store: Store, model: str = "") -> Facts:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import gc
 import json
 import os
 import signal
@@ -31,6 +30,7 @@ from align.locks import FileLock
 from align.manifest import verify_manifest
 from align.processes import COUNT, Cancelled, Ending, PeerLeft, Processes, join
 from align.run_files import LOADING, RunFiles
+from align.uncollected import uncollected
 from storage.errors import BadInput, Busy, UserError
 
 CANCELLED = 143
@@ -179,10 +179,8 @@ def run(files: RunFiles, config: dict[str, Any], together: Processes) -> None:
     together.gather(None)
     try:
         files.status("starting", LOADING)
-        gc.disable()  # a tenth of the import's time: hardly anything of torch is ever garbage
-        from align.session import Session  # here: torch takes seconds to load, a refusal none
-
-        gc.enable()
+        with uncollected():
+            from align.session import Session  # here: torch takes seconds to load, a refusal none
         session = Session.open(files, config, settings, rows, together)
         session.train()
         session.publish()

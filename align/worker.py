@@ -9,7 +9,6 @@ steps of it.
 
 from __future__ import annotations
 
-import gc
 import itertools
 import json
 import logging
@@ -25,6 +24,7 @@ from queue import Empty, PriorityQueue
 from typing import TYPE_CHECKING, Any
 
 from align.locks import FileLock
+from align.uncollected import uncollected
 from align.wire import GenerateRequest, Piece, Row, Score, read_generate, read_score, to_line
 from storage.errors import Busy, Unsupported, UserError
 
@@ -140,10 +140,8 @@ class Worker:
             )
         key = (message["model"], message["precision"])
         if self._model is None or self._model_key != key:
-            gc.disable()  # a tenth of the import's time: hardly anything of torch is ever garbage
-            from align.loaded import LoadedModel
-
-            gc.enable()
+            with uncollected():
+                from align.loaded import LoadedModel
             self._model = None  # first, so that two never stand in memory side by side
             self._model = LoadedModel(Path(key[0]), key[1])
             self._model_key = key

@@ -8,16 +8,12 @@ chain holds.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from storage.rows import to_json
+from storage.rows import COMPACT, to_json
 
-_JSON = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":")
-)  # made once: it is half the time
 START = ""  # the hash before the first
 
 
@@ -40,4 +36,4 @@ def link(before: str, n: int, id: str, accepted: bool, reason: str, digest: str)
 
 
 def _sha256(parts: list[Any]) -> str:
-    return hashlib.sha256(_JSON.encode(parts).encode()).hexdigest()
+    return hashlib.sha256(COMPACT.encode(parts).encode()).hexdigest()

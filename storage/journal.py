@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import StoreError
+from storage.rows import COMPACT
 
 Entry = dict[str, Any]
 
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 LOG = logging.getLogger(__name__)
 
 
@@ -183,7 +183,7 @@ class Lines:
 
 def _format(entry: Entry) -> bytes:
     """Return the line of an entry, its checksum as the last key."""
-    body = _JSON.encode(entry).encode()[:-1]
+    body = COMPACT.encode(entry).encode()[:-1]
     return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body))
 
 

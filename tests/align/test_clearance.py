@@ -25,6 +25,10 @@ def test_nothing_against_it_is_green() -> None:
     assert (seen.light, seen.objections, seen.unknown) == (GREEN, (), ("style",))
 
 
+def test_a_reason_is_kept_only_where_something_speaks_against_the_run() -> None:
+    assert clearance("dpo", ENOUGH, [said("length_bias", "ok")]).as_json("a demo")["because"] == ""
+
+
 def test_a_warning_is_amber_and_the_heaviest_comes_first() -> None:
     checks = [said("style", "warn"), said("length_bias", "stop"), said("agreement", "ok")]
     seen = clearance("dpo", ENOUGH, checks)

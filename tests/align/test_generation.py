@@ -9,9 +9,13 @@ import pytest
 from align.answering import TRIES, alike, answer_seed
 from align.client import WorkerClient
 from align.generation import (
+    BRIEF,
+    FIRST_PROMPTS,
+    SECOND_PROMPTS,
     Replenisher,
     SamplingSettings,
     generate_comparisons,
+    in_order,
     starter_prompts,
 )
 from align.models import EMBEDDED, find_model
@@ -315,3 +319,15 @@ def test_busy_is_an_error_for_who_asks_for_answers(make):
 
     with pytest.raises(Busy, match="1 min"):
         make(FakeClient(say))
+
+
+def test_the_first_batches_ask_for_short_answers_and_no_prompt_is_lost():
+    prompts = starter_prompts()
+    ordered = in_order(prompts)
+    asked = [messages[-1]["content"] for messages in ordered]
+    first = FIRST_PROMPTS + SECOND_PROMPTS
+    assert all(text.startswith(BRIEF) for text in asked[:first])
+    assert asked[0].startswith(BRIEF[0])
+    assert not all(text.startswith(BRIEF) for text in asked[first : 2 * first])
+    assert sorted(map(str, ordered)) == sorted(map(str, prompts))
+    assert in_order(prompts) == ordered
