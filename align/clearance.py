@@ -104,11 +104,10 @@ def refuse_unexplained(seen: Clearance, because: str) -> None:
     if seen.light != AMBER or because.strip():
         return
     first, *rest = seen.objections
-    others = f" {len(rest)} more: {', '.join(one.name for one in rest)}." if rest else ""
+    others = f" And {len(rest)} more." if rest else ""
     raise BadInput(
-        f"{first.name} speaks against training: {first.message} {first.remedy}{others} "
-        '`check` tells all; to train anyway, say why with --because "…" (on the train screen: '
-        "Why train anyway?)"
+        f"{first.name} speaks against training: {first.message} {first.remedy}{others} To train "
+        'anyway, say why: under "Why train anyway?", or with --because "…"'
     )
 
 

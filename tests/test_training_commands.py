@@ -300,7 +300,8 @@ def test_what_checks_speak_against_is_trained_only_with_a_reason(
     hone("import", collected.parent / "pairs.jsonl", data=data)
     told = refused(data, model, "--because", "")
     assert "length_bias speaks against training" in told
-    assert "say why with --because" in told
+    assert "say why" in told
+    assert "--because" in told
     assert not (data / "snapshots").exists()
     run = hone(
         "train", "--model", model, "--prepare", "--json", "--set", "epochs=1", data=data

@@ -57,9 +57,8 @@ def test_amber_asks_for_a_reason_and_names_what_would_mend_it() -> None:
     with pytest.raises(BadInput) as error:
         refuse_unexplained(seen, " ")
     assert str(error.value) == (
-        "length_bias speaks against training: length_bias is so. Mend it. 1 more: style. `check` "
-        'tells all; to train anyway, say why with --because "…" (on the train screen: Why train '
-        "anyway?)"
+        "length_bias speaks against training: length_bias is so. Mend it. And 1 more. To train "
+        'anyway, say why: under "Why train anyway?", or with --because "…"'
     )
     refuse_unexplained(seen, "a demo")
     refuse_unexplained(clearance("dpo", ENOUGH, [said("style", "ok")]), "")
