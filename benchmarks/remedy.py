@@ -8,7 +8,8 @@ simulated voter takes the longer answer, whatever it says, with probability LENG
 the truly better one. Two runs with the product's own functions (store, votes, snapshot, DPO with
 the demo recipe in a process of its own): on all votes, and on `balance_length`. Both make about as
 many steps. Then, on prompts that nobody voted on: how often the implicit reward is larger for the
-truly better of two answers, and how long greedy answers are. Sampled answers stay in the cache.
+truly better of two answers, also where that is the shorter one, and how long greedy answers are.
+Sampled answers stay in the cache.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ from storage.records import (  # noqa: E402
 from storage.store import Store  # noqa: E402
 
 LIKED, DISLIKED = "Well then, ", "Of course, "
-LENGTH_LOVING = 0.6  # so the longer answer gets 0.6 + 0.4 / 2 = 80 % of the votes, the better 70 %
+# Choice: so the longer answer gets 0.8 + 0.2 / 2 = 90 % of votes and the better one 60 %. At 0.6
+# (80 % and 70 %) an opening of two words is learned without a mistake from the raw votes, too.
+LENGTH_LOVING = 0.8
 SYSTEM = "Answer in one or two sentences."  # else most answers are cut off
 VOTED, UNSEEN = 110, 48  # prompts
 EACH = 4  # answers of a prompt: two comparisons
@@ -73,9 +76,9 @@ def main() -> None:
     results: dict[str, Any] = {
         "command": "python benchmarks/remedy.py --cache FOLDER",
         "machine": machine(),
-        "length_loving": LENGTH_LOVING,
+        "length_loving": arguments.length_loving,
         "sampling": asdict(SAMPLING),
-        **learn(data, items[: len(voted)], items[len(voted) :]),
+        **learn(data, items[: len(voted)], items[len(voted) :], arguments),
         "wall_seconds": round(time.monotonic() - started),
     }
     print(json.dumps(results, indent=1))
@@ -89,6 +92,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, required=True, help="folder for answers and runs")
     parser.add_argument("--voted", type=int, default=VOTED, help="prompts to vote on")
     parser.add_argument("--unseen", type=int, default=UNSEEN, help="prompts to judge by")
+    parser.add_argument("--length-loving", type=float, default=LENGTH_LOVING, help="a share")
+    parser.add_argument("--epochs", type=int, help="of the raw votes; the recipe's when left out")
     parser.add_argument("--write", action="store_true", help=f"write {RESULT.name}")
     return parser.parse_args()
 
@@ -147,11 +152,13 @@ def planted(
     return items
 
 
-def learn(data: Path, voted: Sequence[Item], unseen: Sequence[Item]) -> dict[str, Any]:
+def learn(
+    data: Path, voted: Sequence[Item], unseen: Sequence[Item], arguments: argparse.Namespace
+) -> dict[str, Any]:
     """Vote, freeze twice, train twice, and measure the base and both runs."""
     store = Store.open(data)
     try:
-        cast(store, voted, random.Random(3))
+        cast(store, voted, arguments.length_loving, random.Random(3))
         frozen = {
             "raw": freeze(store, SnapshotSettings()),
             "balanced": freeze(store, SnapshotSettings(balance_length=True)),
@@ -159,6 +166,7 @@ def learn(data: Path, voted: Sequence[Item], unseen: Sequence[Item]) -> dict[str
         sizes = {name: load(data / "snapshots" / one.id) for name, one in frozen.items()}
         trained = {name: sum(1 for _ in one.pairs("train")) for name, one in sizes.items()}
         base = recipes.from_pairs([], "dpo").as_json()
+        base["epochs"] = arguments.epochs or base["epochs"]
         made = {}
         for name, one in frozen.items():
             epochs = max(1, round(base["epochs"] * trained["raw"] / max(1, trained[name])))
@@ -172,7 +180,7 @@ def learn(data: Path, voted: Sequence[Item], unseen: Sequence[Item]) -> dict[str
     for name, (run_id, epochs) in made.items():
         folder = data / "runs" / run_id
         seconds = train(folder)
-        rewards[name] = right(data, folder, unseen)
+        rewards[name], shorter = right(data, folder, unseen)
         counts = sizes[name].manifest["counts"]
         found[name] = {
             "pairs": counts["pairs"]["all"],
@@ -182,13 +190,14 @@ def learn(data: Path, voted: Sequence[Item], unseen: Sequence[Item]) -> dict[str
             "chosen_longer": sizes[name].manifest["checks"]["chosen_longer"],
             "chosen_better": better_share(sizes[name].pairs()),
             "true_accuracy": interval(rewards[name]),
+            "true_accuracy_of_shorter": interval(shorter),
             "greedy_tokens": interval(greedy(data, folder, unseen)),
         }
     gained = [b - a for a, b in zip(rewards["raw"], rewards["balanced"], strict=True)]
     return {"runs": found, "gained": interval(gained), "truth_longer": longer_share(unseen)}
 
 
-def cast(store: Store, items: Sequence[Item], rng: random.Random) -> None:
+def cast(store: Store, items: Sequence[Item], length_loving: float, rng: random.Random) -> None:
     """Store the answers and one simulated vote on each comparison."""
     campaign = default_campaign(store).id
     store.add([Labeler("sim-1", "simulated")])
@@ -203,17 +212,17 @@ def cast(store: Store, items: Sequence[Item], rng: random.Random) -> None:
     sides: list[tuple[Response, Response]] = list(zip(answers[::2], answers[1::2], strict=True))
     made = add_comparisons(store, sides, "generated:remedy")
     for comparison, (_, (better, other)) in zip(made, couples, strict=True):
-        vote(store, campaign, comparison, verdict(len(better), len(other), rng))
+        vote(store, campaign, comparison, verdict(len(better), len(other), length_loving, rng))
 
 
-def verdict(better: int, other: int, rng: random.Random) -> str:
+def verdict(better: int, other: int, length_loving: float, rng: random.Random) -> str:
     """Return "a" for the truly better answer or "b", given both lengths in characters.
 
     Example:
-        >>> verdict(9, 5, random.Random(0))
+        >>> verdict(9, 5, 0.8, random.Random(0))
         'a'
     """
-    by_length = rng.random() < LENGTH_LOVING
+    by_length = rng.random() < length_loving
     return "b" if by_length and other > better else "a"
 
 
@@ -234,9 +243,10 @@ def train(folder: Path) -> float:
     return round(status["training_seconds"], 1)
 
 
-def right(data: Path, run: Path, items: Sequence[Item]) -> list[float]:
+def right(data: Path, run: Path, items: Sequence[Item]) -> tuple[list[float], list[float]]:
     """Return for each prompt the share of its pairs whose truly better answer has the larger
-    implicit reward log π(y|x) - log π_ref(y|x); equal ones count half.
+    implicit reward log π(y|x) - log π_ref(y|x); equal ones count half. Then the same of the pairs
+    whose truly better answer is the shorter one, for prompts that have such.
 
     Every better answer of a prompt is compared with every other one.
     """
@@ -252,13 +262,23 @@ def right(data: Path, run: Path, items: Sequence[Item]) -> list[float]:
         scores = iter([one.logprob for one in client.score(requests)])
     finally:
         client.leave()
-    shares = []
+    shares, of_shorter = [], []
     for _, couples in items:
         rewards = [[next(scores) - next(scores) for _ in couple] for couple in couples]
-        gaps = [one[0] - other[1] for one in rewards for other in rewards]
-        if gaps:
-            shares.append(fmean(0.5 if gap == 0 else float(gap > 0) for gap in gaps))
-    return shares
+        judged = [
+            (len(one[0]) < len(other[1]), won(ours[0] - theirs[1]))
+            for one, ours in zip(couples, rewards, strict=True)
+            for other, theirs in zip(couples, rewards, strict=True)
+        ]
+        if judged:
+            shares.append(fmean(right for _, right in judged))
+        if against := [right for shorter, right in judged if shorter]:
+            of_shorter.append(fmean(against))
+    return shares, of_shorter
+
+
+def won(gap: float) -> float:
+    return 0.5 if gap == 0 else float(gap > 0)
 
 
 def greedy(data: Path, run: Path | None, items: Sequence[Item]) -> list[float]:
@@ -289,16 +309,17 @@ def table(results: Mapping[str, Any]) -> str:
     """Return the figures as Markdown."""
     lines = [
         "| | pairs trained on | longer chosen | truly better chosen | held-out true accuracy "
-        "(95 %) | greedy answer, tokens |",
-        "|---|---|---|---|---|---|",
+        "(95 %) | where the better is shorter | greedy answer, tokens |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, one in results["runs"].items():
         if "pairs" not in one:
-            lines.append(f"| {name} | | | | | {words(one['greedy_tokens'], 1)} |")
+            lines.append(f"| {name} | | | | | | {words(one['greedy_tokens'], 1)} |")
             continue
         lines.append(
             f"| {name} | {one['train_pairs']} | {one['chosen_longer']['value']:.0%} | "
             f"{one['chosen_better']['mean']:.0%} | {words(one['true_accuracy'], 3)} | "
+            f"{words(one['true_accuracy_of_shorter'], 3)} | "
             f"{words(one['greedy_tokens'], 1)} |"
         )
     return "\n".join([*lines, f"gained by balancing: {words(results['gained'], 3)}"])

@@ -85,8 +85,8 @@ def test_an_unread_note_goes_after_five_more_verdicts(visit: Visit) -> None:
     expect(screen.part(".note")).to_be_hidden()
 
 
-# An item's look without its texts: every tag and attribute of what stands around them. A note and
-# a wait are left out too: they come from the verdicts before and from the network, not from the item.
+# An item's look without its texts: every tag and attribute of what stands around them. A note and a
+# wait are left out too: they come from the verdicts before and from the network, not the item.
 LOOK = """
 () => {
   const host = document.querySelector("hone-screen[mode=pairs]");
