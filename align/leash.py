@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from align.losses import LOSSES, ipo_target
 
 TOKENS = 50  # of a response. Choice: what takes the chapter's 0.1 to the 5 of Tülu 3, per token
+MOST_BETA = 100.0  # that a run takes
 REACH = 2_000.0  # nats per pair and unit of learning rate summed over the steps (docs/log.md)
 
 
@@ -107,6 +108,23 @@ def reach(learning_rate: float, epochs: int, batch_size: int, rows: int) -> floa
     return REACH * learning_rate * steps / 2
 
 
+def least_beta(method: str, nats: float) -> float:
+    """Return the smallest β whose target is within reach; 0 for a method without a target.
+
+    Args:
+        nats: the `reach` of the run, per pair.
+
+    Example:
+        >>> least_beta("ipo", 10.0), least_beta("ipo_norm", 10.0), least_beta("dpo", 10.0)
+        (0.05, 5.0, 0.0)
+    """
+    unit = LOSSES[method].target_in
+    if not unit:
+        return 0.0
+    within = nats if unit == "nats per pair" else nats / TOKENS
+    return min(upwards(1 / (2 * within)), MOST_BETA)
+
+
 def unreachable(method: str, beta: float, nats: float) -> str:
     """Return what to do about a target that a run cannot reach; "" where it can or has none.
 
@@ -115,16 +133,13 @@ def unreachable(method: str, beta: float, nats: float) -> str:
     Args:
         nats: the `reach` of the run, per pair.
     """
-    unit = LOSSES[method].target_in
-    if not unit:
-        return ""
-    within = nats if unit == "nats per pair" else nats / TOKENS
-    if ipo_target(beta) <= within:
+    within = nats / TOKENS if LOSSES[method].target_in == "nats per token" else nats
+    if beta >= least_beta(method, nats) or ipo_target(beta) <= within:
         return ""
     return (
         f"{method.upper()} aims at {LOSSES[method].target(beta)} with β {beta:g}, but a run of "
         f"this length moves a pair by about {within:.2g}: it ends before its target holds it back. "
-        f"β {upwards(1 / (2 * within)):g} has a target within reach; or train longer"
+        f"β {least_beta(method, nats):g} has a target within reach; or train longer"
     )
 
 

@@ -404,8 +404,8 @@ class Loss:
 
     @property
     def takes_sft(self) -> bool:
-        """Say whether an SFT term can be added: to any loss of pairs that has none."""
-        return self.needs == "pairs" and not self.imitates
+        """Say whether an SFT term can be added: to any loss that has none."""
+        return not self.imitates
 
     def settings(self) -> dict[str, float]:
         """Return the settings with their defaults: the function's keyword-only parameters, and
@@ -424,7 +424,8 @@ class Loss:
         return f"{ipo_target(beta):.3g} {self.target_in}" if self.target_in else ""
 
     def __call__(self, batch: Any, *, sft_weight: float = 0.0, **settings: float) -> Any:
-        """Return the outcome, with `sft_weight` · NLL per token of the chosen response added.
+        """Return the outcome, with `sft_weight` · NLL per token of the chosen response added; of
+        labels, of each good one.
 
         Source of the SFT term: Pang et al. 2024 (RPO, arXiv 2404.19733; α is 1 there),
         against a falling likelihood of the chosen response.
@@ -432,8 +433,12 @@ class Loss:
         outcome = self.function(batch, **settings)
         if not sft_weight:
             return outcome
-        imitation = -sft_weight * batch.weight * batch.chosen.mean_logp()
-        return replace(outcome, losses=outcome.losses + imitation)
+        if self.needs == "pairs":
+            liked = batch.chosen.mean_logp()
+        else:
+            mean = batch.completion.mean_logp()
+            liked = mean.where(batch.good, mean * 0)
+        return replace(outcome, losses=outcome.losses - sft_weight * batch.weight * liked)
 
 
 LOSSES = {

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from align.leash import reach, unreachable
+from align.leash import least_beta, reach, unreachable
 from align.losses import LOSSES
 from align.rates import FULL, LORA, PREFERENCE, TINY, rate_of, rounded, too_high
 from storage.errors import BadInput, Unsupported
@@ -113,7 +113,10 @@ def defaults(method: str) -> dict[str, Any]:
 
 
 def recipe(
-    method: str, model_config: Mapping[str, Any] | None = None, tune: str = LORA
+    method: str,
+    model_config: Mapping[str, Any] | None = None,
+    tune: str = LORA,
+    rows: int = 0,
 ) -> Settings:
     """Return settings that suit a method, a base and a way of tuning.
 
@@ -129,6 +132,8 @@ def recipe(
         model_config: the base's config.json (or nothing: then the demo profile, for the embedded
             base).
         tune: "lora" or "full".
+        rows: how many there are to train on, if that is known: then a method that aims at a margin
+            gets a β whose target such a run can reach.
 
     Source: learning rates in `align/rates.py`. One epoch, batches of 16, LoRA on all linear layers:
         alignment-handbook and HALOs; three epochs for ORPO: the handbook's Mistral-Capybara.
@@ -141,6 +146,9 @@ def recipe(
         values.update(DEMO[LOSSES[method].needs])
     values["learning_rate"] = rate_of(method, parameters, tune).usual
     values["tune"] = tune
+    if rows and "beta" in values:
+        nats = reach(values["learning_rate"], values["epochs"], values["batch_size"], rows)
+        values["beta"] = max(values["beta"], least_beta(method, nats))
     return from_json(method, values)
 
 
@@ -211,9 +219,15 @@ def from_json(
 
 
 def from_pairs(
-    pairs: Iterable[str], method: str = "dpo", model_config: Mapping[str, Any] | None = None
+    pairs: Iterable[str],
+    method: str = "dpo",
+    model_config: Mapping[str, Any] | None = None,
+    rows: int = 0,
 ) -> Settings:
     """Return the recipe changed by words like "beta=0.1", as the command line takes them.
+
+    Args:
+        rows: how many there are to train on, if that is known; see `recipe`.
 
     Raises:
         BadInput: a word without "=", an unknown name, or a bad value; all named at once.
@@ -229,7 +243,7 @@ def from_pairs(
             values[name.strip()] = json.loads(text)
         except ValueError:
             values[name.strip()] = text.strip()
-    base = recipe(method, model_config, tuning(values)).as_json()
+    base = recipe(method, model_config, tuning(values), rows).as_json()
     try:
         settings = from_json(method, {**base, **values}, model_config)
     except BadInput as error:

@@ -78,11 +78,13 @@ def begin(
     chosen = chosen_settings(method, settings, base.path)
     if shard:
         recipes.refuse_sharded(chosen.train)
-    if start_from:
-        chosen = shaped_as(chosen, runs.status(workspace.data, start_from))
     refuse_second(workspace.data)
     rows = material(workspace, snapshot, selected)
     check_enough(method, rows.counts)
+    count = rows.counts[LOSSES[method].needs]["train"]
+    chosen = chosen_settings(method, settings, base.path, count)
+    if start_from:
+        chosen = shaped_as(chosen, runs.status(workspace.data, start_from))
     how = {"reference": reference, "processes": processes, "sharded": shard}
     # a prepared run may go to another machine, and is settled there
     seen = None if prepare else look_ahead(workspace, rows, base, chosen, **how)
@@ -189,14 +191,18 @@ def shaped_as(settings: recipes.Settings, earlier: runs.RunStatus) -> recipes.Se
 
 
 def chosen_settings(
-    method: str, settings: Sequence[str] | Mapping[str, Any], model: Path
+    method: str, settings: Sequence[str] | Mapping[str, Any], model: Path, rows: int = 0
 ) -> recipes.Settings:
-    """Return the model's recipe with the user's changes, checked."""
+    """Return the model's recipe with the user's changes, checked.
+
+    Args:
+        rows: how many there are to train on, once that is known; see `recipes.recipe`.
+    """
     config = config_of(model)
     if isinstance(settings, Mapping):
-        usual = recipes.recipe(method, config, recipes.tuning(settings)).as_json()
+        usual = recipes.recipe(method, config, recipes.tuning(settings), rows).as_json()
         return recipes.from_json(method, {**usual, **settings}, config)
-    return recipes.from_pairs(settings, method, config)
+    return recipes.from_pairs(settings, method, config, rows)
 
 
 def refuse_second(data: Path) -> None:

@@ -114,6 +114,15 @@ def test_kto_of_a_good_and_a_bad_label_worked_by_hand() -> None:
     assert outcome.rewards.tolist() == pytest.approx([0.5, 0.4])
 
 
+def test_the_sft_term_of_labels_is_of_the_good_ones_alone() -> None:
+    """Per token: the good one's is 1.5 nats, so 0.5 · 1.5 are added to its loss alone."""
+    values = torch.tensor([[-1.0, -2.0], [-1.0, -2.0]])
+    both = Scores(values, values - 0.5, torch.ones(2, 2))
+    batch = LabelBatch(both, torch.tensor([True, False]), torch.ones(2), torch.tensor(0.0))
+    without, with_term = (LOSSES["kto"](batch, sft_weight=w).losses for w in (0.0, 0.5))
+    assert (with_term - without).tolist() == pytest.approx([0.75, 0.0])
+
+
 def test_ipo_of_a_pair_worked_by_hand() -> None:
     """Log-ratios 1 and -0.5: h = 1.5. Target 1/(2 · 0.25) = 2. Loss (1.5 - 2)² = 0.25."""
     batch = pairs(scores([-1.0], [-2.0]), scores([-3.0], [-2.5]))
@@ -433,6 +442,42 @@ def test_orpo_equals_trls_odds_ratio_loss() -> None:
     outcome = LOSSES["orpo"](pairs(one, other), odds_weight=0.25)
     assert torch.allclose(outcome.losses, -one.mean_logp() - theirs[0], atol=1e-5)
     assert torch.allclose(outcome.chosen_rewards, theirs[1], atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_orpos_whole_loss_equals_trls_on_a_single_pair() -> None:
+    """With the prompt imitated, as TRL has it, through TRL's own forward pass. The model knows one
+    token back; of several pairs TRL averages over all tokens, where long answers count more."""
+    trainer = pytest.importorskip(
+        "trl.experimental.orpo.orpo_trainer", reason="TRL is not installed"
+    ).ORPOTrainer
+    table = torch.randn(20, 20, generator=torch.Generator().manual_seed(5))
+    prompt, chosen, rejected = [3, 4, 5, 6], [7, 8, 9], [10, 11, 12, 13, 14]
+    inputs = {}
+    for name, response in (("chosen", chosen), ("rejected", rejected)):
+        ids = torch.tensor([[*prompt, *response]])
+        inputs[f"{name}_input_ids"], inputs[f"{name}_attention_mask"] = ids, torch.ones_like(ids)
+        inputs[f"{name}_labels"] = torch.tensor([[-100] * len(prompt) + response])
+    stub = stand_in(beta=0.25, is_encoder_decoder=False, padding_value=0)
+    stub.concatenated_inputs = trainer.concatenated_inputs
+    stub.get_batch_logps = trainer.get_batch_logps
+
+    def model(ids: torch.Tensor, **_: Any) -> SimpleNamespace:
+        return SimpleNamespace(logits=table[ids])
+
+    logps, other_logps, _, _, nll = trainer.concatenated_forward(stub, model, inputs)
+    odds = trainer.odds_ratio_loss(stub, logps, other_logps)[0]
+    theirs = nll - odds.mean()
+
+    def scored(tokens: list[int]) -> Scores:
+        values = table.log_softmax(-1)[tokens[:-1], tokens[1:]][None]
+        return Scores(values, torch.zeros_like(values), torch.ones_like(values))
+
+    batch = replace(
+        pairs(scored([prompt[-1], *chosen]), scored([prompt[-1], *rejected])), prompt=scored(prompt)
+    )
+    ours = LOSSES["orpo"](batch, odds_weight=0.25, prompt_weight=1.0).losses
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -162,6 +162,24 @@ def test_a_target_out_of_reach_is_said_and_one_within_is_not() -> None:
     assert recipes.remarks(careful, LARGE, 60_000) == []
 
 
+@pytest.mark.parametrize("method", ["ipo", "ipo_norm"])
+@pytest.mark.parametrize("rows", [8, 200, 60_000])
+def test_the_recipe_takes_a_beta_whose_target_the_rows_can_reach(method: str, rows: int) -> None:
+    """A large base, 5e-6, batches of 16: 200 rows move a pair by 0.065 nats, so β 10 for IPO."""
+    settings = recipes.recipe(method, LARGE, rows=rows)
+    assert recipes.remarks(settings, LARGE, rows) == []
+    if rows == 200:
+        assert settings.loss["beta"] == {"ipo": 10.0, "ipo_norm": 100.0}[method]
+    if rows == 60_000:
+        assert settings == recipes.recipe(method, LARGE)
+    by_hand = recipes.from_pairs(["beta=0.01"], method, LARGE, rows)
+    assert by_hand.loss["beta"] == 0.01
+
+
+def test_a_method_without_a_target_keeps_its_beta_however_few_the_rows() -> None:
+    assert recipes.recipe("dpo", LARGE, rows=8) == recipes.recipe("dpo", LARGE)
+
+
 def test_few_rows_of_many_are_told() -> None:
     settings = recipes.from_pairs(["max_rows=50"], "dpo")
     assert "trains on 50 of the 300 rows there are" in recipes.remarks(settings, None, 300)[-1]
