@@ -70,6 +70,12 @@ def main() -> None:
 def compare(arguments: argparse.Namespace) -> None:
     """Check that both learn the same, time them in turn, and print the result."""
     curves = agree(arguments) if arguments.nll == "both" or arguments.method != "orpo" else None
+    if arguments.losses_only:
+        result = {**facts(arguments), "loss_differences": curves}
+        print(json.dumps(result, indent=1))
+        if arguments.write:
+            write(result, "losses")
+        return
     sides = ("hone", *arguments.against)
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     for turn in range(arguments.turns):
@@ -96,6 +102,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--against", choices=TRL_FLAGS, nargs="+", default=[*TRL_FLAGS])
     parser.add_argument("--curves", default="", help="folder of the model to compare losses on")
     parser.add_argument("--nll", choices=("both", "response"), default="both", help="ORPO's scope")
+    parser.add_argument("--losses-only", action="store_true", help="compare losses, time nothing")
     parser.add_argument("--write", action="store_true", help="add to benchmarks/results/")
     parser.add_argument("--side", choices=(*SIDES, "start"), help=argparse.SUPPRESS)
     parser.add_argument("--start", default="", help=argparse.SUPPRESS)
@@ -428,8 +435,6 @@ def summary(
     curves: dict[str, float] | None,
 ) -> dict[str, Any]:
     """Return medians over the turns, and TRL's as multiples of Hone's."""
-    from benchmarks.machine import machine
-
     names = ("step_seconds", "run_seconds", "reference_seconds", "peak_mb", "peak_above_imports_mb")
     sides = {
         side: {name: median(one[name] for one in turns) for name in names}
@@ -448,21 +453,27 @@ def summary(
         }
         for side in arguments.against
     }
+    return {**facts(arguments), "loss_differences": curves, "timed_losses_differ": apart,
+            "sides": sides, "ratios": ratios}  # fmt: skip
+
+
+def facts(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what was asked for, when and where."""
+    from benchmarks.machine import machine
+
     asked = ("method", "prompt", "response", "batch", "steps", "epochs", "turns", "precision")
     work = {name: getattr(arguments, name) for name in asked}
     if arguments.method == "orpo":
         work["nll"] = arguments.nll
     if arguments.model:
         work["model"] = Path(arguments.model).name
-    return {"date": date.today().isoformat(), "work": work, "machine": machine(),
-            "loss_differences": curves, "timed_losses_differ": apart, "sides": sides,
-            "ratios": ratios}  # fmt: skip
+    return {"date": date.today().isoformat(), "work": work, "machine": machine()}
 
 
-def write(result: dict[str, Any]) -> None:
+def write(result: dict[str, Any], kind: str = "train_step") -> None:
     """Write the figures of this work into benchmarks/results/, in place of earlier ones."""
     work = result["work"]
-    name = f"train_step-{work['method']}-{work['prompt']}-{work['response']}-{work['precision']}"
+    name = f"{kind}-{work['method']}-{work['prompt']}-{work['response']}-{work['precision']}"
     if work.get("nll") == "response":
         name += "-response"
     if "model" in work:
