@@ -234,7 +234,7 @@ def hone_job(arguments: argparse.Namespace, model: str, policy: Any) -> Any:
 
     from align import recipes
     from align.losses import LOSSES
-    from align.opening import choose_cutter, loss_settings
+    from align.opening import Tokenised, choose_cutter, loss_settings
     from align.reference import ReferenceScores, score
     from align.rendering import LabelRow, PairRow, Row
     from align.step import Job
@@ -263,11 +263,8 @@ def hone_job(arguments: argparse.Namespace, model: str, policy: Any) -> Any:
     if arguments.method == "orpo":
         values["prompt_weight"] = float(arguments.nll == "both")
     settings = recipes.from_json(arguments.method, values)
-
-    class Material:
-        train = rows
-
-    cutter = choose_cutter(policy, arguments.precision, settings, Material, 0)  # type: ignore
+    material = Tokenised(rows, [], [], {})
+    cutter = choose_cutter(policy, arguments.precision, settings, material, 0)
     # TRL's mismatched response is the one before: the same rows backwards make it the one after
     batches = [
         tuple(range(start, start + arguments.batch))[::-1]

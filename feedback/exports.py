@@ -36,6 +36,8 @@ def export_file(
     """
     path = Path(path)
     chosen = formats.named(format)
+    if chosen.write is None:
+        raise BadInput(f"{format} is only read; export votes, trl or trl-labels")
     if not path.parent.is_dir():
         raise BadInput(f"{path}: there is no folder {path.parent}; make it, or choose another one")
     if chosen.holds == "votes":

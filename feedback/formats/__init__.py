@@ -1,4 +1,4 @@
-"""The file formats that Hone reads and writes: a reader, a writer and a line in `FORMATS` each."""
+"""The file formats that Hone reads and writes: a reader, a writer if any, a line in `FORMATS`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from feedback.formats import files, trl, votes
+from feedback.formats import files, rankings, trl, votes
 from feedback.formats.rows import Refused, Row, listed
 from storage.errors import BadInput
 
@@ -15,9 +15,9 @@ from storage.errors import BadInput
 @dataclass(frozen=True, slots=True)
 class Format:
     read: Callable[[Path], Iterator[Row | Refused]]
-    write: Callable[[Path, Iterable[Row]], int]
+    write: Callable[[Path, Iterable[Row]], int] | None  # None: it is only read
     looks: Callable[[Iterable[str]], bool]  # do rows with these columns belong to it?
-    holds: str  # what a written file holds: "pairs", "labels" or "votes"
+    holds: str  # "pairs", "labels" or "votes"
     describe: str  # one line for the screen and the README
 
 
@@ -80,5 +80,12 @@ FORMATS: dict[str, Format] = {
         trl.looks,
         "labels",
         "TRL's prompt/completion/label for KTO; JSONL, Parquet; reads what trl reads",
+    ),
+    "rankings": Format(
+        rankings.read,
+        None,
+        rankings.looks,
+        "votes",
+        "2 to 16 answers to a prompt, best first or with ranks, as votes; JSONL, Parquet",
     ),
 }

@@ -33,7 +33,8 @@ from storage.errors import BadInput
 
 PAGE_ROWS = 20
 SHOWN_REFUSED = 200  # Choice: of the refused rows; who has more mends the file first
-FORMATS_IN = [("Find out by looking", "auto"), ("TRL pairs or labels", "trl"), ("Votes", "votes")]
+FORMATS_IN = [("Find out by looking", "auto"), ("TRL pairs or labels", "trl"), ("Votes", "votes"),
+              ("Rankings", "rankings")]  # fmt: skip
 DUPLICATES = [("Link to the earlier one", "link"), ("Skip it", "skip"), ("Keep both", "keep")]
 EXPORTS = {
     "pairs": ("Pairs for DPO (TRL, JSONL)", "trl", "pairs.jsonl"),

@@ -6,18 +6,22 @@ import csv
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from feedback.exports import export_file
 from feedback.formats import FORMATS, detect, read
 from feedback.formats.files import guard, unguard
 from feedback.formats.rows import Answer, RatingRow, Refused, VoteRow
 from feedback.formats.votes import COLUMNS, NEEDED
+from feedback.imports import import_file
 from storage.errors import BadInput, NotFound, UserError
 from storage.parquet import write_parquet
+from storage.store import Store
 
 SHARED = [HealthCheck.function_scoped_fixture]  # each example writes the same file anew
 HEADER = ",".join(NEEDED)
@@ -28,6 +32,7 @@ LONG_TALK = (
     {"role": "assistant", "content": "Hello!"},
     {"role": "user", "content": "How are you?"},
 )
+WRITTEN = [name for name, format in FORMATS.items() if format.write]
 
 
 def write(path: Path, *lines: str, end: str = "\n") -> Path:
@@ -150,7 +155,7 @@ def test_labels_come_back(tmp_path: Path, prompt, text, suffix, thumb):
     assert one(path, "trl-labels") == rows[0]
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", WRITTEN)
 def test_every_format_is_recognised_in_its_own_files(tmp_path: Path, name: str):
     rows = [
         VoteRow(1, (USER,), Answer("A", "m"), Answer("B", "m"), "a"),
@@ -162,7 +167,7 @@ def test_every_format_is_recognised_in_its_own_files(tmp_path: Path, name: str):
     assert FORMATS[name].describe
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", WRITTEN)
 def test_a_failed_export_leaves_nothing_half_written(tmp_path: Path, name: str):
     def rows():
         yield VoteRow(1, (USER,), Answer("A"), Answer("B"), "a")
@@ -585,3 +590,62 @@ def test_an_exported_csv_holds_no_live_cell_and_jsonl_holds_the_text_itself(tmp_
 def test_a_file_name_that_a_format_cannot_write_says_which_it_can(tmp_path: Path, name, suffix):
     with pytest.raises(BadInput, match="written as"):
         FORMATS[name].write(tmp_path / f"x{suffix}", [])
+
+
+# Rankings
+
+
+def ranked(tmp_path: Path, **row: Any) -> list[Any]:
+    path = tmp_path / "ranked.jsonl"
+    path.write_text(json.dumps({"prompt": "Why?", **row}) + "\n")
+    assert detect(path) == "rankings"
+    return list(read(path, "auto"))
+
+
+def test_a_ranking_of_three_is_three_votes_for_the_better_one(tmp_path: Path):
+    votes = ranked(tmp_path, responses=["best", "middle", "worst"], labeler="Ada")
+    said = [(vote.a.text, vote.b.text, vote.verdict, vote.labeler) for vote in votes]
+    assert said == [
+        ("best", "middle", "a", "Ada"),
+        ("best", "worst", "a", "Ada"),
+        ("middle", "worst", "a", "Ada"),
+    ]
+    assert all(vote.prompt == ({"role": "user", "content": "Why?"},) for vote in votes)
+
+
+def test_ranks_order_the_answers_and_equal_ones_tie(tmp_path: Path):
+    answers = [{"text": "C", "model": "m3"}, {"text": "A", "model": "m1"}, {"text": "B"}]
+    votes = ranked(tmp_path, responses=answers, ranks=[2, 1, 2])
+    said = {(vote.a.text, vote.b.text): vote.verdict for vote in votes}
+    assert said == {("A", "C"): "a", ("A", "B"): "a", ("C", "B"): "tie"}
+    assert votes[0].a == Answer("A", "m1")
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"responses": ["one"]}, "has 1 answers; a ranking has 2 to 16"),
+        ({"responses": ["x"] * 17}, "has 17 answers"),
+        ({"responses": "one"}, "responses is 'one'; it has to be a list"),
+        ({"responses": ["a", "b"], "ranks": [1]}, "there are 1 ranks for 2 responses"),
+        ({"responses": ["a", "b"], "ranks": [1, "x"]}, "ranks has 'x'"),
+        ({"responses": ["a", "b"], "ranks": [1, True]}, "ranks has 'True'"),
+        ({"responses": ["a", 3]}, "a response"),
+    ],
+)
+def test_a_ranking_that_is_none_is_refused_with_its_row(tmp_path: Path, row: Any, why: str):
+    (refused,) = ranked(tmp_path, **row)
+    assert isinstance(refused, Refused)
+    assert refused.row == 1
+    assert why in refused.why
+
+
+def test_rankings_leave_as_pairs_and_are_not_written(tmp_path: Path):
+    """Four answers in order are six pairs; the same file again adds nothing."""
+    path = jsonl(tmp_path / "ranked.jsonl", {"prompt": "Why?", "responses": ["A", "B", "C", "D"]})
+    with Store.open(tmp_path / "data") as store:
+        assert import_file(store, path)["stored"] == 6
+        assert import_file(store, path)["duplicates"] == 6
+        assert export_file(store, tmp_path / "pairs.jsonl", "trl") == {"written": 6}
+        with pytest.raises(BadInput, match="rankings is only read; export votes"):
+            export_file(store, tmp_path / "x.jsonl", "rankings")
