@@ -181,6 +181,8 @@ def test_every_method_trains_and_is_judged(tiny: Path, tmp_path: Path, method: s
         assert rows[0]["loss"] == pytest.approx(rows[0]["expected_loss"], abs=1e-3)
     if LOSSES[method].needs == "pairs":
         assert steps[-1]["margin"] > rows[0]["margin"]
+    if method == "orpo":  # one stage from the base: held-out chosen answers became likelier too
+        assert read(run / "report.json")["drift"]["chosen"] > 0
 
 
 def test_a_loss_without_a_reference_scores_held_out_pairs_alone(tiny: Path, tmp_path: Path) -> None:
