@@ -17,6 +17,7 @@ COMMANDS = (
     ("benchmarks/preflight.py", "--write"),
     ("benchmarks/detection.py", "--write"),
     ("benchmarks/style_power.py", "--write"),
+    ("benchmarks/duels.py", "--write"),
     ("benchmarks/aggregation.py", "--write"),
     ("benchmarks/near_duplicates.py", "--write"),
     ("benchmarks/quality_scale.py", "--write"),

@@ -84,3 +84,61 @@ def log_run_evidence(length: ArrayLike, start: ArrayLike) -> NDArray[np.float64]
 def is_found(log_wealth: ArrayLike, alpha: ArrayLike) -> NDArray[np.bool_]:
     """Return where the evidence is enough: an honest labeler ever gets there with P ≤ `alpha`."""
     return np.asarray(np.asarray(log_wealth) >= -np.log(np.asarray(alpha, dtype=float)))
+
+
+def share_interval(hits: float, n: int, alpha: float = 0.05) -> tuple[float, float]:
+    """Return the interval of a share that may be read after every vote: it ever leaves the true
+    share out with a probability of at most `alpha`.
+
+    It holds the shares against which there is not enough evidence yet. A tie may count as half a
+    hit: a bet's wealth is convex in the outcome, so between a miss and a hit it wins less on
+    average than by chance one or the other.
+
+    Args:
+        hits: in 0..n.
+        n: votes; with none the interval is all of (0, 1).
+
+    Source: Robbins 1970; Darling and Robbins 1967, "Confidence sequences for mean, variance, and
+    median". The convexity: Waudby-Smith and Ramdas 2024, "Estimating means of bounded random
+    variables by betting", JRSS B 86(1), section 3.
+
+    Example:
+        >>> [round(end, 3) for end in share_interval(10, 10)]  # 220^(-1/10)
+        [0.583, 1.0]
+    """
+    if not n:
+        return 0.0, 1.0
+    share = hits / n
+    return _end(hits, n, alpha, share, 0.0), _end(hits, n, alpha, share, 1.0)
+
+
+def _end(hits: float, n: int, alpha: float, inside: float, outside: float) -> float:
+    """Return where the interval ends between the observed share and 0 or 1, by bisection."""
+    if inside == outside:
+        return outside
+    for _ in range(50):  # more than a float's digits
+        middle = (inside + outside) / 2
+        if is_found(log_evidence(hits, n, middle), alpha):
+            outside = middle
+        else:
+            inside = middle
+    return outside
+
+
+def votes_until(share: float, n: int, alpha: float = 0.05, most: int = 10_000) -> int | None:
+    """Return how many more votes would be evidence against a half if the share stays as it is.
+
+    Args:
+        share: of hits so far, in 0..1.
+        n: votes so far.
+        most: None is returned beyond so many votes in all: they are as good as equal.
+
+    Example:
+        >>> votes_until(1.0, 3)  # 2^8 / 9 = 28 is above 20, 2^7 / 8 = 16 is not
+        5
+        >>> votes_until(0.5, 20) is None
+        True
+    """
+    sizes = np.arange(n, most + 1)
+    enough = is_found(log_evidence(share * sizes, sizes), alpha)
+    return int(sizes[enough.argmax()]) - n if enough.any() else None
