@@ -365,6 +365,23 @@ def compare(
 
 
 @cli.command()
+def duel(
+    run_id: RunId,
+    against: Annotated[str, typer.Option(help="base, or another run.")] = "base",
+    prompts: Annotated[int, typer.Option(min=1, help="How many both answer.")] = 30,
+    seed: Annotated[int, typer.Option(help="The same for both.")] = 0,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.8,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 256,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Put the answers of two models on the label screen, blind, and say who is ahead."""
+    sampling = {"seed": seed, "temperature": temperature, "max_tokens": max_tokens}
+    params = {"run": run_id, "against": against, "prompts": prompts, **sampling}
+    return run("duel", data, as_json, params)
+
+
+@cli.command()
 def simulate(
     votes: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 100,
     prefer: Annotated[str, typer.Option(help="shorter, longer or random.")] = "shorter",

@@ -17,7 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from align import comparing, generation, readiness, runs, scoring, starters, sweep_files, training
+from align import (
+    comparing,
+    duelling,
+    generation,
+    readiness,
+    runs,
+    scoring,
+    starters,
+    sweep_files,
+    training,
+)
 from align import sweep as sweeping
 from align.advisor import advise
 from align.following import cancel_run, follow, line_of, list_runs, result_of
@@ -25,7 +35,7 @@ from align.generation import SamplingSettings
 from align.material import material
 from align.models import EMBEDDED, find_model
 from align.workspace import Workspace
-from feedback import curation, gold, imports, quality, simulate, snapshot_diff, snapshots
+from feedback import curation, duels, gold, imports, quality, simulate, snapshot_diff, snapshots
 from feedback.campaigns import default_campaign, set_collecting
 from feedback.frozen import SPLITS
 from feedback.texts import check_messages
@@ -395,6 +405,26 @@ def compare(
     }
 
 
+def duel(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    run: str,
+    against: str = duelling.BASE,
+    prompts: int = duelling.PROMPTS,
+    seed: int = 0,
+    temperature: float = SamplingSettings.temperature,
+    max_tokens: int = SamplingSettings.max_tokens,
+) -> dict[str, Any]:
+    """Let both models answer duel prompts, blind for the label screen, and say how it stands."""
+    asked = duelling.Duel(run, against)
+    settings = SamplingSettings(max_tokens=max_tokens, temperature=temperature)
+    duelling.begin(workspace, asked, progress, prompts=prompts, settings=settings, seed=seed)
+    stands = duelling.standing(workspace.store, asked)
+    said = {"words": duels.words(stands.outcome)}
+    return {"run": run, "against": against, **stands.as_json(), **said}
+
+
 def simulate_(
     workspace: Workspace,
     *,
@@ -502,6 +532,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "cancel": cancel,
     "resume": resume,
     "compare": compare,
+    "duel": duel,
     "simulate": simulate_,
     "gold": gold_,
     "campaign": campaign,

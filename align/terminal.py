@@ -296,6 +296,17 @@ def _runs(result: Mapping[str, Any]) -> str:
     return "\n".join(rows) or "no runs yet: start one with `python app.py train`"
 
 
+def _duel(result: Mapping[str, Any]) -> str:
+    lines = [f"{result['run']} against {result['against']}: {result['words']}"]
+    if result["at_equal_lengths"] is not None:
+        lines.append(f"at equal lengths about {result['at_equal_lengths'] * 100:.0f} %")
+    if result["identical"]:
+        lines.append(f"{result['identical']} answers are the same: ties")
+    if result["waiting"]:
+        lines.append(f"{result['waiting']} wait on the label screen, where they come first")
+    return "\n".join(lines)
+
+
 WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "import": _import,
     "export": _export,
@@ -315,6 +326,7 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "resume": _run,
     "cancel": _cancel,
     "compare": _compare,
+    "duel": _duel,
     "simulate": _simulate,
     "gold": _gold,
     "campaign": _campaign,

@@ -69,7 +69,7 @@ JOIN score base ON base.response = p.response AND base.model = p.model AND base.
 # more person judges is drawn by a hash of the id: the same for everybody, and nothing to keep.
 OPEN_COMPARISONS = f"""
 WITH skipped AS MATERIALIZED ({SKIPPED}), gains AS MATERIALIZED ({GAINS}), asked AS (
-    SELECT c.id, c.prompt, c.a, c.b, c.created_at,
+    SELECT c.id, c.prompt, c.a, c.b, c.created_at, starts_with(c.source, 'duel:') AS duel,
         coalesce(t.judged, 0) AS votes, coalesce(t.leased, 0) AS leased,
         coalesce(t.for_a = t.for_b AND t.for_a > 0, false) AS contested,
         greatest($overlap + CASE WHEN coalesce(t.judged, 0) + coalesce(t.leased, 0) = $overlap
@@ -86,14 +86,14 @@ WITH skipped AS MATERIALIZED ({SKIPPED}), gains AS MATERIALIZED ({GAINS}), asked
             THEN greatest(wanted, least(votes + 1, $overlap + $tie_breaks)) ELSE wanted END
         AND c.id NOT IN (FROM skipped) AND c.prompt NOT IN (FROM skipped)
         AND c.a NOT IN (FROM skipped) AND c.b NOT IN (FROM skipped)
-    ORDER BY contested DESC, margin NULLS LAST, c.created_at, c.id LIMIT $look
+    ORDER BY duel DESC, contested DESC, margin NULLS LAST, c.created_at, c.id LIMIT $look
 )
-SELECT c.id AS comparison, c.prompt, c.votes, c.contested, c.margin, c.created_at
+SELECT c.id AS comparison, c.prompt, c.votes, c.duel, c.contested, c.margin, c.created_at
 FROM free c
 JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
 JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
 WHERE ta.id != tb.id AND trim(ta.content, $blank) != '' AND trim(tb.content, $blank) != ''
-ORDER BY contested DESC, margin NULLS LAST, c.created_at, c.id LIMIT $limit"""
+ORDER BY duel DESC, contested DESC, margin NULLS LAST, c.created_at, c.id LIMIT $limit"""
 
 OPEN_RESPONSES = f"""
 WITH skipped AS MATERIALIZED ({SKIPPED}), free AS (
