@@ -99,8 +99,13 @@ Open: about 5 more prompts would decide it at this rate.'
         f"{found.ties}: {found.rate * 100:.0f} % (95 % interval {found.low * 100:.0f} to "
         f"{found.high * 100:.0f} %). "
     )
+    return said + next_words(found)
+
+
+def next_words(found: Outcome) -> str:
+    """Return what is decided, or what would decide it."""
     if found.decided:
-        return said + f"It is {found.decided}."
+        return f"It is {found.decided}."
     if found.more is None:
-        return said + "They are about equal: more votes would hardly decide it."
-    return said + f"Open: about {found.more} more prompts would decide it at this rate."
+        return "They are about equal: more votes would hardly decide it."
+    return f"Open: about {found.more} more prompts would decide it at this rate."

@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 
 from align import comparing
+from align.screens import duel
 from feedback.screens.parts import fold, heading, on_show, sheet, shown, ticking, wire
 
 NO_RUN = (
@@ -215,8 +216,12 @@ def lay_out(workspace: Any) -> None:
     with gr.Column(visible=False) as desk:
         status = gr.Markdown("", elem_classes="hone-note", elem_id="compare-status")
         view = View(**build_question(desk, empty, status), **build_answers())
+        decision = duel.build(workspace, view.run)
     filled = [view.empty, view.desk, view.run, view.held_out, view.status]
     on_show(refresh, workspace, view, inputs=[view.run], outputs=filled)
+    on_show(
+        duel.show, workspace, decision, inputs=[view.run], outputs=[decision.stands, decision.go]
+    )
     timer = ticking(REFRESH_SECONDS)
     wire(timer.tick, look_for_training, workspace, inputs=[view.status], outputs=[view.status])
     wire(

@@ -83,6 +83,21 @@ def interval(low: float | None, high: float | None) -> str:
     return f"{100 * low:.{digits}f}–{100 * high:.{digits}f} %"
 
 
+def track(low: float, value: float, high: float, label: str) -> str:
+    """Return a 0–100 % track as markup: an interval as a band, its value as a mark.
+
+    Args:
+        low, value, high: per cent, from 0.
+        label: our own words, for who cannot see it.
+    """
+    return (
+        f"<div class='hone-track' role='img' aria-label='{label}'>"
+        f"<i class='hone-band' style='left:{low:.2f}%;width:{high - low:.2f}%'></i>"
+        f"<i class='hone-mark' style='left:{value:.2f}%'></i></div>"
+        "<div class='hone-scale'><span>0</span><span>50 %</span><span>100 %</span></div>"
+    )
+
+
 def minutes(seconds: float | None) -> str:
     """Return a duration in the words that one would say.
 

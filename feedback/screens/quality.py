@@ -27,6 +27,7 @@ from feedback.screens.parts import (
     plain,
     sheet,
     ticking,
+    track,
     wire,
 )
 
@@ -162,12 +163,7 @@ def track_html(result: CheckResult) -> str:
     low, high, value = (100 * max(0.0, one) for one in (result.low, result.high, result.value))
     between = spread(result.name, result.low, result.high)
     label = f"{figure(result.name, result.value)}, between {between}"
-    return (
-        f"<div class='hone-track' role='img' aria-label='{label}'>"
-        f"<i class='hone-band' style='left:{low:.2f}%;width:{high - low:.2f}%'></i>"
-        f"<i class='hone-mark' style='left:{value:.2f}%'></i></div>"
-        "<div class='hone-scale'><span>0</span><span>50 %</span><span>100 %</span></div>"
-    )
+    return track(low, value, high, label)
 
 
 def words_of(result: CheckResult | Finding | None) -> str:

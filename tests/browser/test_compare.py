@@ -1,13 +1,14 @@
-"""The compare screen in a real browser: both answers stream, blind, stopped, and none yet."""
+"""The compare screen in a real browser: both answers stream, blind, stopped; a duel; none yet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Server
+from tests.browser.conftest import Screen, Server
 from tests.browser.lead import ANSWER_MS, Desk
 
 pytestmark = pytest.mark.browser
@@ -76,3 +77,25 @@ def test_an_empty_prompt_gets_one_line(desk: At, trained: Server) -> None:
     screen.part("#compare-go").click()
     screen.refuses("The prompt is empty")
     expect(screen.part("#compare-go")).to_be_visible()
+
+
+def test_people_decide_blind_and_the_screen_counts(desk: At, browser: Any, trained: Server) -> None:
+    """One prompt of these is kept for duels; a labeler gets it first, and the vote is counted."""
+    screen = desk(trained, "Compare")
+    screen.says("#duel-stands", "No duel yet")
+    screen.part("#duel-prompts input").fill("3")
+    screen.part("#duel-go").click()
+    screen.says("#duel-stands", "Still to judge on Label: 1 of 1", timeout=ANSWER_MS)
+    screen.says("#duel-told", "No more prompts are kept for duels")
+    context = browser.new_context()
+    context.request.post(f"{trained.url}/api/v1/labeler", data={"name": "Judge"})
+    labeler = Screen(context.new_page(), "pairs", "Judge")
+    labeler.open(trained.url)
+    labeler.press("1")
+    labeler.wait_until_saved()
+    context.close()
+    screen.says("#duel-stands", "Everything is judged", timeout=20_000)
+    screen.says("#duel-stands", "0 tied")
+    screen.says("#duel-stands", "valid whenever you look")
+    expect(screen.part("#duel-go")).to_have_text("Add prompts")
+    assert screen.console == []
