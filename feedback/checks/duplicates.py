@@ -22,6 +22,7 @@ from feedback.near import RESPONSE_THRESHOLD
 PROMPTS, RESPONSES = "duplicate_prompts", "duplicate_responses"
 # Choice: every repeat is a question that a person answers once (skip, link, keep): one is enough.
 THRESHOLD = 0.0  # share of undecided repeats above which a check warns; nothing here ever stops
+GENERATED, DUEL = "generated", "duel:"  # how sources begin: of a batch of answers, of a duel
 MAX_FINDINGS = 200  # Choice: the most repeated ones; a person reads no more
 
 
@@ -58,9 +59,11 @@ def prompt_items(columns: Columns) -> pd.DataFrame:
 
     Comparisons, and rated responses that stand in none. One `group` is what was made together on
     purpose: all that one `generate` batch made from one prompt. Everything else is its own group.
+    Duels are left out: they ask the same prompts again and again, and train nothing.
     """
     compared = columns.comparisons
-    pairs = compared[["comparison", "prompt", "source", "created_at"]].rename(
+    pairs = compared[~_starts(compared["source"], DUEL)]
+    pairs = pairs[["comparison", "prompt", "source", "created_at"]].rename(
         columns={"comparison": "item"}
     )
     rated = columns.ratings
@@ -82,21 +85,21 @@ def prompt_items(columns: Columns) -> pd.DataFrame:
 
 def _groups(items: pd.DataFrame) -> npt.NDArray[np.int64]:
     """Return a number per item, the same for what one batch made from one prompt, (N,)."""
-    made = _generated(items["source"])
+    made = _starts(items["source"], GENERATED)
     batches, prompts = pd.factorize(items["source"])[0], pd.factorize(items["prompt"])[0]
     return np.where(made, batches * (len(items) + 1) + prompts, -1 - np.arange(len(items)))
 
 
-def _generated(sources: pd.Series) -> pd.Series:
-    """Return which sources are a batch of generated answers, or answers without one."""
+def _starts(sources: pd.Series, with_: str) -> pd.Series:
+    """Return which sources begin with a word."""
     codes, names = pd.factorize(sources)
-    generated = np.array([str(name).startswith("generated") for name in names] + [False])
-    return pd.Series(generated[codes], index=sources.index)
+    starts = np.array([str(name).startswith(with_) for name in names] + [False])
+    return pd.Series(starts[codes], index=sources.index)
 
 
 def _batches(thumbs: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """Return the source of rated responses; of generated ones, the batch that made the prompt's."""
-    made = pairs[_generated(pairs["source"])]
+    made = pairs[_starts(pairs["source"], GENERATED)]
     first = made.sort_values("created_at").drop_duplicates("prompt").set_index("prompt")["source"]
     known = thumbs["prompt"].astype(object).map(first.astype(object))
     sources = thumbs["source"].astype(object)
@@ -132,6 +135,7 @@ def duplicate_responses(
     decided = latest_decisions(columns.decisions, "response")
     pairs = columns.comparisons.sort_values(["created_at", "comparison"])
     pairs = pairs[~_decided(pairs, decided, "skip", "comparison")]
+    pairs = pairs[~_starts(pairs["source"], DUEL)]  # there the same answer twice is a tie
     if pairs.empty:
         return nothing(RESPONSES, "There is no comparison yet.", "Add comparisons.")
     alike = pairs[pairs["similarity"].fillna(0.0).astype(float) >= similar]

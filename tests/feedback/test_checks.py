@@ -256,6 +256,13 @@ def test_what_one_batch_made_from_one_prompt_is_meant_and_another_batch_is_not()
     assert prompts_of(columns(items=[*batch, ("c3", "p1", "generated:2")])).items == ("c3",)
 
 
+def test_duels_ask_the_same_prompts_on_purpose_and_may_tie_on_the_same_answer():
+    items = [("c1", "p1", "x"), ("d1", "p1", "duel:r-1:base"), ("d2", "p1", "duel:r-2:base")]
+    given = columns(items=items, similarity={"d1": 1.0})
+    assert (prompts_of(given).n, prompts_of(given).items) == (1, ())
+    assert CHECKS["duplicate_responses"](given).items == ()
+
+
 def test_a_rated_answer_is_an_item_unless_it_stands_in_a_comparison():
     given = columns(
         items=[("c1", "p1", "generated:1")],
