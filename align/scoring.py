@@ -77,7 +77,10 @@ def _score(
     texts = store.texts([*prompts.values(), *(r.text for r in responses)])
     folder = runs.run_folder(store.data, adapter) if adapter else None
     requests = [
-        ScoreRequest(json.loads(texts[prompts[r.prompt]]), texts[r.text], folder) for r in responses
+        ScoreRequest(
+            json.loads(texts[prompts[r.prompt]]), texts[r.text], folder, r.finished is not False
+        )
+        for r in responses
     ]
     scores = client.score(requests, model=base)
     rows = [

@@ -13,9 +13,9 @@ from align.scoring import score_judged, unscored
 from align.wire import Score as Scored
 from feedback.quality import gather
 from storage.errors import NotFound
-from storage.records import Assignment, Vote, now
+from storage.records import Assignment, Comparison, Vote
 from storage.store import Store
-from tests.feedback.stock import stock
+from tests.feedback.stock import comparison_records, stock
 
 MADE = "00000000-0000-4000-8000-{:012}"
 
@@ -41,14 +41,15 @@ def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "data") as opened:
         pairs = stock(opened, 6)
         for number, pair in enumerate(pairs[:4]):
-            place = Assignment(
-                MADE.format(number), "default", "ada", pair.id, "", "a", "plain", "api"
-            )
-            opened.add([place])
-            opened.append(
-                Vote(MADE.format(100 + number), place.id, 0, pair.id, "ada", "a", created_at=now())
-            )
+            judge(opened, number, pair)
         yield opened
+
+
+def judge(store: Store, number: int, pair: Comparison) -> None:
+    """Cast Ada's vote number so and so."""
+    place = Assignment(MADE.format(number), "default", "ada", pair.id, "", "a", "plain", "api")
+    store.add([place])
+    store.append(Vote(MADE.format(100 + number), place.id, 0, pair.id, "ada", "a"))
 
 
 def test_the_answers_of_judged_comparisons_are_scored_once(store: Store, tiny: Path):
@@ -84,6 +85,19 @@ def test_a_scoring_that_was_cut_off_goes_on_where_it_was(
         score_judged(store, FakeClient(most=2), model=str(tiny))
     assert len(unscored(store, str(tiny), "")) == 4
     assert score_judged(store, FakeClient(), model=str(tiny))["scored"] == 4
+
+
+def test_only_of_an_answer_known_to_be_cut_off_is_no_end_asked(tmp_path: Path, tiny: Path):
+    """Cut off, of unknown end, ended: the first alone is scored without its end of turn."""
+    client = FakeClient()
+    with Store.open(tmp_path / "cut") as store:
+        for number, ended in enumerate([(False, None), (True, True)]):
+            pair, records = comparison_records(number, f"A {number}", f"B {number}", ended)
+            store.add(records)
+            judge(store, number, pair)
+        score_judged(store, client, model=str(tiny))
+    asked = {request.response: request.finished for request in client.asked}
+    assert asked == {"A 0": False, "B 0": True, "A 1": True, "B 1": True}
 
 
 def test_another_models_scores_are_its_own(store: Store, tiny: Path):
