@@ -150,7 +150,7 @@ def score(
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
-    """Let a model say how likely it finds the answers that were judged, for the checks."""
+    """Let a model say how likely it finds the compared answers: for the checks and the queue."""
     params = {"model": resolved_model(model), "adapter": adapter, "limit": limit}
     return run("score", data, as_json, params)
 

@@ -156,6 +156,7 @@ class WorkerClient:
                 "messages": [dict(m) for m in request.messages],
                 "response": request.response,
                 "adapter": _adapter_folder(request.adapter),
+                "finished": request.finished,
             }
             for request in requests
         ]

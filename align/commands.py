@@ -145,12 +145,12 @@ def score(
     adapter: str = "",
     limit: int | None = None,
 ) -> dict[str, Any]:
-    """Score what was judged; return {"model", "adapter", "scored", "left"}."""
+    """Score what is compared; return {"model", "adapter", "scored", "left"}."""
     if limit is not None and limit < 1:
         raise BadInput(f"--limit {limit}: give 1 or more answers to score")
     if adapter:
         runs.load_adapter(workspace.data, adapter)  # refused here if it is missing or damaged
-    return scoring.score_judged(
+    return scoring.score_compared(
         workspace.store,
         workspace.client,
         model=model or EMBEDDED,

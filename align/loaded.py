@@ -178,11 +178,22 @@ class LoadedModel:
 
     @torch.inference_mode()
     def score(
-        self, messages: Sequence[Message], response: str, adapter: str | None
+        self,
+        messages: Sequence[Message],
+        response: str,
+        adapter: str | None,
+        *,
+        finished: bool = True,
     ) -> tuple[float, int]:
-        """Return a response's log-probability with its end-of-turn (nats), and its tokens."""
+        """Return a response's log-probability (nats), and its tokens.
+
+        The end-of-turn token belongs to a response that ended; one that was cut off has none
+        (unless it says nothing at all).
+        """
         head = list(self._through_template(self.template.prompt, messages))
         tail = list(self._through_template(self.template.response, messages, response))
+        if not finished:
+            tail = tail[: -len(self.template.end)] or tail
         tail = tail[: self.context - 1]
         head = head[-(self.context - len(tail)) :]
         ids = torch.tensor([head + tail], device=self.device)

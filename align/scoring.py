@@ -1,6 +1,7 @@
-"""Ask the model worker how likely a model finds the answers that were judged, and keep it.
+"""Ask the model worker how likely a model finds the answers that are compared, and keep it.
 
-The checks of the feedback read what is kept (`storage.records.Score`). What was scored once is not
+The checks of the feedback read what is kept (`storage.records.Score`), and so does the queue, which
+puts the comparisons first on which the policy's margin is smallest. What was scored once is not
 scored again, and is stored in batches: a scoring that was cut off goes on where it was. Knows no
 torch.
 """
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 BATCH = 32  # Choice: responses per worker job; on two cores about half a minute of work is at stake
 
 
-def score_judged(
+def score_compared(
     store: Store,
     client: WorkerClient,
     *,
@@ -33,7 +34,7 @@ def score_judged(
     limit: int | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, str | int]:
-    """Score the responses of judged comparisons that this model has not scored, and store it.
+    """Score the compared responses that this model has not scored, judged ones first; store it.
 
     Args:
         adapter: id of the run whose adapter scores, "" for the base itself.
@@ -58,13 +59,24 @@ def score_judged(
 
 
 def unscored(store: Store, model: str, adapter: str) -> list[str]:
-    """Return the responses of judged comparisons without a score, both of a pair together."""
+    """Return the compared responses without a score, both of a pair together.
+
+    First those of judged comparisons, for the checks; then those of comparisons that nobody judged
+    and that the queue may show, for its order, the newest first: they are served for longest.
+    """
     pairs = store.frame("comparisons")
-    pairs = pairs[pairs["votes"] > 0]
+    waiting = store.frame("open_comparisons", labeler="", lease_minutes=0, limit=len(pairs))
+    judged = pairs["votes"] > 0
+    open_ = pairs["comparison"].isin(waiting["comparison"]) & ~judged
     scores = store.frame("scores")
     mine = scores[(scores["model"] == model) & (scores["adapter"] == adapter)]
     have = set(mine["response"])
-    both = [id for pair in zip(pairs["a"], pairs["b"], strict=True) for id in pair]
+    both = [
+        id
+        for some in (pairs[judged], pairs[open_][::-1])
+        for pair in zip(some["a"], some["b"], strict=True)
+        for id in pair
+    ]
     return [id for id in dict.fromkeys(both) if id not in have]
 
 
@@ -77,7 +89,10 @@ def _score(
     texts = store.texts([*prompts.values(), *(r.text for r in responses)])
     folder = runs.run_folder(store.data, adapter) if adapter else None
     requests = [
-        ScoreRequest(json.loads(texts[prompts[r.prompt]]), texts[r.text], folder) for r in responses
+        ScoreRequest(
+            json.loads(texts[prompts[r.prompt]]), texts[r.text], folder, r.finished is not False
+        )
+        for r in responses
     ]
     scores = client.score(requests, model=base)
     rows = [

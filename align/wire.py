@@ -89,12 +89,13 @@ class ScoreRequest:
     messages: Sequence[Message]
     response: str
     adapter: Path | None = None
+    finished: bool = True  # False: it was cut off, so no end-of-turn token belongs to it
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     index: int
-    logprob: float  # sum over the response's tokens with its end-of-turn token, nats
+    logprob: float  # sum over the response's tokens, the end-of-turn token of one that ended, nats
     tokens: int
 
 

@@ -201,7 +201,9 @@ class Worker:
         for index, content in message["requests"]:
             request = read_score(content)
             adapter = model.use_adapter(request.adapter)
-            logprob, tokens = model.score(request.messages, request.response, adapter)
+            logprob, tokens = model.score(
+                request.messages, request.response, adapter, finished=request.finished
+            )
             yield {"score": Score(index, logprob, tokens)}
 
 

@@ -3,6 +3,10 @@
 A snapshot is a folder `snapshots/<id>/` with `pairs.jsonl`, `labels.jsonl` and `manifest.json`.
 Its id comes from the files' hashes, so the same votes give the same snapshot. It is written beside
 its place and renamed, so that a half-written one is never seen. Reading one is in `frozen`.
+
+An answer that was cut off at its token limit says so (`chosen_finished`, `rejected_finished` or
+`completion_finished`: false), since a model must not learn to stop there. Of every other answer
+nothing is said, as in snapshots of older versions.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -177,6 +181,7 @@ def _exclusions(store: Store) -> list[dict[str, Any]]:
 
 def _pair_rows(store: Store, chosen: Selection) -> Iterator[dict[str, Any]]:
     """Yield the rows of pairs.jsonl."""
+    cut = _cut_off(store)
     for chunk in _chunks(chosen.preferences.pairs):
         ids = {chosen.texts[id] for pair in chunk for id in (pair.chosen, pair.rejected)}
         contents = store.texts(ids | {chosen.prompts[pair.prompt][0] for pair in chunk})
@@ -192,11 +197,13 @@ def _pair_rows(store: Store, chosen: Selection) -> Iterator[dict[str, Any]]:
                 "p_chosen": pair.p_chosen,
                 "weight": pair.weight,
                 "source": pair.source,
+                **_ends(cut, chosen=pair.chosen, rejected=pair.rejected),
             }
 
 
 def _label_rows(store: Store, chosen: Selection) -> Iterator[dict[str, Any]]:
     """Yield the rows of labels.jsonl."""
+    cut = _cut_off(store)
     for chunk in _chunks(chosen.preferences.labels):
         ids = {chosen.texts[label.response] for label in chunk}
         contents = store.texts(ids | {chosen.prompts[label.prompt][0] for label in chunk})
@@ -209,7 +216,19 @@ def _label_rows(store: Store, chosen: Selection) -> Iterator[dict[str, Any]]:
                 "votes": list(label.votes),
                 "weight": label.weight,
                 "source": label.source,
+                **_ends(cut, completion=label.response),
             }
+
+
+def _cut_off(store: Store) -> Set[str]:
+    """Return the responses that are known to have been cut off before they ended."""
+    responses = store.frame("responses")
+    return set(responses.loc[responses["finished"].eq(False), "response"])
+
+
+def _ends(cut: Set[str], **responses: str) -> dict[str, bool]:
+    """Return {"<name>_finished": False} for each of the named responses that was cut off."""
+    return {f"{name}_finished": False for name, id in responses.items() if id in cut}
 
 
 def _prompt_of(chosen: Selection, contents: Mapping[str, str], row: Pair | Label) -> dict[str, Any]:

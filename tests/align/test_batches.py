@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ from hypothesis import strategies as st
 from align.batches import Cutter, Fork, by_length, layout, pack, partners, plan
 from align.losses import LabelBatch
 from align.rendering import LabelRow, PairRow, Row, Template, fit, label_rows, pair_rows
+from feedback.snapshots import freeze, load
 from storage.errors import Unsupported
+from storage.records import Assignment, Vote
+from storage.store import Store
 from tests.align.small import label_lines, pair_lines
 from tests.browser.tiny import byte_tokenizer
+from tests.feedback.stock import comparison_records
 
 QUESTION = [{"role": "user", "content": "Why?"}]
 
@@ -125,6 +130,29 @@ def test_a_response_cut_off_when_it_was_sampled_gets_no_end_of_turn(template: Te
     (row,), _ = pair_rows(template, [line], 500)
     assert row.responses[0][-1] == template.end[-1]
     assert template.end[-1] not in row.responses[1]
+
+
+def test_from_the_store_to_the_batch_only_an_answer_that_ended_is_trained_to_end(
+    template: Template, tmp_path: Path
+) -> None:
+    """In bytes: "Fine." is 70 105 110 101 46 and the end, the cut "So" is 83 111 and nothing.
+
+    The byte tokenizer numbers letters its own way, so their ids are read from it one by one.
+    """
+    with Store.open(tmp_path / "data") as store:
+        pair, records = comparison_records(0, "Fine.", "So", (True, False))
+        store.add(records)
+        place = Assignment(str(uuid.uuid4()), "default", "ada", pair.id, "", "a", "plain", "api")
+        store.add([place])
+        store.append(Vote(str(uuid.uuid4()), place.id, 0, pair.id, "ada", "a"))
+        frozen = load(tmp_path / "data" / "snapshots" / freeze(store).id)
+        pairs, _ = pair_rows(template, frozen.pairs(), 500)
+        labels, _ = label_rows(template, frozen.labels(), 500)
+    (end,) = template.end
+    fine, so = ([*map(template.tokenizer.convert_tokens_to_ids, word)] for word in ("Fine.", "So"))
+    block = pack([Fork(pairs[0].prompt, pairs[0].responses)], shared=True)
+    assert block.target.tolist() == [*fine, end, *so]
+    assert {row.good: list(row.responses[0]) for row in labels} == {True: [*fine, end], False: so}
 
 
 def test_a_conversation_that_the_template_refuses_is_dropped_with_its_reason() -> None:

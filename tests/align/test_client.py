@@ -190,10 +190,11 @@ def test_a_stream_that_is_closed_ends_its_job(client, model):
 
 def test_scores_come_in_order_and_prefer_what_the_model_would_say(client, model):
     (row,) = client.generate([GenerateRequest(CHAT, 0, 8, 0.0)], model=model)
-    asked = [ScoreRequest(CHAT, row.text[:4]), ScoreRequest(CHAT, "qqqq")]
+    cut = ScoreRequest(CHAT, "qqqq", finished=False)
+    asked = [ScoreRequest(CHAT, row.text[:4]), ScoreRequest(CHAT, "qqqq"), cut]
     scores = client.score(asked, model=model)
-    assert [score.index for score in scores] == [0, 1]
-    assert scores[1].tokens == 5
+    assert [score.index for score in scores] == [0, 1, 2]
+    assert [score.tokens for score in scores[1:]] == [5, 4], "four bytes, and the end of turn"
     assert scores[1].logprob < 0
 
 

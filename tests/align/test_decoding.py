@@ -173,3 +173,7 @@ def test_a_score_is_the_sum_of_the_log_probabilities_of_the_answer(tiny):
     logprob, tokens = model.score(CHAT, "Hi", None)
     assert tokens == len(answer) == 3
     assert logprob == pytest.approx(expected, abs=1e-4)
+    cut = expected - float(logits[places[-1], answer[-1]])
+    logprob, tokens = model.score(CHAT, "Hi", None, finished=False)
+    assert tokens == 2, "a cut answer has no end of turn to be likely or not"
+    assert logprob == pytest.approx(cut, abs=1e-4)

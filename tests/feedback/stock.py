@@ -19,18 +19,26 @@ def prompt_records(number: int) -> tuple[Prompt, list[Record]]:
     return prompt, [text, prompt]
 
 
-def response_records(prompt: Prompt, content: str, model: str) -> tuple[Response, list[Record]]:
+def response_records(
+    prompt: Prompt, content: str, model: str, finished: bool | None = True
+) -> tuple[Response, list[Record]]:
     text = Text.of(content)
     id = Response.id_of(prompt.id, text.id, model)
-    response = Response(id, prompt.id, text.id, model, "", {}, None, True, "generated")
+    response = Response(id, prompt.id, text.id, model, "", {}, None, finished, "generated")
     return response, [text, response]
 
 
-def comparison_records(number: int, a: str, b: str) -> tuple[Comparison, list[Record]]:
-    """Return a comparison of two texts for the prompt with this number, and the records to add."""
+def comparison_records(
+    number: int, a: str, b: str, ended: tuple[bool | None, bool | None] = (True, True)
+) -> tuple[Comparison, list[Record]]:
+    """Return a comparison of two texts for the prompt with this number, and the records to add.
+
+    Args:
+        ended: of each answer, whether it ended by itself; None where nobody knows.
+    """
     prompt, records = prompt_records(number)
-    left, left_records = response_records(prompt, a, MODELS[0])
-    right, right_records = response_records(prompt, b, MODELS[1])
+    left, left_records = response_records(prompt, a, MODELS[0], ended[0])
+    right, right_records = response_records(prompt, b, MODELS[1], ended[1])
     comparison = Comparison(f"c_{number:05}", prompt.id, left.id, right.id, "generated:1")
     return comparison, [*records, *left_records, *right_records, comparison]
 

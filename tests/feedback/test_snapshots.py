@@ -20,9 +20,9 @@ from feedback.simulate import simulate_votes
 from feedback.snapshots import SnapshotSettings, freeze, load, preview, split_of, verify
 from feedback.votes import cast_rating, cast_vote, save_edit
 from storage.errors import BadInput, Damaged, DiskFull, NotFound
-from storage.records import Assignment, Duplicate, Snapshot, Vote
+from storage.records import Assignment, Comparison, Duplicate, Snapshot, Vote
 from storage.store import Store
-from tests.feedback.stock import fill, stock
+from tests.feedback.stock import comparison_records, fill, stock
 
 
 @pytest.fixture
@@ -38,6 +38,13 @@ def judge(store: Store, verdicts: list[str], labeler: str = "ada") -> list[str]:
     for id, item, verdict in zip(ids, items, verdicts, strict=True):
         cast_vote(store, labeler, id=id, assignment=item.assignment, verdict=verdict, revision=0)
     return ids
+
+
+def prefer(store: Store, pair: Comparison, side: str) -> None:
+    """Cast a vote for one answer of a comparison, whichever side it stood on."""
+    place = Assignment(str(uuid.uuid4()), "default", "ada", pair.id, "", "a", "plain", "api")
+    store.add([place])
+    store.append(Vote(str(uuid.uuid4()), place.id, 0, pair.id, "ada", side))
 
 
 def folder_of(store: Store, snapshot: Snapshot) -> Path:
@@ -99,6 +106,30 @@ def test_the_rows_have_every_documented_field(store):
     }
     assert list(frozen.pairs(split=pair["split"])) == [pair]
     assert list(frozen.pairs(split="nowhere")) == []
+
+
+def test_a_row_says_of_an_answer_that_it_was_cut_off_and_of_others_nothing(store):
+    """Three comparisons: the rejected answer cut off, the chosen one, and one of unknown end.
+
+    "A" is always better: of its labels the good one is A's. A cut answer is named in its pair and
+    in its label; with True or None nothing is written, so such rows are those of older versions.
+    """
+    ended = {0: (True, False), 1: (False, True), 2: (None, True)}
+    for number, both in ended.items():
+        pair, records = comparison_records(number, f"A {number}.", f"B {number}", both)
+        store.add(records)
+        prefer(store, pair, "a")
+    frozen = load(folder_of(store, freeze(store)))
+    said = {
+        row["chosen"]: [name for name in row if name.endswith("_finished")]
+        for row in frozen.pairs()
+    }
+    assert said == {"A 0.": ["rejected_finished"], "A 1.": ["chosen_finished"], "A 2.": []}
+    cut = {row["completion"] for row in frozen.labels() if "completion_finished" in row}
+    assert cut == {"B 0", "A 1."}
+    rows = [*frozen.pairs(), *frozen.labels()]
+    assert all(row[name] is False for row in rows for name in row if name.endswith("_finished"))
+    assert freeze(store).id == frozen.manifest["id"], "the same votes, the same digest"
 
 
 def test_the_same_votes_give_the_same_snapshot(store):
