@@ -24,6 +24,7 @@ from align.wire import (
     SamplingSettings,
     Score,
     ScoreRequest,
+    TokenScores,
 )
 from align.worker_process import Gone, WorkerProcess
 from storage import errors
@@ -151,15 +152,7 @@ class WorkerClient:
     ) -> list[Score]:
         """Return each response's log-probability, in order. Raises as `generate`."""
         scores: dict[int, Score] = {}
-        plain = [
-            {
-                "messages": [dict(m) for m in request.messages],
-                "response": request.response,
-                "adapter": _adapter_folder(request.adapter),
-                "finished": request.finished,
-            }
-            for request in requests
-        ]
+        plain = [_plain_score(request) for request in requests]
         base = self._base(model, [request.adapter for request in requests])
 
         def message() -> Mapping[str, Any]:
@@ -171,6 +164,30 @@ class WorkerClient:
                 score = Score(**answer["score"])
                 scores[score.index] = score
         return [scores[i] for i in sorted(scores)]
+
+    def token_scores(
+        self,
+        messages: Sequence[Message],
+        response: str,
+        adapters: Sequence[Path | None],
+        *,
+        finished: bool = True,
+        model: Model | str | None = None,
+    ) -> TokenScores:
+        """Return a response token by token under each adapter (None: the base itself).
+
+        Goes before generation that is under way. Raises as `generate`.
+        """
+        folders = [_adapter_folder(adapter) for adapter in adapters]
+        request = ScoreRequest(messages, response, None, finished)
+        message = {
+            "op": "tokens",
+            **self._base(model, folders),
+            "request": _plain_score(request),
+            "adapters": folders,
+        }
+        (answer,) = self._answers(lambda: message)
+        return TokenScores(**answer["tokens"])
 
     def leave(self) -> None:
         """End the worker and free the device; jobs under way get Busy. The next job starts one."""
@@ -282,6 +299,15 @@ def _plain_generate(request: GenerateRequest) -> dict[str, Any]:
         "temperature": request.temperature,
         "top_p": request.top_p,
         "adapter": _adapter_folder(request.adapter),
+    }
+
+
+def _plain_score(request: ScoreRequest) -> dict[str, Any]:
+    return {
+        "messages": [dict(message) for message in request.messages],
+        "response": request.response,
+        "adapter": _adapter_folder(request.adapter),
+        "finished": request.finished,
     }
 
 

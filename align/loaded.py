@@ -106,6 +106,20 @@ class LoadedModel:
         text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
         return text.replace("\x00", "\ufffd")
 
+    def pieces_of(self, ids: Sequence[int]) -> list[str]:
+        """Return the text that each token adds: "" for a special one, and for all but the last of
+        those that make one character."""
+        pieces, start = [], 0
+        for end in range(1, len(ids) + 1):
+            lead = self.text_of(
+                ids[max(0, start - 1) : start]
+            )  # some tokenizers drop a first blank
+            text = self.text_of(ids[max(0, start - 1) : end]).removeprefix(lead)
+            half = text.endswith("\ufffd") and end < len(ids)
+            pieces.append("" if half else text)
+            start = start if half else end
+        return pieces
+
     def use_adapter(self, folder: Path | None) -> str | None:
         """Return the name of the adapter in `folder`, verified and loaded now if it was not yet.
 
@@ -185,7 +199,20 @@ class LoadedModel:
         *,
         finished: bool = True,
     ) -> tuple[float, int]:
-        """Return a response's log-probability (nats), and its tokens.
+        """Return a response's log-probability (nats), and how many tokens it has."""
+        _, logprobs = self.token_scores(messages, response, adapter, finished=finished)
+        return sum(logprobs), len(logprobs)
+
+    @torch.inference_mode()
+    def token_scores(
+        self,
+        messages: Sequence[Message],
+        response: str,
+        adapter: str | None,
+        *,
+        finished: bool = True,
+    ) -> tuple[list[int], list[float]]:
+        """Return a response's tokens and the log-probability of each (nats).
 
         The end-of-turn token belongs to a response that ended; one that was cut off has none
         (unless it says nothing at all).
@@ -201,11 +228,10 @@ class LoadedModel:
             input_ids=ids, use_cache=False, logits_to_keep=len(tail) + 1
         ).logits[0, :-1]
         wanted = ids[0, len(head) :]
-        total = 0.0
+        found: list[float] = []
         for rows, tokens in zip(logits.split(256), wanted.split(256), strict=True):
-            picked = rows.float().log_softmax(-1).gather(-1, tokens[:, None])
-            total += float(picked.double().sum())
-        return total, len(tail)
+            found += rows.float().log_softmax(-1).gather(-1, tokens[:, None]).squeeze(-1).tolist()
+        return tail, found
 
     def _forward(self, adapters: Sequence[str | None]) -> Any:
         """Return the model as a function with these adapters, one for each row, in force."""

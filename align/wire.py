@@ -99,6 +99,14 @@ class Score:
     tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """A response token by token, under several adapters."""
+
+    pieces: Sequence[str]  # the text that each token adds
+    logprobs: Sequence[Sequence[float]]  # of each adapter, of each token, nats
+
+
 def check_conversation(messages: Sequence[Message]) -> None:
     """Raise BadInput unless a model can be asked this."""
     if not messages or any(not {"role", "content"} <= set(message) for message in messages):

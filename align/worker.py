@@ -25,7 +25,16 @@ from typing import TYPE_CHECKING, Any
 
 from align.locks import FileLock
 from align.uncollected import uncollected
-from align.wire import GenerateRequest, Piece, Row, Score, read_generate, read_score, to_line
+from align.wire import (
+    GenerateRequest,
+    Piece,
+    Row,
+    Score,
+    TokenScores,
+    read_generate,
+    read_score,
+    to_line,
+)
 from storage.errors import Busy, Unsupported, UserError
 
 if TYPE_CHECKING:
@@ -33,7 +42,7 @@ if TYPE_CHECKING:
     from align.loaded import LoadedModel
 
 BATCH_TOKENS = 24_576  # Choice: tokens in flight; 560 MB of cache for SmolLM2-135M
-PRIORITY = {"stream": 0, "score": 1, "generate": 2}  # lower goes first
+PRIORITY = {"stream": 0, "tokens": 0, "score": 1, "generate": 2}  # lower goes first
 BACKGROUND = 3  # of a generate job that nobody waits for
 
 Message = Mapping[str, Any]
@@ -99,6 +108,7 @@ class Worker:
             "generate": self._generate,
             "stream": self._stream,
             "score": self._score,
+            "tokens": self._tokens,
         }
 
     def run(self) -> None:
@@ -205,6 +215,21 @@ class Worker:
                 request.messages, request.response, adapter, finished=request.finished
             )
             yield {"score": Score(index, logprob, tokens)}
+
+    def _tokens(self, message: Message) -> Iterator[Message]:
+        """Return one response token by token under each adapter."""
+        model = self._load(message)
+        request = read_score(message["request"])
+        ids: list[int] = []
+        logprobs = []
+        for folder in message["adapters"]:
+            adapter = model.use_adapter(None if folder is None else Path(folder))
+            ids, found = model.token_scores(
+                request.messages, request.response, adapter, finished=request.finished
+            )
+            logprobs.append(found)
+            yield {}
+        yield {"tokens": TokenScores(model.pieces_of(ids), logprobs)}
 
 
 def _decode_row(

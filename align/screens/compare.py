@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from align import comparing
+from align import comparing, implicit
 from align.screens import duel
 from feedback.screens.parts import fold, heading, on_show, sheet, shown, ticking, wire
+from storage.records import Message
 
 NO_RUN = (
     "**No finished run yet.** Judge some answers on *Label*, start a run on *Train*, and come "
@@ -25,6 +26,12 @@ NO_RUN = (
 NAMES = ("Before", "After")
 HIDDEN = ("Answer 1", "Answer 2")
 LOADING = "Loading the model. The first answer after a start takes a few seconds."
+WHY = "Colour what changed"
+LEGEND = (
+    "Each word is coloured by the **implicit reward**, log(π / π_ref): purple is what alignment "
+    "made likelier, red what it made less likely; the stronger, the more. The sum, times β, is the "
+    "reward that the aligned model would give the answer."
+)
 REFRESH_SECONDS = 5  # Choice: soon enough to notice that a training has ended
 DRAW_SECONDS = 0.08  # Choice: twelve times a second reads as a stream and keeps the browser calm
 
@@ -50,7 +57,20 @@ class View:
     sides: tuple[gr.Markdown, gr.Markdown]
     titles: tuple[gr.Markdown, gr.Markdown]
     facts: tuple[gr.Markdown, gr.Markdown]
+    coloured: tuple[gr.HighlightedText, gr.HighlightedText]
+    reward: gr.Button
+    legend: gr.Markdown
+    told: gr.State  # what was answered, for the reward: see `Told`
     status: gr.Markdown
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Both answers as they stand on the screen, and to what."""
+
+    run: str
+    messages: Sequence[Message]
+    answers: tuple[comparing.Answer, comparing.Answer]  # left, right
 
 
 def refresh(workspace: Any, view: View, run: str | None) -> dict[Any, Any]:
@@ -105,7 +125,12 @@ def answer(
             drawn = time.monotonic()
             yield draw(view, pair, order, drawn - started)
     ended = draw(view, pair, order, time.monotonic() - started)
-    yield ended | finished(view) | {view.reveal: gr.Button(visible=blind)}
+    first, second = (pair.answers[which] for which in order)
+    told = {
+        view.told: Told(run, messages, (first, second)),
+        view.reward: gr.Button(visible=not blind),
+    }
+    yield ended | finished(view) | {view.reveal: gr.Button(visible=blind)} | told
 
 
 def begun(view: View, order: tuple[int, int], blind: bool) -> dict[Any, Any]:
@@ -113,9 +138,11 @@ def begun(view: View, order: tuple[int, int], blind: bool) -> dict[Any, Any]:
     names = HIDDEN if blind else NAMES
     drawn: dict[Any, Any] = {view.swapped: order == (1, 0), view.status: LOADING}
     drawn |= {view.go: gr.Button(visible=False), view.stop: gr.Button(visible=True)}
-    drawn |= {view.reveal: gr.Button(visible=False)}
+    drawn |= {view.reveal: gr.Button(visible=False), view.reward: gr.Button(visible=False)}
+    drawn |= {view.told: None, view.legend: gr.Markdown(visible=False)}
     for side in (0, 1):
-        drawn[view.sides[side]] = "…"
+        drawn[view.coloured[side]] = gr.HighlightedText(visible=False)
+        drawn[view.sides[side]] = gr.Markdown("…", visible=True)
         drawn[view.titles[side]] = f"### {names[side]}"
         drawn[view.facts[side]] = " "
     return drawn
@@ -140,7 +167,29 @@ def reveal(view: View, swapped: bool) -> dict[Any, Any]:
     """Say which side is which."""
     names = NAMES[::-1] if swapped else NAMES
     drawn: dict[Any, Any] = {view.reveal: gr.Button(visible=False)}
+    drawn[view.reward] = gr.Button(visible=True)
     return drawn | {view.titles[side]: f"### {names[side]}" for side in (0, 1)}
+
+
+def colour(workspace: Any, view: View, told: Told | None) -> Iterator[dict[Any, Any]]:
+    """Colour both answers by what the run made likelier and what less, token by token."""
+    if told is None:
+        return
+    yield {view.reward: gr.Button("Scoring …", interactive=False)}
+    drawn: dict[Any, Any] = {view.legend: gr.Markdown(visible=True)}
+    for side, answer in enumerate(told.answers):
+        found = implicit.reward(
+            workspace, told.run, told.messages, answer.text, finished=bool(answer.finished)
+        )
+        drawn[view.sides[side]] = gr.Markdown(visible=False)
+        drawn[view.coloured[side]] = gr.HighlightedText(found.coloured(), visible=True)
+        drawn[view.facts[side]] = f"{comparing.facts(answer, 0.0)}\n\n{found.words()}"
+    yield drawn | {view.reward: gr.Button(WHY, visible=False, interactive=True)}
+
+
+def uncoloured(view: View) -> dict[Any, Any]:
+    """Give the button back where scoring failed."""
+    return {view.reward: gr.Button(WHY, interactive=True)}
 
 
 def build_question(desk: gr.Column, empty: gr.Markdown, status: gr.Markdown) -> dict[str, Any]:
@@ -179,17 +228,19 @@ def build_question(desk: gr.Column, empty: gr.Markdown, status: gr.Markdown) -> 
             min_width=260,
         )
         show = gr.Button("Reveal", visible=False, elem_id="compare-reveal", scale=0, min_width=140)
+        reward = gr.Button(WHY, visible=False, elem_id="compare-reward", scale=0, min_width=200)
     return {
         "empty": empty, "desk": desk, "status": status, "run": run, "held_out": held_out,
         "prompt": prompt, "before": before, "seed": seed, "temperature": temperature,
         "max_tokens": max_tokens, "blind": blind, "go": go, "stop": stop, "reveal": show,
-        "swapped": gr.State(False),
+        "swapped": gr.State(False), "reward": reward, "told": gr.State(None),
     }  # fmt: skip
 
 
 def build_answers() -> dict[str, Any]:
     """Lay out the two sides."""
-    sides, titles, facts = [], [], []
+    sides, titles, facts, coloured = [], [], [], []
+    legend = gr.Markdown(LEGEND, visible=False, elem_classes="hone-small", elem_id="compare-legend")
     with gr.Row(equal_height=True, elem_classes="hone-sides"):
         for side in ("left", "right"):
             with gr.Column(elem_classes="hone-side", min_width=300, elem_id=f"compare-{side}"):
@@ -199,8 +250,20 @@ def build_answers() -> dict[str, Any]:
                         "", elem_classes="hone-answer", latex_delimiters=[], line_breaks=True
                     )
                 )
+                coloured.append(
+                    gr.HighlightedText(
+                        visible=False,
+                        show_label=False,
+                        show_legend=False,
+                        container=False,
+                        combine_adjacent=False,
+                        elem_classes="hone-coloured",
+                        show_whitespaces=True,
+                    )  # fmt: skip
+                )
                 facts.append(gr.Markdown(" ", elem_classes="hone-small"))
-    return {"sides": tuple(sides), "titles": tuple(titles), "facts": tuple(facts)}
+    made = {"sides": sides, "titles": titles, "facts": facts, "coloured": coloured}
+    return {**{name: tuple(parts) for name, parts in made.items()}, "legend": legend}
 
 
 def build(workspace: Any) -> None:
@@ -229,13 +292,18 @@ def lay_out(workspace: Any) -> None:
         inputs=[view.held_out], outputs=[view.prompt, view.before],
     )  # fmt: skip
     drawn = [view.swapped, view.status, view.go, view.stop, view.reveal]
-    drawn += [*view.sides, *view.titles, *view.facts]
+    drawn += [*view.sides, *view.titles, *view.facts, *view.coloured]
+    drawn += [view.reward, view.legend, view.told]
     asked = [view.run, view.held_out, view.prompt, view.seed, view.temperature]
     asked += [view.max_tokens, view.blind]
     going = wire(view.go.click, answer, workspace, view, inputs=asked, outputs=drawn, limit=2)
     back = [view.go, view.stop, view.status]
     wire(going.failure, finished, view, outputs=back)
     wire(view.stop.click, finished, view, outputs=back, cancels=[going], queue=False)
-    wire(
-        view.reveal.click, reveal, view, inputs=[view.swapped], outputs=[view.reveal, *view.titles]
+    shown = [view.reveal, view.reward, *view.titles]
+    wire(view.reveal.click, reveal, view, inputs=[view.swapped], outputs=shown)
+    painted = [view.reward, view.legend, *view.sides, *view.coloured, *view.facts]
+    scoring = wire(
+        view.reward.click, colour, workspace, view, inputs=[view.told], outputs=painted, limit=2
     )
+    wire(scoring.failure, uncoloured, view, outputs=[view.reward])

@@ -157,6 +157,33 @@ def test_a_template_that_refuses_is_told(model, monkeypatch):
         model.prompt_ids(CHAT, 10)
 
 
+def test_token_scores_equal_a_naive_loop_with_and_without_the_adapter(tiny, tmp_path):
+    """The chapter's implicit reward, token by token, by plain forward passes in fp32."""
+    model = LoadedModel(tiny, "fp32")
+    folder = make_adapter(tiny, tmp_path / "adapter", seed=3)
+    name = model.use_adapter(folder)
+    gains = []
+    for adapter in (name, None):
+        ids, found = model.token_scores(CHAT, "Hi, ünter uns", adapter)
+        prompt = list(model.template.prompt(CHAT))
+        with torch.inference_mode():
+            logits = model._forward([adapter])(torch.tensor([prompt + ids], device=model.device))
+        rows = logits.logits[0].float().log_softmax(-1)
+        naive = [float(rows[len(prompt) - 1 + t, ids[t]]) for t in range(len(ids))]
+        assert found == pytest.approx(naive, abs=1e-4)
+        gains.append(found)
+    assert gains[0] != pytest.approx(gains[1], abs=1e-3), "the adapter changes something"
+    assert sum(gains[1]) == pytest.approx(model.score(CHAT, "Hi, ünter uns", None)[0], abs=1e-4)
+
+
+def test_pieces_are_the_text_and_half_a_character_comes_with_its_end(tiny):
+    """A byte is a token here: ü has two, and the end of the turn adds no text."""
+    model = LoadedModel(tiny, "fp32")
+    ids, _ = model.token_scores(CHAT, "für", None)
+    assert model.pieces_of(ids) == ["f", "", "ü", "r", ""]
+    assert model.pieces_of(ids[:2])[-1] == "\ufffd", "cut within a character"
+
+
 def test_a_score_is_the_sum_of_the_log_probabilities_of_the_answer(tiny):
     """By hand: a forward pass over prompt and answer, log-softmax, the answer's own tokens."""
     model = LoadedModel(tiny, "fp32")

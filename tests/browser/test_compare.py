@@ -40,6 +40,12 @@ def test_both_answers_stream_side_by_side(desk: At, trained: Server) -> None:
         screen.says(f"#compare-{side}", name)
         screen.says(f"#compare-{side}", "12 tokens", timeout=ANSWER_MS)
     expect(screen.part("#compare-go")).to_be_visible(timeout=ANSWER_MS)
+    screen.part("#compare-reward").click()
+    screen.says("#compare-legend", "made likelier", timeout=ANSWER_MS)
+    for side in ("left", "right"):
+        screen.says(f"#compare-{side}", "implicit reward")
+        expect(screen.part(f"#compare-{side} .hone-coloured")).to_be_visible()
+    expect(screen.part("#compare-reward")).to_be_hidden()
     assert screen.console == []
 
 
