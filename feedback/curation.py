@@ -15,6 +15,7 @@ import pandas as pd
 from feedback.items import look_up, tick
 from feedback.live import excluded_ids
 from feedback.remedies import OUT_COLUMNS, left_in
+from feedback.surplus import surplus
 from feedback.values import one_of, plain_text, shown
 from storage.errors import BadInput, NotFound
 from storage.records import (
@@ -186,10 +187,11 @@ AGAIN: dict[str, Callable[[Store], list[str]]] = {
 
 
 def _counted(store: Store) -> pd.DataFrame:
-    """Return the votes that count: live, not excluded, no silent repeats, no skips."""
+    """Return the votes that count: live, not excluded, no repeats of the same person, no skips."""
     votes = store.frame("votes")
     stays = left_in(votes, excluded_ids(store))
-    return votes[stays & (votes["kind"] != "repeat") & (votes["verdict"] != "skip")]
+    votes = votes[stays & (votes["kind"] != "repeat") & (votes["verdict"] != "skip")]
+    return votes[~surplus(votes)]
 
 
 def _decide(

@@ -18,6 +18,7 @@ from feedback.features import features
 from feedback.live import excluded_ids
 from feedback.meters import live_meters
 from feedback.remedies import left_in
+from feedback.surplus import among_several
 from feedback.texts import near_text
 from storage.records import Duplicate
 from storage.store import Store
@@ -70,7 +71,9 @@ def gather(store: Store, *, simulated: bool = True, said: bool = True) -> Column
         said: with the features of what every text says.
     """
     columns = gather_numbers(store, simulated=simulated, alike=True, said=said)
-    return replace(columns, previews=_previews(store, columns))
+    return replace(
+        columns, previews=_previews(store, columns), vote_ids=_vote_ids(store, columns.votes)
+    )
 
 
 def gather_numbers(
@@ -124,6 +127,15 @@ def _decisions(store: Store) -> pd.DataFrame:
         for d in store.rows(Duplicate, order="created_at, id")
     ]
     return pd.DataFrame(rows, columns=list(DECISIONS))
+
+
+def _vote_ids(store: Store, votes: pd.DataFrame) -> Mapping[int, str]:
+    """Return the ids of the votes of people who have several on one comparison, by their hashes."""
+    coded = votes.loc[among_several(votes), "vote"].tolist()
+    if not coded:
+        return {}
+    found = store.frame("vote_ids", coded=coded)
+    return dict(zip(found["coded"].tolist(), found["vote"], strict=True))
 
 
 def _previews(store: Store, columns: Columns) -> Mapping[str, str]:

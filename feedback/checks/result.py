@@ -22,7 +22,7 @@ class Finding:
     severity: str  # one of SEVERITIES
     message: str
     remedy: str
-    items: tuple[str, ...] = ()  # ids of comparisons or responses
+    items: tuple[str, ...] = ()  # ids of comparisons, responses, prompts or votes
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "items": list(self.items)}

@@ -17,12 +17,14 @@ from feedback.curation import Excluded, ask_again, exclude_all, excluded, includ
 from feedback.items import look_up
 from feedback.screens.parts import brief, plain, wire
 from storage.errors import BadInput
-from storage.records import Comparison, Prompt, Response
+from storage.records import Comparison, Prompt, Response, Vote
 from storage.store import Store
 
 LEAD = "lead"  # there is one lead without accounts
 WHOSE = ("labeler", "source")  # findings about these start with the word
-ITEMS: dict[str, type] = {"comparison": Comparison, "response": Response, "prompt": Prompt}
+ITEMS: dict[str, type] = {
+    "comparison": Comparison, "response": Response, "prompt": Prompt, "vote": Vote,
+}  # fmt: skip
 LEFT_OUT = ["Kind", "What", "Keeps out", "Why", "Who", "When"]
 
 

@@ -94,11 +94,17 @@ def test_the_same_persons_second_vote_is_a_duplicate_and_a_silent_repeat_is_none
     votes = [vote("ann", "c1", "a"), vote("ann", "c1", "b"), vote("bob", "c1", "a")]
     votes += [vote("bob", "c1", "a", kind="repeat"), vote("bob", "c2", "skip")]
     result = CHECKS["duplicate_votes"](columns(votes))
-    assert (result.value, result.n, result.items) == (0.25, 4, ("c1",))
+    assert (result.value, result.n, result.items) == (0.25, 4, ("v1",))
     (found,) = result.findings
-    assert (found.subject, found.value, found.items) == ("labeler ann", 0.5, ("c1",))
+    assert (found.subject, found.value, found.items) == ("labeler ann", 0.5, ("v1",))
     clean = CHECKS["duplicate_votes"](columns(votes[1:]))
     assert (clean.value, clean.severity, clean.remedy) == (0.0, "ok", "")
+
+
+def test_many_people_under_one_name_are_no_duplicates():
+    votes = [vote("imported", "c1", verdict) for verdict in "aba"]
+    result = CHECKS["duplicate_votes"](columns(votes))
+    assert (result.value, result.n, result.items, result.findings) == (0.0, 3, (), ())
 
 
 def test_who_copies_is_a_finding_of_duplicate_votes():
