@@ -16,7 +16,7 @@ import numpy as np
 
 from feedback.checks.columns import Columns
 from feedback.checks.result import CheckResult, Finding, nothing
-from feedback.checks.said import Counts, Decided, decided_votes, some_of, values
+from feedback.checks.said import Counts, Decided, decided_votes, different_ids, values
 from feedback.features import CLOSINGS, OPENINGS
 from feedback.intervals import wilson
 
@@ -212,10 +212,10 @@ def _finding(
 
 
 def _decided_by(columns: Columns, votes: Decided, one: Tally) -> tuple[str, ...]:
-    """Return comparisons that were decided the way of the mark."""
+    """Return the comparisons that were decided the way of the mark."""
     gap = amount(columns, one.mark, votes.text_a) - amount(columns, one.mark, votes.text_b)
     agrees = gap * (votes.wins_a - votes.wins_b)
-    return some_of(votes.comparison[agrees > 0 if one.share >= 0.5 else agrees < 0])
+    return different_ids(votes.comparison[agrees > 0 if one.share >= 0.5 else agrees < 0])
 
 
 def _best(columns: Columns, votes: Decided, tallies: list[Tally], threshold: float) -> Finding:

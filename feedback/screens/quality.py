@@ -236,9 +236,11 @@ def show_finding(
     finding = findings[chosen.index[0]]
     offer = finding["offer"]
     told = browse.describe(workspace.store, offer.items[:SHOWN_ITEMS])
+    count = len(offer.items)
+    more = f"\n\nThe first {len(told):,} of {count:,} items:" if count > len(told) else ""
     table = pd.DataFrame([[item, brief(text)] for item, text in told.items()], columns=ITEMS)
     return {
-        found.words: finding["words"],
+        found.words: finding["words"] + more,
         found.items: gr.Dataframe(table, visible=bool(told)),
         found.detail: gr.Column(visible=True),
         **remedies.show_offer(found.remedies, offer),

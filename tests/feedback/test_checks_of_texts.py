@@ -76,6 +76,12 @@ def test_bold_that_wins_four_of_five_is_found_with_its_odds():
     assert found.remedy
 
 
+def test_a_finding_names_every_comparison_that_it_counts():
+    """Of 300 votes 250 went to the bold answer: a remedy must reach all 250."""
+    result = CHECKS["style"](given(*[(BOLD, PLAIN, "a")] * 250, *[(BOLD, PLAIN, "b")] * 50))
+    assert result.findings[0].items == tuple(f"c{n:04}" for n in range(250))
+
+
 def test_what_loses_is_found_too():
     result = CHECKS["style"](given(*[(BOLD, PLAIN, "b")] * 40, *[(BOLD, PLAIN, "a")] * 10))
     assert (result.findings[0].subject, result.value, result.severity) == ("no bold", 0.2, "warn")
