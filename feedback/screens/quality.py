@@ -16,7 +16,7 @@ import pandas as pd
 from feedback import browse
 from feedback.checks import CHECKS
 from feedback.checks.result import CheckResult, Finding
-from feedback.quality import checks_of, gather
+from feedback.quality import checks_of, gather, quoted
 from feedback.screens import overview, remedies
 from feedback.screens.parts import (
     brief,
@@ -199,7 +199,7 @@ def refresh(workspace: Any, view: View) -> dict[Any, Any]:
     """Run every check and draw it."""
     started = time.monotonic()
     columns = gather(workspace.store)
-    results = checks_of(columns)
+    results = quoted(workspace.store, checks_of(columns))
     drawn = draw_checks(view.cards, view.found, results) | overview.draw(view.overview, columns)
     return drawn | {view.took: time.monotonic() - started}
 
