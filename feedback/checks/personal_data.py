@@ -7,18 +7,12 @@ import numpy as np
 from feedback.checks.columns import Columns
 from feedback.checks.result import CheckResult, measured, nothing, part, share_text
 from feedback.checks.said import answers, different, different_ids, places_of, values
-from feedback.personal import KINDS
+from feedback.personal import KINDS, WORDS
 
 NAME = "personal_data"
 # Choice: one person's data in an exported file or in a model's weights is one too many.
 THRESHOLD = 0.0  # share of different texts
 
-WORDS = {
-    "mail": "mail addresses",
-    "phone": "phone numbers",
-    "card": "card numbers",
-    "address": "internet addresses of computers",
-}
 REMEDY = (
     "Look at these texts before an export and before training: leave them out, or replace the data "
     "in the source and import it anew. A model can repeat what it was trained on."
