@@ -29,6 +29,7 @@ from feedback.screens.parts import (
     ticking,
     wire,
 )
+from feedback.tables import ranked
 
 QUICK = 1.0  # seconds; Choice: checks that take longer run when they are asked for, not by a timer
 REFRESH_SECONDS = 15  # Choice: often enough to feel live, seldom enough to cost nothing
@@ -77,7 +78,6 @@ SEVERITIES = {
     "unknown": "Too little to tell",
 }
 FINDINGS = ["Where", "Check", "Share", "95 %", "n", "State"]
-WORST_FIRST = ("stop", "warn", "unknown", "ok")
 ITEMS = ["Item", "What it is"]
 
 
@@ -176,12 +176,6 @@ def words_of(result: CheckResult | Finding | None) -> str:
         return ""
     remedy = f"\n\n**What to do:** {plain(result.remedy)}" if result.remedy else ""
     return plain(result.message) + remedy
-
-
-def ranked(results: list[CheckResult]) -> list[tuple[str, Finding]]:
-    """Return every finding with its check's name, worst first."""
-    found = [(result.name, finding) for result in results for finding in result.findings]
-    return sorted(found, key=lambda one: WORST_FIRST.index(one[1].severity))
 
 
 def finding_row(check: str, found: Finding) -> list[str]:
@@ -284,6 +278,7 @@ def build_findings() -> Found:
         headers=FINDINGS, datatype="str", interactive=False, visible=False, show_label=False,
         buttons=[], elem_id="findings",
     )  # fmt: skip
+    overview.file_link("findings", "Download the findings")
     with gr.Column(visible=False, elem_classes="hone-card", elem_id="finding") as detail:
         words = gr.Markdown()
         items = gr.Dataframe(
