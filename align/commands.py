@@ -35,7 +35,17 @@ from align.generation import SamplingSettings
 from align.material import material
 from align.models import EMBEDDED, find_model
 from align.workspace import Workspace
-from feedback import curation, duels, gold, imports, quality, simulate, snapshot_diff, snapshots
+from feedback import (
+    curation,
+    duels,
+    gold,
+    imports,
+    personal,
+    quality,
+    simulate,
+    snapshot_diff,
+    snapshots,
+)
 from feedback.campaigns import default_campaign, set_collecting
 from feedback.frozen import SPLITS
 from feedback.texts import check_messages
@@ -73,9 +83,12 @@ def export(
     format: str = "trl",
     snapshot: str | None = None,
 ) -> dict[str, Any]:
-    """Write a file; return {"written"}."""
+    """Write a file; return {"written", "personal_data"}."""
     folder = snapshot_folder(workspace, snapshot) if snapshot else None
-    return imports.export_file(workspace.store, Path(file), format, snapshot_dir=folder)
+    done = imports.export_file(workspace.store, Path(file), format, snapshot_dir=folder)
+    if found := personal.told(done["personal_data"]):
+        progress(f"{found} Look at them before you pass the file on (`check` says which).\n")
+    return done
 
 
 def snapshot_folder(workspace: Workspace, id: str) -> Path:

@@ -228,7 +228,7 @@ def crowd(kinds: Sequence[str], votes: int, seed: int) -> Columns:
         sight = Sight("left" if better == left else "right", *((a, b) if left == "a" else (b, a)))
         said = FAULTS.get(kinds[one], honest)(sight, NOISE, rng)
         clocks[one] += said.seconds + 1
-        verdict = left if said.side == "left" else "ab"[left == "a"]
+        verdict = {"left": left, "right": "ab"[left == "a"]}.get(said.side, said.side)
         rows.append((f"v{turn}", f"c{item}", f"{one:02}", verdict, left, a, b, said.seconds,
                      clocks[one], better))  # fmt: skip
     names = "vote comparison labeler verdict left chars_a chars_b seconds_spent at better"
@@ -276,6 +276,12 @@ def planted_in_crowds(crowds: int, seed: int) -> dict[str, Any]:
     return found | {"honest": told(first[:, 3:].ravel(), (200, VOTES))}
 
 
+def tie_in_crowds(crowds: int, seed: int) -> dict[str, Any]:
+    """Return when somebody who always says tie is found among nine honest people, every vote."""
+    first = [crowd_found_at(["tie", *[""] * 9], 30, 1, seed + n)[0] for n in range(crowds)]
+    return told(np.array(first), (20, 30))
+
+
 def honest_crowds(crowds: int, seed: int) -> dict[str, Any]:
     """Return how many of crowds of twenty honest people are ever flagged."""
     first = [crowd_found_at([""] * 20, VOTES, 100, seed + n) for n in range(crowds)]
@@ -291,13 +297,14 @@ def run(jobs: int = 2, small: bool = False) -> dict[str, Any]:
             "honest_with_a_lean_of_53_percent": pool.submit(evening_of, leaning, people, 2),
         }
         for kind, fault in FAULTS.items():
-            if kind != "copying":
+            if kind not in ("copying", "tie"):  # which need other people's votes
                 evening[kind] = pool.submit(evening_of, fault, few, 3)
         others = {
             "random_by_gold_alone": pool.submit(by_gold_alone, many),
             "honest_by_a_binomial_test_at_1_percent": pool.submit(naive, people, 5),
             "copying_one_colleague": pool.submit(copier_of, 1, 60, few),
             "copying_any_of_four": pool.submit(copier_of, 4, 160, few),
+            "tie_in_crowds_of_10": pool.submit(tie_in_crowds, few, 9_000),
             "crowds_of_12_looked_at_twice": pool.submit(planted_in_crowds, few, 10),
             "crowds_of_20_honest_looked_at_four_times": pool.submit(honest_crowds, crowds, 5_000),
         }

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from storage.errors import NotFound
-from storage.records import Comparison, Message, Prompt, Response
+from storage.records import Comparison, Message, Prompt, Response, Vote
 from storage.store import Store
 
 JUDGED = ("all", "with votes", "without votes")
@@ -140,18 +140,22 @@ def origin(response: Response) -> str:
 
 
 def describe(store: Store, items: Sequence[str]) -> dict[str, str]:
-    """Return what each item is, whatever kind of id it has: a comparison, prompt or response.
+    """Return what each item is, whatever kind of id it has: comparison, prompt, response or vote.
 
-    A comparison and a prompt are told by the question, a response by its text; an unknown id by "".
+    A comparison and a prompt are told by the question, a vote by who said what to it, a response by
+    its text; an unknown id by "".
     """
     ids = list(items)
     if not ids:
         return {}
     of_prompt = {row.id: row.id for row in store.rows(Prompt, id=ids)}
-    of_prompt |= {row.id: row.prompt for row in store.rows(Comparison, id=ids)}
+    votes = store.rows(Vote, id=ids)
+    compared = store.rows(Comparison, id=[*ids, *(vote.comparison for vote in votes)])
+    of_prompt |= {row.id: row.prompt for row in compared}
     asked = questions(store, list(set(of_prompt.values())))
     responses = {row.id: row.text for row in store.rows(Response, id=ids)}
     texts = store.texts(set(responses.values()))
     told: dict[str, Any] = {key: asked.get(prompt, "") for key, prompt in of_prompt.items()}
     told |= {key: texts.get(text, "") for key, text in responses.items()}
+    told |= {v.id: f"{v.labeler}: {v.verdict} · {told.get(v.comparison, '')}" for v in votes}
     return {key: told.get(key, "") for key in ids}

@@ -49,7 +49,7 @@ def copies(
         among: (V,) which votes count: one for each labeler and comparison.
     """
     people = int(labeler.max()) + 1 if len(labeler) else 0
-    usable = among & _human_pace(labeler, time, people)
+    usable = among & human_pace(labeler, time, people)
     labeler, item, verdict, time = (x[usable] for x in (labeler, item, verdict, time))
     followed = _followed(labeler, item, verdict, time)
     none = Copies(
@@ -74,7 +74,7 @@ def copies(
     return none
 
 
-def _human_pace(labeler: Codes, time: Codes, people: int) -> NDArray[np.bool_]:
+def human_pace(labeler: Codes, time: Codes, people: int) -> NDArray[np.bool_]:
     """Return which votes are of labelers whose times can be those at which a person voted."""
     slow = np.zeros(len(labeler))
     same = labeler[1:] == labeler[:-1]

@@ -7,6 +7,7 @@ store and in `export --format votes`.
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import pandas as pd
 from feedback.items import look_up, tick
 from feedback.live import excluded_ids
 from feedback.remedies import OUT_COLUMNS, left_in
+from feedback.surplus import surplus
 from feedback.values import one_of, plain_text, shown
 from storage.errors import BadInput, NotFound
 from storage.records import (
@@ -112,6 +114,7 @@ def excluded(store: Store) -> list[Excluded]:
     sides = store.frame("comparisons")[["comparison", "a", "b"]]
     frames = [store.frame(name) for name in FRAMES]
     frames[0] = frames[0].merge(sides, on="comparison")
+    named = {kind: _named_by(frames, kind) for kind in frame["kind"].unique()}
     return [
         Excluded(
             kind=row.kind,
@@ -119,10 +122,21 @@ def excluded(store: Store) -> list[Excluded]:
             reason=row.reason,
             by=row.labeler,
             created_at=row.created_at.isoformat(),
-            feedback=sum(int((~left_in(one, {row.kind: [row.item]})).sum()) for one in frames),
+            feedback=named[row.kind][row.item],
         )
         for row in frame.itertuples()
     ]
+
+
+def _named_by(frames: Sequence[pd.DataFrame], kind: str) -> Counter[str]:
+    """Return by how many votes, thumbs and edits each thing of a kind is named."""
+    counts: Counter[str] = Counter()
+    for frame in frames:
+        columns = [frame[name] for name in OUT_COLUMNS[kind] if name in frame]
+        if columns:
+            named = pd.concat(columns).rename("item").reset_index().drop_duplicates()
+            counts.update(named["item"].value_counts().to_dict())
+    return counts
 
 
 def ask_again(store: Store, comparisons: Sequence[str], *, by: str) -> list[Wanted]:
@@ -186,10 +200,11 @@ AGAIN: dict[str, Callable[[Store], list[str]]] = {
 
 
 def _counted(store: Store) -> pd.DataFrame:
-    """Return the votes that count: live, not excluded, no silent repeats, no skips."""
+    """Return the votes that count: live, not excluded, no repeats of the same person, no skips."""
     votes = store.frame("votes")
     stays = left_in(votes, excluded_ids(store))
-    return votes[stays & (votes["kind"] != "repeat") & (votes["verdict"] != "skip")]
+    votes = votes[stays & (votes["kind"] != "repeat") & (votes["verdict"] != "skip")]
+    return votes[~surplus(votes)]
 
 
 def _decide(

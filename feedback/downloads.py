@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from fastapi import APIRouter, Request, Response
 
-from feedback.quality import gather_numbers
 from feedback.tables import TABLES, csv_of
 from storage.errors import NotFound
 from storage.store import Store
@@ -25,7 +24,7 @@ def router(store_of: Callable[[Request], Store]) -> APIRouter:
         """
         if name not in TABLES:
             raise NotFound(f"there is no table {name[:40]!r}; there are {', '.join(TABLES)}")
-        content = csv_of(TABLES[name](gather_numbers(store_of(request))))
+        content = csv_of(TABLES[name](store_of(request)))
         headers = {"Content-Disposition": f'attachment; filename="hone-{name}.csv"'}
         return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 

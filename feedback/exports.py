@@ -1,4 +1,8 @@
-"""Write what is stored into a file of one of the field's formats."""
+"""Write what is stored into a file of one of the field's formats.
+
+What is written is looked through for personal data on its way, each different text once:
+20 µs, where a row takes some 150.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from feedback.formats.rows import Answer, RatingRow, Row, VoteRow
 from feedback.frozen import load
 from feedback.items import look_up
 from feedback.live import live_feedback, preferences_of
+from feedback.personal import PersonalData
 from storage.errors import BadInput
 from storage.records import Message, Prompt, Response
 from storage.store import Store
@@ -24,7 +29,8 @@ AT_ONCE = 2_000  # rows whose texts are in memory at the same time
 def export_file(
     store: Store, path: Path | str, format: str, snapshot_dir: Path | None = None
 ) -> dict[str, Any]:
-    """Write a file and return {"written": rows}.
+    """Write a file; return {"written", "personal_data"}: how many rows, and how many of their
+    different texts hold personal data, by kind.
 
     Args:
         format: a name in FORMATS: "trl" and "trl-labels" write the pairs and labels that the live
@@ -48,7 +54,19 @@ def export_file(
         rows = _frozen(Path(snapshot_dir), chosen.holds)
     else:
         rows = _live(store, chosen.holds)
-    return {"written": chosen.write(path, rows)}
+    found = PersonalData()
+    written = chosen.write(path, _looked_at(rows, found))
+    return {"written": written, "personal_data": found.as_json()}
+
+
+def _looked_at(rows: Iterator[Row], found: PersonalData) -> Iterator[Row]:
+    """Yield the rows as they are, and look at every text that they write."""
+    for row in rows:
+        found.look_at("\n\n".join(message["content"] for message in row.prompt))
+        found.look_at(row.labeler)
+        for answer in (row.a, row.b) if isinstance(row, VoteRow) else (row.answer,):
+            found.look_at(answer.text)
+        yield row
 
 
 def _votes(store: Store) -> Iterator[Row]:

@@ -31,7 +31,7 @@ class Sight(NamedTuple):
 class Said(NamedTuple):
     """What a simulated labeler does."""
 
-    side: str  # "left" or "right"
+    side: str  # "left", "right" or "tie"
     seconds: float  # from showing to voting
     copied: bool = False  # said within seconds after somebody else's vote
 
@@ -57,6 +57,11 @@ def always_left(sight: Sight, noise: float, rng: random.Random) -> Said:
 def mostly_left(sight: Sight, noise: float, rng: random.Random) -> Said:
     """Return the left side in 70 % of the votes, whatever stands there."""
     return Said("left" if rng.random() < 0.7 else "right", reading_seconds(sight, rng))
+
+
+def always_tie(sight: Sight, noise: float, rng: random.Random) -> Said:
+    """Return a tie, whatever stands there."""
+    return Said("tie", reading_seconds(sight, rng))
 
 
 def guessing(sight: Sight, noise: float, rng: random.Random) -> Said:
@@ -105,6 +110,7 @@ FAULTS: dict[str, Fault] = {
     "noisy": noisy,
     "left": always_left,
     "left70": mostly_left,
+    "tie": always_tie,
     "random": guessing,
     "fast": too_fast,
     "copying": copying,

@@ -57,6 +57,8 @@ AT_ONCE = 2_000  # texts in memory at the same time
 SAVE_AFTER = 500  # Choice: new texts; fewer are computed again in a tenth of a second
 MADE_WITH = "v1 " + " ".join(FEATURES)  # a file made otherwise is not used
 
+QUOTE_CHARS = 80  # Choice: a line that is read at a glance
+QUOTE_BEFORE = 30  # Choice: of them before the sign, so that its sentence is recognised
 MAX_LOOK = 50_000  # Choice: characters looked through for style; a book's style shows by then
 # Choice: words. A short answer ("Paris") needs no full stop to be whole.
 CUT_WORDS = 8
@@ -110,6 +112,13 @@ _HEDGE = re.compile(
     r"|it is important to (?:note|remember)|i think|i believe|in my opinion|not sure"
     r"|may or may not|consult (?:a|an|with|your))\b"
 )
+
+# Feature → where in a text it shows; one that is not here shows at the beginning.
+_SIGNS = {
+    "headings": _HEADING, "list_items": _LIST_ITEM, "bold": _BOLD, "tables": _TABLE_ROW,
+    "code_blocks": _FENCE, "links": _LINK, "emoji": _EMOJI, "exclamations": re.compile("!"),
+    "questions": re.compile(r"\?"), "refusal": _REFUSAL, "hedges": _HEDGE,
+}  # fmt: skip
 
 
 def features(
@@ -238,6 +247,37 @@ def text_features(text: str) -> dict[str, int]:
 def _count(pattern: re.Pattern[str], text: str, *signs: str) -> int:
     """Return how often a pattern is in a text; quick where none of its signs is."""
     return len(pattern.findall(text)) if any(sign in text for sign in signs) else 0
+
+
+def excerpt(text: str, feature: str) -> str:
+    """Return a line of a text that shows a feature, from a few words before its first sign on.
+
+    Still the words of others: they are shown as plain text only.
+
+    Example:
+        >>> excerpt("It is blue.\\n\\nLet me know!", "exclamations")
+        'It is blue. Let me know!'
+        >>> excerpt("word " * 50 + "**bold** " + "word " * 50, "bold")
+        '… word word word word word **bold** word word word word word word word word wor…'
+    """
+    text = text.strip()
+    first = _first_sign(text, feature)
+    start = max(0, first - QUOTE_BEFORE)
+    if start and " " in text[start:first]:  # no half word
+        start = text.index(" ", start)
+    line = ("… " if start else "") + " ".join(text[start : start + 2 * QUOTE_CHARS].split())
+    return line if len(line) <= QUOTE_CHARS else line[: QUOTE_CHARS - 1].rstrip() + "…"
+
+
+def _first_sign(text: str, feature: str) -> int:
+    """Return where a feature first shows in a text; a closing without a sign, near the end."""
+    if feature != "closing":
+        found = _SIGNS[feature].search(text[:MAX_LOOK].lower()) if feature in _SIGNS else None
+        return found.start() if found else 0
+    begins = max(0, len(text) - CLOSE_CHARS)
+    ends = (pattern.search(text[begins:].lower()) for pattern in _CLOSES.values())
+    tail = len(text) - QUOTE_CHARS + QUOTE_BEFORE
+    return next((begins + end.start() for end in ends if end), max(0, tail))
 
 
 def opening_of(text: str) -> int:

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from feedback.agreement import dawid_skene
 from feedback.checks.columns import Columns
 from feedback.copying import Copies, copies
-from feedback.sequential import log_run_evidence
 from feedback.signals import ALPHA, flags
+from feedback.streaks import same_runs, side_runs
 
 VERDICTS = ("a", "b", "tie", "both_bad", "skip")
 A, B, TIE, BOTH_BAD, SKIP = range(5)
+SAME = (TIE, BOTH_BAD, SKIP)  # verdicts that choose no side: their runs are looked at apart
 LEFT, RIGHT, UNKNOWN = 0, 1, -1
 
 # Source: Rayner, Schotter, Masson, Potter, Treiman 2016, "So much to read, so little time": above
@@ -36,8 +37,9 @@ Floats = NDArray[np.float64]
 TABLE = (
     "labeler", "votes", "ties_share", "seconds_median", "left_share", "left_n", "longer_share",
     "longer_n", "agreement", "agreement_n", "accuracy", "accuracy_n", "gold_accuracy", "gold_n",
-    "consistency", "repeats_n", "fast_share", "timed_n", "streak", "streak_evidence", "copied_from",
-    "copied_share", "copied_n", "copied_evidence",
+    "consistency", "repeats_n", "fast_share", "timed_n", "streak", "streak_evidence", "same",
+    "same_streak", "same_share", "same_n", "same_evidence", "copied_from", "copied_share",
+    "copied_n", "copied_evidence",
 )  # fmt: skip
 
 
@@ -85,6 +87,8 @@ def labeler_table(columns: Columns, *, alpha: float = ALPHA) -> pd.DataFrame:
     consistency: silent repeats with the same side, of those decided both times.
     fast_share: votes given sooner than anybody can read, of those with a time.
     streak: the longest run of one key among left and right; streak_evidence: see `sequential`.
+    same: which of tie, both_bad and skip was said over and over, "" for none; same_streak: times in
+        a row, where nobody else said so; same_share: of all verdicts, skips among them (same_n).
     copied_from: whom this labeler follows most, or ""; copied_share: of the comparisons that they
         share, with the same verdict within seconds after.
     flags: names in `feedback.signals.SIGNALS` that speak against the labeler; an honest one ever
@@ -103,15 +107,22 @@ def labeler_table(columns: Columns, *, alpha: float = ALPHA) -> pd.DataFrame:
     gold, gold_n = _gold(judged, first, columns)
     consistency, repeats_n = _consistency(judged, first)
     seconds, fast, fast_n = _speed(votes, judged)
-    streak, streak_evidence = _streaks(judged)
+    sided = judged.side != UNKNOWN
+    people = len(judged.names)
+    streak, streak_evidence = side_runs(judged.labeler[sided], judged.side[sided], people)
+    same = same_runs(
+        judged.labeler, judged.item, judged.verdict, judged.time, among=SAME, people=people
+    )
     copied: Copies = copies(judged.labeler, judged.item, judged.verdict, judged.time, first)
     names = np.array([*judged.names, ""], dtype=object)
+    said = np.array([*VERDICTS, ""], dtype=object)  # -1 is the last
     values = (
         judged.names, judged.total(counted).astype(int),
         judged.share(judged.verdict == TIE, counted)[0], seconds, left, left_n, longer_share,
         longer_n, agreement, agreement_n, accuracy, accuracy_n, gold, gold_n, consistency,
-        repeats_n, fast, fast_n, streak, streak_evidence, names[copied.source], copied.share,
-        copied.n, copied.evidence,
+        repeats_n, fast, fast_n, streak, streak_evidence, said[same.verdict], same.length,
+        same.share, same.n, same.evidence, names[copied.source], copied.share, copied.n,
+        copied.evidence,
     )  # fmt: skip
     table = pd.DataFrame(dict(zip(TABLE, values, strict=True)))
     whole = [name for name in TABLE if name.endswith("_n")]
@@ -278,24 +289,3 @@ def _speed(votes: pd.DataFrame, judged: Judged) -> tuple[Floats, Floats, Floats]
     median = pd.Series(seconds).groupby(judged.labeler).median()
     fast, n = judged.share(too_fast(seconds, chars), timed & (judged.verdict != SKIP))
     return median.reindex(range(len(judged.names))).to_numpy(dtype=float), fast, n
-
-
-def _streaks(judged: Judged) -> tuple[Codes, Floats]:
-    """Return each labeler's longest run of one side, and the log evidence of their worst run.
-
-    Of votes that chose a side only: how often a tie is right, nobody can say beforehand.
-    """
-    chosen = judged.side != UNKNOWN
-    labeler, side = judged.labeler[chosen], judged.side[chosen]
-    people = len(judged.names)
-    longest, evidence = np.zeros(people, dtype=np.int64), np.full(people, -np.inf)
-    if not len(labeler):
-        return longest, np.zeros(people)
-    turn = np.ones(len(labeler), dtype=bool)
-    turn[1:] = (labeler[1:] != labeler[:-1]) | (side[1:] != side[:-1])
-    begins = np.flatnonzero(turn)
-    length = np.diff(np.append(begins, len(labeler)))
-    opening = np.searchsorted(labeler, labeler[begins])  # each labeler's first vote
-    np.maximum.at(longest, labeler[begins], length)
-    np.maximum.at(evidence, labeler[begins], log_run_evidence(length, begins - opening + 1))
-    return longest, np.where(longest > 0, evidence, 0.0)

@@ -1,6 +1,7 @@
 """The feedback that counts now, read from the store, and the preferences that follow from it.
 
-What is excluded does not count, and neither does a silent repeat: the same person once more.
+What is excluded does not count, and neither does the same person once more: a silent repeat, or a
+further vote on the same comparison (`feedback.surplus`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pandas as pd
 from feedback.assignments import skipped_items
 from feedback.preferences import Preferences, pairs_and_labels
 from feedback.remedies import Couple, left_in
+from feedback.surplus import surplus
 from storage.records import Comparison
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 AT_ONCE = 2_000  # texts in memory at the same time
 EXCLUDED = "votes, thumbs and edits that were excluded"
 REPEATED = "votes that silently asked the same person again"
+SURPLUS = "further votes of a person on one comparison (the first counts)"
 
 
 class Live(NamedTuple):
@@ -60,12 +63,14 @@ def live_feedback(store: Store, *, simulated: bool = True) -> Live:
     out = excluded_ids(store)
     stay = [frame[left_in(frame, out)] for frame in frames]
     votes = stay[0][stay[0]["kind"] != "repeat"]
+    again = surplus(votes)
     counts = {
         EXCLUDED: sum(map(len, frames)) - sum(map(len, stay)),
         REPEATED: len(stay[0]) - len(votes),
+        SURPLUS: int(again.sum()),
     }
     left_out = {reason: n for reason, n in counts.items() if n}
-    return Live(votes, stay[1], stay[2], left_out)
+    return Live(votes[~again], stay[1], stay[2], left_out)
 
 
 def excluded_ids(store: Store) -> dict[str, Collection[str]]:

@@ -7,9 +7,16 @@ Names, postal addresses and what a sentence tells about somebody are not found.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address
 
 KINDS = ("mail", "phone", "card", "address")
+WORDS = {
+    "mail": "mail addresses",
+    "phone": "phone numbers",
+    "card": "card numbers",
+    "address": "internet addresses of computers",
+}
 
 # What a number needs to be one of those below; quick to see, and most texts have none.
 _SEVEN_DIGITS = re.compile(r"\d(?:[ ().-]{0,2}\d){6}")
@@ -53,6 +60,42 @@ def personal_kinds(text: str) -> dict[str, int]:
         "card": sum(is_card(found) for found in _CARD.findall(text)) if long else 0,
         "address": _addresses(text),
     }
+
+
+class PersonalData:
+    """How many of the different texts that pass by hold personal data, and of which kind."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._texts = dict.fromkeys(("texts", *KINDS), 0)
+
+    def look_at(self, text: str) -> None:
+        """Count a text that was not there before; two of a million are taken for one never."""
+        key = hash(text)
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        held = [kind for kind, n in personal_kinds(text).items() if n]
+        for name in ["texts", *held] if held else []:
+            self._texts[name] += 1
+
+    def as_json(self) -> dict[str, int]:
+        """Return the number of texts with any ("texts"), and with each of `KINDS`."""
+        return dict(self._texts)
+
+
+def told(found: Mapping[str, int]) -> str:
+    """Return what `PersonalData` found as a sentence; "" where it found nothing.
+
+    Example:
+        >>> told({"texts": 3, "mail": 2, "phone": 1, "card": 0, "address": 0})
+        '3 different texts hold personal data: mail addresses (2), phone numbers (1).'
+    """
+    if not found["texts"]:
+        return ""
+    kinds = ", ".join(f"{WORDS[kind]} ({found[kind]:,})" for kind in KINDS if found[kind])
+    several = "different texts hold" if found["texts"] > 1 else "text holds"
+    return f"{found['texts']:,} {several} personal data: {kinds}."
 
 
 def is_card(number: str) -> bool:

@@ -1,6 +1,8 @@
 """Votes, thumbs and edits become pairs (for DPO) and labels (for KTO). Pure: frames in, rows out.
 
-The rules, in the order in which they are applied:
+What comes in counts: nothing excluded, no silent repeat, and of each person one vote on a
+comparison, the first (`feedback.live` sees to that). The rules, in the order in which they are
+applied:
 
 1.  What a text says counts, not which sample said it: votes on the same two texts for the same
     prompt are counted together, and a response is named by the smallest of its ids.

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import pandas as pd
 
 from feedback.alike import similarities
-from feedback.checks import CHECKS, CheckResult, Columns
+from feedback.checks import CHECKS, CheckResult, Columns, Finding
 from feedback.checks.columns import DECISIONS
 from feedback.checks.duplicates import prompt_items, repeated_prompts
 from feedback.checks.length_bias import share
 from feedback.coded import coded, joined
-from feedback.features import features
+from feedback.features import excerpt, features
 from feedback.live import excluded_ids
 from feedback.meters import live_meters
 from feedback.remedies import left_in
-from feedback.texts import near_text
+from feedback.surplus import among_several
+from feedback.texts import near_text, printable
 from storage.records import Duplicate
 from storage.store import Store
+
+Answer = TypeVar("Answer", Finding, CheckResult)
 
 PREVIEW = 80  # characters of a prompt in a message
 # The checks that look at no text: what a snapshot remembers of its day.
@@ -37,7 +41,7 @@ def run_checks(store: Store, *, simulated: bool = True) -> list[CheckResult]:
     Args:
         simulated: with the feedback of simulated labelers.
     """
-    return checks_of(gather(store, simulated=simulated))
+    return quoted(store, checks_of(gather(store, simulated=simulated)))
 
 
 def find_repeats(store: Store) -> list[CheckResult]:
@@ -47,8 +51,31 @@ def find_repeats(store: Store) -> list[CheckResult]:
 
 
 def checks_of(columns: Columns) -> list[CheckResult]:
-    """Return what every check says about columns that are gathered already."""
+    """Return what every check says about columns that are gathered already; `quoted` is next."""
     return [check(columns) for check in CHECKS.values()]
+
+
+def quoted(store: Store, results: Sequence[CheckResult]) -> list[CheckResult]:
+    """Return the results with a few words of each example at the end of its message.
+
+    They are the words of others: whoever shows a message escapes it.
+    """
+    examples = [one.example for one in results]
+    examples += [finding.example for one in results for finding in one.findings]
+    contents = store.texts({example.text for example in examples if example})
+    told = []
+    for one in results:
+        findings = tuple(_quoting(finding, contents) for finding in one.findings)
+        told.append(replace(_quoting(one, contents), findings=findings))
+    return told
+
+
+def _quoting(answer: Answer, contents: Mapping[str, str]) -> Answer:
+    example = answer.example
+    if example is None or not contents.get(example.text, "").strip():  # it may have been erased
+        return answer
+    words = printable(excerpt(contents[example.text], example.sign))
+    return replace(answer, message=f"{answer.message} For example: “{words}”")
 
 
 def quick_checks(store: Store, *, simulated: bool = True) -> list[CheckResult]:
@@ -70,7 +97,9 @@ def gather(store: Store, *, simulated: bool = True, said: bool = True) -> Column
         said: with the features of what every text says.
     """
     columns = gather_numbers(store, simulated=simulated, alike=True, said=said)
-    return replace(columns, previews=_previews(store, columns))
+    return replace(
+        columns, previews=_previews(store, columns), vote_ids=_vote_ids(store, columns.votes)
+    )
 
 
 def gather_numbers(
@@ -124,6 +153,15 @@ def _decisions(store: Store) -> pd.DataFrame:
         for d in store.rows(Duplicate, order="created_at, id")
     ]
     return pd.DataFrame(rows, columns=list(DECISIONS))
+
+
+def _vote_ids(store: Store, votes: pd.DataFrame) -> Mapping[int, str]:
+    """Return the ids of the votes of people who have several on one comparison, by their hashes."""
+    coded = votes.loc[among_several(votes), "vote"].tolist()
+    if not coded:
+        return {}
+    found = store.frame("vote_ids", coded=coded)
+    return dict(zip(found["coded"].tolist(), found["vote"], strict=True))
 
 
 def _previews(store: Store, columns: Columns) -> Mapping[str, str]:

@@ -81,6 +81,27 @@ def log_run_evidence(length: ArrayLike, start: ArrayLike) -> NDArray[np.float64]
     return np.asarray(doublings * np.log(2.0) - np.log(first) - np.log1p(first), dtype=float)
 
 
+def log_row_evidence(length: ArrayLike, start: ArrayLike, share: ArrayLike) -> NDArray[np.float64]:
+    """Return the natural logarithm of the evidence of rows of one outcome that is too frequent.
+
+    As `log_run_evidence`, for an outcome that comes with a probability of at most `share` each
+    time: a bettor for every trial s, with a stake of 1/(s(s+1)), bets all that it and those after
+    it come out so. A row of L makes the stake 1/share^L times as much.
+
+    Args:
+        length: Trials in each row, 1 or more.
+        start: The number of each row's first trial, from 1.
+        share: In (0, 1); one for all or one for each.
+
+    Example:
+        >>> np.exp(log_row_evidence([4, 4], [1, 2], 0.25)).round(1).tolist()  # 4^4 / 2, 4^4 / 6
+        [128.0, 42.7]
+    """
+    trials, first = np.asarray(length, dtype=float), np.asarray(start, dtype=float)
+    won = -trials * np.log(np.asarray(share, dtype=float))
+    return np.asarray(won - np.log(first) - np.log1p(first), dtype=float)
+
+
 def is_found(log_wealth: ArrayLike, alpha: ArrayLike) -> NDArray[np.bool_]:
     """Return where the evidence is enough: an honest labeler ever gets there with P ≤ `alpha`."""
     return np.asarray(np.asarray(log_wealth) >= -np.log(np.asarray(alpha, dtype=float)))

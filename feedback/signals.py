@@ -2,8 +2,8 @@
 
 Every signal is evidence that stays right when somebody looks after every vote
 (`feedback/sequential.py`). Their levels sum to `ALPHA`, so an honest labeler is ever flagged, by
-whichever signal, with a probability of at most that. Two levels rest on what the crowd does
-(`length`, `accuracy`) and hold as far as the crowd is honest.
+whichever signal, with a probability of at most that. Three levels rest on what the crowd does
+(`length`, `accuracy`, `same`) and hold as far as the crowd is honest.
 """
 
 from __future__ import annotations
@@ -75,6 +75,10 @@ def _streak(table: pd.DataFrame) -> Floats:
     return table["streak_evidence"].to_numpy(dtype=float)
 
 
+def _same(table: pd.DataFrame) -> Floats:
+    return table["same_evidence"].to_numpy(dtype=float)
+
+
 def _fast(table: pd.DataFrame) -> Floats:
     return log_evidence(*_counts(table, "fast_share", "timed_n"), HONEST_FAST, direction="above")
 
@@ -124,6 +128,9 @@ EXCLUDE = (
 )
 # Half of alpha for gold, because it is the signal that finds guessers; the rest in equal parts.
 REST = 0.5 / 7
+# Choice: an eighth of the streaks' part. Who always takes the left is still named at the 13th vote;
+# who always says tie, beside others, at the 17th.
+SAME_PART = REST / 8
 
 SIGNALS: dict[str, Signal] = {
     "gold": Signal(
@@ -137,10 +144,17 @@ SIGNALS: dict[str, Signal] = {
         EXCLUDE,
     ),
     "streak": Signal(
-        "left_share", "left_n", REST, _streak,
+        "left_share", "left_n", REST - SAME_PART, _streak,
         "took the same side {row.streak} times in a row, whose sides were drawn by lot ({share} "
         "left of {n})",
         "Ask them to take a break, and ask again what was voted in the streak. " + EXCLUDE,
+    ),
+    "same": Signal(
+        "same_share", "same_n", SAME_PART, _same,
+        "said {row.same} {row.same_streak} times in a row, where nobody else did ({share} of {n} "
+        "verdicts), far more often than the others do",
+        "Read some of these: if they are right, go on; else ask them to choose, and ask again what "
+        "was voted in the streak. " + EXCLUDE,
     ),
     "fast": Signal(
         "fast_share", "timed_n", REST, _fast,

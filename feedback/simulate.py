@@ -149,7 +149,8 @@ class _Evening:
         shown, at = self._times(labeler, said.seconds)
         if said.copied and last:
             shown, at = last.at, last.at + timedelta(seconds=said.seconds)
-        self.last[item.id] = _Last(vote.verdict, at)
+        if said.side != "tie":
+            self.last[item.id] = _Last(vote.verdict, at)
         return replace(place, created_at=shown), replace(vote, created_at=at)
 
     def _sight(self, place: Assignment, item: Candidate, last: _Last | None) -> Sight:

@@ -1,18 +1,23 @@
-"""The quality screen's tables, which are also files to download: TABLES, from columns to rows."""
+"""The quality screen's tables, which are also files to download: TABLES, from the store to rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 
 import numpy as np
 import pandas as pd
 
-from feedback.checks import Columns
+from feedback.checks import CheckResult, Columns, Finding
 from feedback.labelers import labeler_table
 from feedback.plots import agreement_by_prompt, votes_over_time, win_rate_by_length
+from feedback.quality import gather_numbers, run_checks
+from storage.store import Store
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell starts that a spreadsheet would compute
+
+WORST_FIRST = ("stop", "warn", "unknown", "ok")
+MOST_IDS = 200  # Choice: of a finding; they fit into a spreadsheet's cell (32,767 characters)
 
 
 def models(columns: Columns) -> pd.DataFrame:
@@ -24,12 +29,35 @@ def models(columns: Columns) -> pd.DataFrame:
     return pd.DataFrame([asdict(one) for one in found.models], columns=names)
 
 
-TABLES: dict[str, Callable[[Columns], pd.DataFrame]] = {
-    "labelers": labeler_table,
-    "models": models,
-    "lengths": lambda columns: win_rate_by_length(columns.votes),
-    "times": lambda columns: votes_over_time(columns.votes, columns.ratings),
-    "agreement": lambda columns: agreement_by_prompt(columns.votes),
+def ranked(results: Sequence[CheckResult]) -> list[tuple[str, Finding]]:
+    """Return every finding with its check's name, worst first."""
+    found = [(result.name, finding) for result in results for finding in result.findings]
+    return sorted(found, key=lambda one: WORST_FIRST.index(one[1].severity))
+
+
+def findings(results: Sequence[CheckResult]) -> pd.DataFrame:
+    """Return what the checks found, worst first: `items` says how many, `ids` names the first."""
+    names = ["check", "where", "value", "low", "high", "n", "state", "message", "remedy", "items"]
+    rows = [
+        (check, one.subject, one.value, one.low, one.high, one.n, one.severity, one.message,
+         one.remedy, len(one.items), one.items[:MOST_IDS])
+        for check, one in ranked(results)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=[*names, "ids"])
+
+
+def times(columns: Columns) -> pd.DataFrame:
+    """Return how many votes and thumbs came when."""
+    return votes_over_time(columns.votes, columns.ratings)
+
+
+TABLES: dict[str, Callable[[Store], pd.DataFrame]] = {
+    "findings": lambda store: findings(run_checks(store)),
+    "labelers": lambda store: labeler_table(gather_numbers(store)),
+    "models": lambda store: models(gather_numbers(store)),
+    "lengths": lambda store: win_rate_by_length(gather_numbers(store).votes),
+    "times": lambda store: times(gather_numbers(store)),
+    "agreement": lambda store: agreement_by_prompt(gather_numbers(store).votes),
 }
 
 

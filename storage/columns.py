@@ -7,7 +7,7 @@ row per item, times in UTC. Live means: the highest revision of an assignment, u
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,10 @@ CODES = {
     "coded_kind": "SELECT DISTINCT kind FROM assignment UNION SELECT 'plain' ORDER BY 1",
     "coded_source": "SELECT DISTINCT source FROM vote ORDER BY source",
 }
+
+VOTE_IDS = """
+SELECT id AS vote, hash(id) AS coded FROM vote
+WHERE hash(id) IN (SELECT unnest($coded::UBIGINT[]))"""
 
 RATINGS = f"""
 SELECT v.id AS rating, v.assignment, v.response, r.prompt, v.labeler, v.verdict,
@@ -200,6 +204,11 @@ def coded_votes(cursor: Cursor) -> pd.DataFrame:
         cursor.rollback()
 
 
+def vote_ids(cursor: Cursor, *, coded: Sequence[int]) -> pd.DataFrame:
+    """Return the ids (`vote`) of what `coded_votes` calls by their hashes (`coded`)."""
+    return frame(cursor, VOTE_IDS, coded=coded)
+
+
 def ratings(cursor: Cursor) -> pd.DataFrame:
     """Return the live ratings."""
     return frame(cursor, RATINGS)
@@ -284,6 +293,7 @@ def progress(
 COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "votes": votes,
     "coded_votes": coded_votes,
+    "vote_ids": vote_ids,
     "ratings": ratings,
     "edits": edits,
     "comparisons": comparisons,

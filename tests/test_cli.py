@@ -220,9 +220,22 @@ def test_what_is_exported_comes_in_again(
     hone("import", twenty, data=data)
     file = tmp_path / "out.jsonl"
     written = hone("export", file, "--format", format, "--json", data=data).result
-    assert written == {"written": 20}
+    clean = dict.fromkeys(("texts", "mail", "phone", "card", "address"), 0)
+    assert written == {"written": 20, "personal_data": clean}
     back = hone("import", file, "--json", data=tmp_path / "other").result
     assert (back["read"], back["stored"], back["refused"]) == (20, 20, [])
+
+
+def test_personal_data_in_an_export_is_said_beside_the_result(data: Path, tmp_path: Path) -> None:
+    row = {"prompt": "Whom do I ask?", "chosen": "Ask ada@lovelace.org.", "rejected": "No."}
+    file = tmp_path / "in.jsonl"
+    file.write_text(json.dumps(row), "utf-8")
+    hone("import", file, data=data)
+    done = hone("export", tmp_path / "out.jsonl", "--json", data=data)
+    assert done.result["personal_data"] == {
+        "texts": 1, "mail": 1, "phone": 0, "card": 0, "address": 0,
+    }  # fmt: skip
+    assert "1 text holds personal data: mail addresses (1)." in done.err
 
 
 def test_a_snapshot_can_be_exported(data: Path, twenty: Path, tmp_path: Path) -> None:

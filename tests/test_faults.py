@@ -88,7 +88,7 @@ def test_an_import_that_is_killed_can_be_repeated_to_the_end(tmp_path: Path) -> 
     assert result["stored"] + result["duplicates"] == 6_000
     assert result["stored"] < 6_000
     out = tmp_path / "out.jsonl"
-    assert hone("export", out, "--json", data=data).result == {"written": 6_000}
+    assert hone("export", out, "--json", data=data).result["written"] == 6_000
     with out.open(encoding="utf-8") as lines:
         assert len({json.loads(line)["prompt"][0]["content"] for line in lines}) == 6_000
 

@@ -44,6 +44,9 @@ class Columns:
     scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SCORES)))
     features: pd.DataFrame = field(default_factory=pd.DataFrame)  # by text id; feedback/features.py
     previews: Mapping[str, str] = field(default_factory=dict)  # prompt id → its beginning, to show
+    # What `votes` calls a vote → its id, of people with several on one comparison; nothing where
+    # `votes` has the ids.
+    vote_ids: Mapping[int, str] = field(default_factory=dict)
 
     @staticmethod
     def empty() -> Columns:

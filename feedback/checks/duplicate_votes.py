@@ -1,6 +1,7 @@
 """Votes that are no news: the same person twice on one comparison, and one person after another.
 
-A silent repeat is asked for, so it is no fault. What copying is, `feedback.copying` says.
+A silent repeat is asked for, so it is no fault; a name that stands for many people is none either
+(`feedback.surplus`). What copying is, `feedback.copying` says.
 """
 
 from __future__ import annotations
@@ -12,32 +13,34 @@ from numpy.typing import NDArray
 from feedback.checks.columns import Columns
 from feedback.checks.result import CheckResult, Finding, measured, nothing, part, share_text
 from feedback.copying import WITHIN, copies
-from feedback.labelers import SKIP, Codes, Judged, first_votes, judged_votes
+from feedback.labelers import SKIP, Judged, first_votes, judged_votes
 from feedback.sequential import is_found
 from feedback.signals import ALPHA, SIGNALS
+from feedback.surplus import among_several, surplus
 
 NAME = "duplicate_votes"
 THRESHOLD = 0.0  # share of repeated votes above which it warns. Choice: none is meant
 MAX_FINDINGS = 200  # Choice: as for duplicate prompts; a person reads no more
-REMEDY = "Keep the first of each person's votes on a comparison and exclude the others."
+REMEDY = (
+    "Leave these votes out: the first of each person's votes on a comparison stays, which is the "
+    "only one that counts in a pair."
+)
 
 
 def duplicate_votes(columns: Columns, *, threshold: float = THRESHOLD) -> CheckResult:
     """Return the share of votes that repeat the same person's on the same comparison.
 
-    Findings: each labeler with such votes, and each who follows another within seconds.
+    The items are these votes, not the first ones. Findings: each labeler with such votes, and each
+    who follows another within seconds.
     """
     judged = judged_votes(columns.votes)
-    counted = judged.verdict != SKIP
-    n = int(counted.sum())
+    n = int((judged.verdict != SKIP).sum())
     if not n:
         return nothing(NAME, "There is no vote yet.", "Collect votes.")
-    first = first_votes(judged)
-    again = np.flatnonzero(counted & ~judged.repeat & ~first)
-    items = columns.votes["comparison"].iloc[judged.rows[again]].astype(str)
+    again = _again(columns)
     hits = len(again)
-    copied = _copied(judged, first)
-    found = [*copied, *_repeated(judged, again, items)]
+    copied = _copied(judged, first_votes(judged))
+    found = [*copied, *_repeated(judged, again)]
     message = f"{share_text(hits, n, 'votes')} are by somebody who had voted on that comparison"
     warn = hits / n > threshold or bool(copied)
     remedies = [REMEDY] * bool(hits) + [one.remedy for one in copied[:1]]
@@ -49,25 +52,35 @@ def duplicate_votes(columns: Columns, *, threshold: float = THRESHOLD) -> CheckR
         (f"{message}." if hits else f"Nobody voted twice on a comparison, in {n:,} votes.")
         + (f" {len(copied):,} labelers follow another within seconds." if copied else ""),
         " ".join(remedies),
-        tuple(sorted(set(items))),
+        tuple(sorted(again["vote"])),
         tuple(found[:MAX_FINDINGS]),
     )
 
 
-def _repeated(judged: Judged, again: Codes, items: pd.Series) -> list[Finding]:
+def _again(columns: Columns) -> pd.DataFrame:
+    """Return the votes of people who had voted on the comparison before: labeler, and id as vote.
+
+    Columns of a million votes call a vote by a hash, so its id is looked up for these few.
+    """
+    few = columns.votes[among_several(columns.votes)]
+    ids = [str(columns.vote_ids.get(one, one)) for one in few["vote"].tolist()]
+    few = few.assign(vote=pd.Series(ids, index=few.index, dtype=object))
+    return few.loc[surplus(few), ["labeler", "vote"]]
+
+
+def _repeated(judged: Judged, again: pd.DataFrame) -> list[Finding]:
     """Return one finding per labeler with repeated votes, the most of them first."""
-    of_all = judged.total(judged.verdict != SKIP).astype(int)
+    of_all = dict(zip(judged.names, judged.total(judged.verdict != SKIP).astype(int), strict=True))
     found = [
-        _finding(judged.names[at], int(of_all[at]), sorted(own))
-        for at, own in items.groupby(judged.labeler[again])
+        _finding(labeler, int(of_all[labeler]), tuple(sorted(own)))
+        for labeler, own in again["vote"].groupby(again["labeler"].astype(str))
     ]
     return sorted(found, key=lambda one: (-(one.value or 0) * one.n, one.subject))
 
 
-def _finding(labeler: str, n: int, items: list[str]) -> Finding:
+def _finding(labeler: str, n: int, items: tuple[str, ...]) -> Finding:
     message = f"labeler {labeler}: {share_text(len(items), n, 'votes')} repeat their own."
-    different = tuple(dict.fromkeys(items))
-    return part(f"labeler {labeler}", len(items), n, "warn", message, REMEDY, different)
+    return part(f"labeler {labeler}", len(items), n, "warn", message, REMEDY, items)
 
 
 def _copied(judged: Judged, first: NDArray[np.bool_]) -> list[Finding]:

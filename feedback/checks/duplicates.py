@@ -17,13 +17,14 @@ import pandas as pd
 from feedback.checks.columns import Columns, latest_decisions
 from feedback.checks.result import CheckResult, Finding, nothing, share_text
 from feedback.intervals import wilson
-from feedback.near import RESPONSE_THRESHOLD
+from feedback.near import PROMPT_THRESHOLD, RESPONSE_THRESHOLD
 
 PROMPTS, RESPONSES = "duplicate_prompts", "duplicate_responses"
 # Choice: every repeat is a question that a person answers once (skip, link, keep): one is enough.
 THRESHOLD = 0.0  # share of undecided repeats above which a check warns; nothing here ever stops
 GENERATED, DUEL = "generated", "duel:"  # how sources begin: of a batch of answers, of a duel
 MAX_FINDINGS = 200  # Choice: the most repeated ones; a person reads no more
+SAME = "the same but for case, spaces and punctuation"
 
 
 def duplicate_prompts(columns: Columns, *, threshold: float = THRESHOLD) -> CheckResult:
@@ -39,7 +40,8 @@ def duplicate_prompts(columns: Columns, *, threshold: float = THRESHOLD) -> Chec
     n = len(items)
     low, high = wilson(len(repeats), n)
     severity = "warn" if repeats["open"].sum() / n > threshold else "ok"
-    message = f"{share_text(len(repeats), n, 'items')} repeat the prompt of an earlier one."
+    how = nearly(PROMPT_THRESHOLD)
+    message = f"{share_text(len(repeats), n, 'items')} repeat the prompt of an earlier one: {how}."
     return CheckResult(
         PROMPTS,
         len(repeats) / n,
@@ -47,11 +49,21 @@ def duplicate_prompts(columns: Columns, *, threshold: float = THRESHOLD) -> Chec
         high,
         n,
         severity,
-        message if len(repeats) else f"No prompt of the {n:,} items repeats an earlier one.",
+        message if len(repeats) else f"No prompt of the {n:,} items repeats an earlier one: {how}.",
         _prompt_remedy(severity),
         tuple(repeats["item"]),
         _prompt_findings(repeats, n, columns),
     )
+
+
+def nearly(threshold: float) -> str:
+    """Return in words what counts as a repeat.
+
+    Example:
+        >>> nearly(0.75)
+        'the same but for case, spaces and punctuation, or a similarity of 0.75 or more of 1'
+    """
+    return f"{SAME}, or a similarity of {threshold:g} or more of 1"
 
 
 def prompt_items(columns: Columns) -> pd.DataFrame:
@@ -144,9 +156,10 @@ def duplicate_responses(
     undecided = hits - int(_decided(alike, decided, "link", "comparison").sum())
     low, high = wilson(hits, n)
     severity = "warn" if undecided / n > threshold else "ok"
-    message = f"{share_text(hits, n, 'comparisons')} show nearly the same answer twice."
+    how = nearly(similar)
+    message = f"{share_text(hits, n, 'comparisons')} show the same answer twice: {how}."
     found = [
-        _alike(comparison, float(value), decided.get(comparison) == "link")
+        _alike(comparison, float(value), decided.get(comparison) == "link", similar)
         for comparison, value in zip(alike["comparison"], alike["similarity"], strict=True)
     ]
     found.sort(key=lambda one: (one.severity == "ok", -(one.value or 0.0)))
@@ -157,16 +170,16 @@ def duplicate_responses(
         high,
         n,
         severity,
-        message if hits else f"The two answers differ in all {n:,} comparisons.",
+        message if hits else f"In none of {n:,} comparisons are the two answers {how}.",
         "A vote on two equal answers teaches nothing: skip them." if severity == "warn" else "",
         tuple(alike["comparison"]),
         tuple(found[:MAX_FINDINGS]),
     )
 
 
-def _alike(comparison: str, similarity: float, linked: bool) -> Finding:
-    same = "the same but for case, spaces and punctuation"
-    how = same if similarity >= 1.0 else "nearly the same"
+def _alike(comparison: str, similarity: float, linked: bool, similar: float) -> Finding:
+    how = SAME if similarity >= 1.0 else "nearly the same"
+    known = f"similarity {similarity:.2f}; from {similar:g} on they count as one"
     return Finding(
         subject=comparison,
         value=similarity,
@@ -174,7 +187,7 @@ def _alike(comparison: str, similarity: float, linked: bool) -> Finding:
         high=None,
         n=1,
         severity="ok" if linked else "warn",
-        message=f"The two answers are {how} (similarity {similarity:.2f}).",
+        message=f"The two answers are {how} ({known}).",
         remedy="" if linked else "Skip the comparison, or keep it if the difference matters.",
         items=(comparison,),
     )
@@ -224,7 +237,8 @@ def _prompt_finding(group: Any, items: Sequence[str], n: int, preview: str) -> F
         n=n,
         severity=severity,
         message=f"{what} is asked again by {group.n:,} later items: {group.same:,} with exactly "
-        f"this prompt, {group.n - group.same:,} with nearly this one.",
+        f"this prompt, {group.n - group.same:,} with nearly this one (a similarity of "
+        f"{PROMPT_THRESHOLD:g} or more).",
         remedy=_prompt_remedy(severity),
         items=tuple(items),
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from feedback.checks.columns import Columns
 from feedback.checks.result import CheckResult, Finding, measured, nothing, part, share_text
-from feedback.checks.said import Answers, Mask, answers, different, places_of, some_of, values
+from feedback.checks.said import Answers, Mask, answers, different, different_ids, places_of, values
 from feedback.identity import FAMILIES
 
 NAME = "identity_leak"
@@ -41,7 +41,7 @@ def identity_leak(columns: Columns, *, threshold: float = THRESHOLD) -> CheckRes
         severity,
         message if hits else f"None of {n:,} different answers names its model or maker.",
         REMEDY,
-        some_of(given.response[hit]),
+        different_ids(given.response[hit]),
         _findings(given, leaks, size, n, severity),
     )
 
@@ -69,6 +69,6 @@ def _findings(
         if hits := different(given.text[hit], size):
             text = share_text(hits, n, "different answers")
             message = f"{text} say that they are a model of {family}."
-            items = some_of(given.response[hit])
+            items = different_ids(given.response[hit])
             found.append(part(family, hits, n, severity, message, REMEDY, items))
     return tuple(sorted(found, key=lambda one: (-(one.value or 0.0), one.subject)))

@@ -31,7 +31,7 @@ def labeler_quality(columns: Columns, *, threshold: float = THRESHOLD) -> CheckR
             somebody looks.
     """
     table = labeler_table(columns, alpha=threshold)
-    table = table[table["votes"] > 0]
+    table = table[(table["votes"] > 0) | (table["flags"].map(len) > 0)]  # some only skip
     if table.empty:
         return nothing(NAME, "Nobody has voted yet.", "Collect votes; mix in gold items.")
     flagged = table[table["flags"].map(len) > 0]

@@ -6,19 +6,13 @@ import numpy as np
 
 from feedback.checks.columns import Columns
 from feedback.checks.result import CheckResult, measured, nothing, part, share_text
-from feedback.checks.said import answers, different, places_of, some_of, values
-from feedback.personal import KINDS
+from feedback.checks.said import answers, different, different_ids, places_of, values
+from feedback.personal import KINDS, WORDS
 
 NAME = "personal_data"
 # Choice: one person's data in an exported file or in a model's weights is one too many.
 THRESHOLD = 0.0  # share of different texts
 
-WORDS = {
-    "mail": "mail addresses",
-    "phone": "phone numbers",
-    "card": "card numbers",
-    "address": "internet addresses of computers",
-}
 REMEDY = (
     "Look at these texts before an export and before training: leave them out, or replace the data "
     "in the source and import it anew. A model can repeat what it was trained on."
@@ -42,7 +36,7 @@ def personal_data(columns: Columns, *, threshold: float = THRESHOLD) -> CheckRes
     for kind in KINDS:
         if count := different(text[has[kind]], size):
             message = f"{share_text(count, n, 'different texts')} hold {WORDS[kind]}."
-            items = some_of(item[has[kind]])
+            items = different_ids(item[has[kind]])
             findings.append(part(kind, count, n, severity, message, REMEDY, items))
     message = f"{share_text(hits, n, 'different prompts and answers')} hold personal data."
     clean = (
@@ -50,4 +44,6 @@ def personal_data(columns: Columns, *, threshold: float = THRESHOLD) -> CheckRes
         "prompts and answers; names and postal addresses are not looked for."
     )
     told = message if hits else clean
-    return measured(NAME, hits, n, severity, told, REMEDY, some_of(item[hit]), tuple(findings))
+    return measured(
+        NAME, hits, n, severity, told, REMEDY, different_ids(item[hit]), tuple(findings)
+    )

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from feedback.intervals import wilson
 
 SEVERITIES = ("ok", "warn", "stop", "unknown")
+
+
+class Example(NamedTuple):
+    """A text to quote; a check sees no texts, and `feedback.quality` puts in the words."""
+
+    text: str  # Text.id
+    sign: str  # of FEATURES: what it is an example of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +29,11 @@ class Finding:
     severity: str  # one of SEVERITIES
     message: str
     remedy: str
-    items: tuple[str, ...] = ()  # ids of comparisons or responses
+    items: tuple[str, ...] = ()  # ids of comparisons, responses, prompts or votes
+    example: Example | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "items": list(self.items)}
+        return _printed(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +50,18 @@ class CheckResult:
     remedy: str
     items: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    example: Example | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return what `check --json` prints."""
-        found = [finding.as_json() for finding in self.findings]
-        return {**asdict(self), "items": list(self.items), "findings": found}
+        return {**_printed(self), "findings": [finding.as_json() for finding in self.findings]}
+
+
+def _printed(answer: Finding | CheckResult) -> dict[str, Any]:
+    """Return an answer's fields; of the example its words stand in the message."""
+    fields = {**asdict(answer), "items": list(answer.items)}
+    del fields["example"]
+    return fields
 
 
 def measured(

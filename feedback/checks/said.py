@@ -6,7 +6,6 @@ is a row of that frame, -1 where a text has none.
 
 from __future__ import annotations
 
-from heapq import nsmallest
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +17,6 @@ from feedback.checks.columns import Columns
 Places = npt.NDArray[np.intp]
 Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-
-MAX_ITEMS = 200  # Choice: ids in a finding; a person reads no more
 
 
 class Decided(NamedTuple):
@@ -136,6 +133,6 @@ def values(features: pd.DataFrame, name: str, places: Places) -> npt.NDArray[np.
     return of
 
 
-def some_of(ids: npt.NDArray[np.object_]) -> tuple[str, ...]:
-    """Return up to MAX_ITEMS different ids, the same ones whatever the order of the rows."""
-    return tuple(nsmallest(MAX_ITEMS, set(ids.tolist())))
+def different_ids(ids: npt.NDArray[np.object_]) -> tuple[str, ...]:
+    """Return each id once, sorted: all of them, for a remedy acts on what the check counted."""
+    return tuple(sorted(set(ids.tolist())))

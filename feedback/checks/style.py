@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from feedback.checks.columns import Columns
-from feedback.checks.result import CheckResult, Finding, nothing
-from feedback.checks.said import Counts, Decided, decided_votes, some_of, values
+from feedback.checks.result import CheckResult, Example, Finding, nothing
+from feedback.checks.said import Counts, Decided, Mask, decided_votes, different_ids, values
 from feedback.features import CLOSINGS, OPENINGS
 from feedback.intervals import wilson
 
@@ -110,6 +110,7 @@ def style(columns: Columns, *, threshold: float = THRESHOLD) -> CheckResult:
         REMEDY if worse else "",
         worse[0].items if worse else (),
         tuple(findings[:MAX_FINDINGS]),
+        strongest.example,
     )
 
 
@@ -193,6 +194,7 @@ def _finding(
         least, most = one.interval(z)
         severity = "warn" if odds(least) > threshold or odds(most) < 1 / threshold else "ok"
     for_it = one.share >= 0.5
+    decided = _decided_by(columns, votes, one) if severity == "warn" else None
     message = (
         f"The answer with more of it, {MARKS[one.mark].words}, won {100 * one.share:.1f} % of "
         f"{one.n:,} decided votes that differ in it: odds ratio {_times(odds(one.share))} (95 % "
@@ -207,15 +209,31 @@ def _finding(
         severity=severity,
         message=message,
         remedy=REMEDY if severity == "warn" else "",
-        items=_decided_by(columns, votes, one) if severity == "warn" else (),
+        items=() if decided is None else different_ids(votes.comparison[decided]),
+        example=None if decided is None else _example(columns, votes, one.mark, decided),
     )
 
 
-def _decided_by(columns: Columns, votes: Decided, one: Tally) -> tuple[str, ...]:
-    """Return comparisons that were decided the way of the mark."""
-    gap = amount(columns, one.mark, votes.text_a) - amount(columns, one.mark, votes.text_b)
-    agrees = gap * (votes.wins_a - votes.wins_b)
-    return some_of(votes.comparison[agrees > 0 if one.share >= 0.5 else agrees < 0])
+def _decided_by(columns: Columns, votes: Decided, one: Tally) -> Mask:
+    """Return which comparisons were decided the way of the mark."""
+    agrees = _gap(columns, votes, one.mark) * (votes.wins_a - votes.wins_b)
+    return agrees > 0 if one.share >= 0.5 else agrees < 0
+
+
+def _gap(columns: Columns, votes: Decided, mark: str) -> Counts:
+    """Return how much more of a mark a has than b."""
+    return amount(columns, mark, votes.text_a) - amount(columns, mark, votes.text_b)
+
+
+def _example(columns: Columns, votes: Decided, mark: str, decided: Mask) -> Example | None:
+    """Return the answer with more of a mark, of the comparison in which it has the most more."""
+    gap = _gap(columns, votes, mark)
+    worst = np.flatnonzero(decided & (np.abs(gap) == np.abs(gap[decided]).max(initial=0)))
+    if not len(worst):
+        return None
+    at = min(worst, key=lambda row: str(votes.comparison[row]))
+    place = votes.text_a[at] if gap[at] > 0 else votes.text_b[at]
+    return Example(str(columns.features.index[place]), MARKS[mark].feature)
 
 
 def _best(columns: Columns, votes: Decided, tallies: list[Tally], threshold: float) -> Finding:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from feedback.checks.columns import Columns
 from feedback.checks.result import CheckResult, Finding, nothing, share_text
-from feedback.checks.said import Mask, Places, found_in, net_votes, places_of, some_of, values
+from feedback.checks.said import Mask, Places, different_ids, found_in, net_votes, places_of, values
 from feedback.checks.scores import TO_SCORE, scored
 from feedback.intervals import wilson
 
@@ -67,7 +67,7 @@ def too_easy(
         severity,
         message if hits else f"Both answers are whole in all {n:,} comparisons.",
         REMEDY if severity == "warn" else "",
-        some_of(ids[hit]),
+        different_ids(ids[hit]),
         tuple(findings),
     )
 
@@ -119,7 +119,7 @@ def _finding(flaw: str, ids: np.ndarray, n: int, severity: str) -> Finding:
     low, high = wilson(len(ids), n)
     message = f"{share_text(len(ids), n, 'comparisons')} {WORDS[flaw]}."
     remedy = REMEDY if severity == "warn" else ""
-    return Finding(flaw, len(ids) / n, low, high, n, severity, message, remedy, some_of(ids))
+    return Finding(flaw, len(ids) / n, low, high, n, severity, message, remedy, different_ids(ids))
 
 
 def _margins(columns: Columns, margin: float, threshold: float) -> Finding:
@@ -145,5 +145,5 @@ def _margins(columns: Columns, margin: float, threshold: float) -> Finding:
         f"answer likelier by {margin:g} nats per token or more."
     )
     remedy = MARGIN_REMEDY if severity == "warn" else ""
-    items = some_of(np.asarray(pairs["comparison"], dtype=object)[far])
+    items = different_ids(np.asarray(pairs["comparison"], dtype=object)[far])
     return Finding(subject, hits / n, low, high, n, severity, message, remedy, items)

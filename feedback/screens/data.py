@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from feedback import browse, imports
+from feedback import browse, imports, personal
 from feedback.screens.collecting import GoldView, build_collecting, build_gold, show_gold
 from feedback.screens.duplicates import build_duplicates
 from feedback.screens.parts import (
@@ -129,11 +129,13 @@ def take_out(workspace: Any, what: str) -> tuple[gr.DownloadButton, str]:
     """Write the export into a temporary file; return the button that downloads it."""
     _, form, name = EXPORTS[what]
     target = Path(tempfile.mkdtemp(prefix="hone-export-")) / name
-    written = imports.export_file(workspace.store, target, form)["written"]
+    done = imports.export_file(workspace.store, target, form)
+    written, found = done["written"], personal.told(done["personal_data"])
     if not written:
         return gr.DownloadButton(visible=False), "Nothing to export yet: judge some answers first."
     button = gr.DownloadButton(f"Download {name}", value=str(target), visible=True)
-    return button, f"{written:,} rows."
+    warning = f"\n\n**{found}** Look at them on *Quality* before you pass the file on."
+    return button, f"{written:,} rows." + (warning if found else "")
 
 
 def find(
@@ -223,7 +225,7 @@ def build_export(workspace: Any) -> None:
         choices, value="pairs", show_label=False, elem_classes="hone-lines", elem_id="export-what"
     )
     go = gr.Button("Export", elem_id="export-go")
-    told = gr.Markdown(elem_classes="hone-note")
+    told = gr.Markdown(elem_id="export-told", elem_classes="hone-note")
     button = gr.DownloadButton("Download", visible=False, variant="primary", elem_id="export-file")
     wire(go.click, take_out, workspace, inputs=[what], outputs=[button, told], limit=2)
 

@@ -16,7 +16,7 @@ import pandas as pd
 from feedback import browse
 from feedback.checks import CHECKS
 from feedback.checks.result import CheckResult, Finding
-from feedback.quality import checks_of, gather
+from feedback.quality import checks_of, gather, quoted
 from feedback.screens import overview, remedies
 from feedback.screens.parts import (
     brief,
@@ -30,6 +30,7 @@ from feedback.screens.parts import (
     track,
     wire,
 )
+from feedback.tables import ranked
 
 QUICK = 1.0  # seconds; Choice: checks that take longer run when they are asked for, not by a timer
 REFRESH_SECONDS = 15  # Choice: often enough to feel live, seldom enough to cost nothing
@@ -78,7 +79,6 @@ SEVERITIES = {
     "unknown": "Too little to tell",
 }
 FINDINGS = ["Where", "Check", "Share", "95 %", "n", "State"]
-WORST_FIRST = ("stop", "warn", "unknown", "ok")
 ITEMS = ["Item", "What it is"]
 
 
@@ -174,12 +174,6 @@ def words_of(result: CheckResult | Finding | None) -> str:
     return plain(result.message) + remedy
 
 
-def ranked(results: list[CheckResult]) -> list[tuple[str, Finding]]:
-    """Return every finding with its check's name, worst first."""
-    found = [(result.name, finding) for result in results for finding in result.findings]
-    return sorted(found, key=lambda one: WORST_FIRST.index(one[1].severity))
-
-
 def finding_row(check: str, found: Finding) -> list[str]:
     """Return a finding as a row of the table."""
     share = percent(found.value, 1), interval(found.low, found.high), f"{found.n:,}"
@@ -195,7 +189,7 @@ def refresh(workspace: Any, view: View) -> dict[Any, Any]:
     """Run every check and draw it."""
     started = time.monotonic()
     columns = gather(workspace.store)
-    results = checks_of(columns)
+    results = quoted(workspace.store, checks_of(columns))
     drawn = draw_checks(view.cards, view.found, results) | overview.draw(view.overview, columns)
     return drawn | {view.took: time.monotonic() - started}
 
@@ -232,9 +226,11 @@ def show_finding(
     finding = findings[chosen.index[0]]
     offer = finding["offer"]
     told = browse.describe(workspace.store, offer.items[:SHOWN_ITEMS])
+    count = len(offer.items)
+    more = f"\n\nThe first {len(told):,} of {count:,} items:" if count > len(told) else ""
     table = pd.DataFrame([[item, brief(text)] for item, text in told.items()], columns=ITEMS)
     return {
-        found.words: finding["words"],
+        found.words: finding["words"] + more,
         found.items: gr.Dataframe(table, visible=bool(told)),
         found.detail: gr.Column(visible=True),
         **remedies.show_offer(found.remedies, offer),
@@ -278,6 +274,7 @@ def build_findings() -> Found:
         headers=FINDINGS, datatype="str", interactive=False, visible=False, show_label=False,
         buttons=[], elem_id="findings",
     )  # fmt: skip
+    overview.file_link("findings", "Download the findings")
     with gr.Column(visible=False, elem_classes="hone-card", elem_id="finding") as detail:
         words = gr.Markdown()
         items = gr.Dataframe(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -17,13 +18,17 @@ from feedback.curation import Excluded, ask_again, exclude_all, excluded, includ
 from feedback.items import look_up
 from feedback.screens.parts import brief, plain, wire
 from storage.errors import BadInput
-from storage.records import Comparison, Prompt, Response
+from storage.records import Comparison, Prompt, Response, Vote
 from storage.store import Store
 
 LEAD = "lead"  # there is one lead without accounts
 WHOSE = ("labeler", "source")  # findings about these start with the word
-ITEMS: dict[str, type] = {"comparison": Comparison, "response": Response, "prompt": Prompt}
+ITEMS: dict[str, type] = {
+    "comparison": Comparison, "response": Response, "prompt": Prompt, "vote": Vote,
+}  # fmt: skip
 LEFT_OUT = ["Kind", "What", "Keeps out", "Why", "Who", "When"]
+# Choice: what one click leaves out is stored a microsecond apart; nobody clicks twice within this.
+TOGETHER = timedelta(milliseconds=1)
 
 
 class Offer(NamedTuple):
@@ -52,7 +57,7 @@ class Remedies:
 class LeftOut:
     title: gr.Markdown
     table: gr.Dataframe
-    rows: gr.State  # (kind, item), in the table's order
+    rows: gr.State  # (kind, items), in the table's order
     chosen: gr.State
     back: gr.Button
 
@@ -130,10 +135,10 @@ def by_kind(store: Store, ids: Sequence[str]) -> dict[str, list[str]]:
 
 
 def list_left_out(workspace: Any, view: LeftOut) -> dict[Any, Any]:
-    """Show what is left out now, the newest first."""
-    out = sorted(excluded(workspace.store), key=lambda one: one.created_at, reverse=True)
-    rows = [left_out_row(one) for one in out]
-    count = sum(one.feedback for one in out)
+    """Show what is left out now, the newest first; a row for what was left out together."""
+    out = together(excluded(workspace.store))
+    rows = [left_out_row(decision) for decision in out]
+    count = sum(one.feedback for decision in out for one in decision)
     decided = f"{len(out):,} decisions keep" if len(out) > 1 else "One decision keeps"
     told = (
         f"{decided} {count:,} votes, thumbs and edits out of snapshots and checks. Choose a row to "
@@ -142,35 +147,58 @@ def list_left_out(workspace: Any, view: LeftOut) -> dict[Any, Any]:
     return {
         view.title: f"## Left out\n{told}" if out else "",
         view.table: gr.Dataframe(pd.DataFrame(rows, columns=LEFT_OUT), visible=bool(out)),
-        view.rows: [(one.kind, one.item) for one in out],
+        view.rows: [(decision[0].kind, [one.item for one in decision]) for decision in out],
         view.chosen: None,
         view.back: gr.Button(visible=False),
     }
 
 
-def left_out_row(one: Excluded) -> list[str]:
+def together(out: Sequence[Excluded]) -> list[list[Excluded]]:
+    """Return what is left out by decision, the newest first; one click left out all of one."""
+    decisions: list[list[Excluded]] = []
+    for one in sorted(out, key=lambda one: one.created_at, reverse=True):
+        if decisions and _same_click(one, decisions[-1][-1]):
+            decisions[-1].append(one)
+        else:
+            decisions.append([one])
+    return decisions
+
+
+def _same_click(one: Excluded, other: Excluded) -> bool:
+    said = [(each.kind, each.reason, each.by) for each in (one, other)]
+    times = [datetime.fromisoformat(each.created_at) for each in (one, other)]
+    return said[0] == said[1] and abs(times[0] - times[1]) <= TOGETHER
+
+
+def left_out_row(decision: Sequence[Excluded]) -> list[str]:
     """Return a decision as a row of the table."""
+    one, count = decision[0], sum(each.feedback for each in decision)
+    what = one.item if len(decision) == 1 else f"{len(decision):,}: {decision[-1].item}, …"
     when = one.created_at[:16].replace("T", " ")
-    return [one.kind, brief(one.item, 60), f"{one.feedback:,}", brief(one.reason, 80),
-            brief(one.by, 30), when]  # fmt: skip
+    return [one.kind, brief(what, 60), f"{count:,}", brief(one.reason, 80), brief(one.by, 30),
+            when]  # fmt: skip
 
 
 def choose_left_out(
-    view: LeftOut, rows: Sequence[tuple[str, str]], chosen: gr.SelectData
+    view: LeftOut, rows: Sequence[tuple[str, Sequence[str]]], chosen: gr.SelectData
 ) -> dict[Any, Any]:
-    """Offer to take the chosen one back in."""
-    kind, item = rows[chosen.index[0]]
+    """Offer to take the chosen ones back in."""
+    kind, items = rows[chosen.index[0]]
+    many = len(items) > 1
+    what = f"these {len(items):,} {kind}s" if many else f"{kind} {brief(items[0], 40)}"
     return {
-        view.chosen: (kind, item),
-        view.back: gr.Button(f"Take {kind} {brief(item, 40)} back in", visible=True),
+        view.chosen: (kind, items),
+        view.back: gr.Button(f"Take {what} back in", visible=True),
     }
 
 
-def take_back(workspace: Any, view: LeftOut, chosen: tuple[str, str] | None) -> dict[Any, Any]:
-    """Let the chosen thing count again."""
+def take_back(
+    workspace: Any, view: LeftOut, chosen: tuple[str, Sequence[str]] | None
+) -> dict[Any, Any]:
+    """Let what was chosen count again."""
     if chosen is not None:
-        kind, item = chosen
-        include_all(workspace.store, kind, [item], by=LEAD)
+        kind, items = chosen
+        include_all(workspace.store, kind, items, by=LEAD)
     return list_left_out(workspace, view)
 
 

@@ -78,3 +78,6 @@ def test_pictures_and_labelers_come_with_their_files(desk: At, server: Server) -
     with screen.page.expect_download() as download:
         screen.part("#labelers-file a").click()
     assert download.value.suggested_filename == "hone-labelers.csv"
+    with screen.page.expect_download() as download:
+        screen.part("#findings-file a").click()
+    assert download.value.suggested_filename == "hone-findings.csv"

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from feedback.checks import CHECKS, CheckResult, Columns
+from feedback.checks.duplicates import duplicate_responses
 from feedback.checks.length_bias import length_bias
 from feedback.checks.result import SEVERITIES
 from tests.feedback.said import with_texts
@@ -247,7 +248,10 @@ def test_a_nearly_same_prompt_is_flagged_too():
         columns(items=[("c1", "p1", "x"), ("c2", "p2", "x")], clusters={"p2": "p1"})
     )
     assert result.items == ("c2",)
-    assert "0 with exactly this prompt, 1 with nearly this one" in result.findings[0].message
+    assert (
+        "0 with exactly this prompt, 1 with nearly this one (a similarity of 0.75 or more)"
+        in result.findings[0].message
+    )
 
 
 def test_what_one_batch_made_from_one_prompt_is_meant_and_another_batch_is_not():
@@ -308,6 +312,22 @@ def test_two_nearly_identical_answers_are_flagged():
     assert result.severity == "warn"
     assert [(f.subject, f.value) for f in result.findings] == [("c3", 1.0), ("c2", 0.85)]
     assert "the same but for case" in result.findings[0].message
+    assert "similarity 0.85; from 0.8 on they count as one" in result.findings[1].message
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold"), [("duplicate_prompts", 0.75), ("duplicate_responses", 0.8)]
+)
+def test_what_counts_as_a_repeat_is_said_with_its_threshold(name: str, threshold: float):
+    """Where there is one and where there is none; a threshold that is asked for is the one said."""
+    items = [("c1", "p1", "x"), ("c2", "p2", "x")]
+    for similarity, clusters in (({"c2": 0.9}, {"p2": "p1"}), ({}, {})):
+        result = CHECKS[name](columns(items=items, clusters=clusters, similarity=similarity))
+        assert bool(result.items) == bool(clusters)
+        assert f"or a similarity of {threshold:g} or more of 1." in result.message
+    asked = duplicate_responses(columns(items=items, similarity={"c2": 0.65}), similar=0.6)
+    assert asked.items == ("c2",)
+    assert "a similarity of 0.6 or more" in asked.message
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from feedback.checks import CHECKS, Columns
 from feedback.checks.length_bias import slopes
+from feedback.checks.result import Example
 from feedback.checks.style import Tally, discoveries, wilson_at
 from feedback.intervals import wilson
 from storage.records import digest
@@ -74,6 +75,22 @@ def test_bold_that_wins_four_of_five_is_found_with_its_odds():
     assert len(found.items) == 80
     assert found.items[0] == "c0000"
     assert found.remedy
+
+
+def test_a_finding_names_every_comparison_that_it_counts():
+    """Of 300 votes 250 went to the bold answer: a remedy must reach all 250."""
+    result = CHECKS["style"](given(*[(BOLD, PLAIN, "a")] * 250, *[(BOLD, PLAIN, "b")] * 50))
+    assert result.findings[0].items == tuple(f"c{n:04}" for n in range(250))
+
+
+def test_the_example_is_the_answer_with_the_most_of_a_mark_that_won():
+    """The boldest of all lost; of those that won, c0001's b is the boldest."""
+    two, three = "**One** or **two**.", "**One**, **two**, **three**."
+    pairs = [(BOLD, PLAIN, "a"), (PLAIN, two, "b"), (three, PLAIN, "b")] + [(BOLD, PLAIN, "a")] * 50
+    result = CHECKS["style"](given(*pairs))
+    assert result.example == result.findings[0].example == Example(digest(two), "bold")
+    even = [(BOLD, PLAIN, "b")] * 50 + [(BOLD, PLAIN, "a")] * 50
+    assert CHECKS["style"](given(*even)).example is None
 
 
 def test_what_loses_is_found_too():

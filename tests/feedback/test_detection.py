@@ -9,7 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.detection import MOMENT, RESULT, crowd, evenings, is_gold, tables
+from benchmarks.detection import (
+    MOMENT,
+    RESULT,
+    crowd,
+    evenings,
+    is_gold,
+    tables,
+    tie_in_crowds,
+)
 from feedback.checks.columns import GOLD, Columns
 from feedback.faulty import FAULTS, honest
 from feedback.labelers import labeler_table
@@ -55,6 +63,12 @@ def test_a_crowd_judges_every_comparison_twice_and_nobody_before_the_last_vote()
     votes = crowd(["", "random", "left"], 60, 1).votes
     assert set(votes["comparison"].value_counts()) == {2}
     assert set(votes["labeler"].value_counts()) == {60}
+
+
+def test_who_always_says_tie_is_found_in_a_crowd_by_the_thirtieth_vote():
+    assert set(crowd(["tie", ""], 40, 1).votes.groupby("labeler")["verdict"].nunique()) == {1, 2}
+    first = tie_in_crowds(1, 3)["votes_for_50_percent"]
+    assert 17 <= first <= 30
 
 
 def test_the_figures_in_the_results_keep_the_promises():

@@ -14,8 +14,9 @@ from fastapi.testclient import TestClient
 
 from feedback import downloads
 from feedback.api import install_errors
+from feedback.checks.result import Finding, measured, part
 from feedback.simulate import simulate_votes
-from feedback.tables import TABLES, csv_of
+from feedback.tables import TABLES, csv_of, findings
 from storage.store import Store
 from tests.feedback.stock import stock
 
@@ -40,6 +41,36 @@ def test_every_table_comes_as_a_file_with_a_header(client: TestClient, name: str
     assert len(rows[0]) >= 3
     if name == "labelers":
         assert [row[0] for row in rows[1:]] == ["sim-1", "sim-2"]
+
+
+def test_the_findings_come_worst_first_with_their_items_counted_and_named() -> None:
+    """250 items are counted, the first 200 named; what a spreadsheet would compute stays text."""
+    bold = part("bold", 3, 4, "warn", "Form wins.", "Balance.", tuple(f"c{n}" for n in range(250)))
+    ann = part("labeler ann", 1, 2, "stop", "=HYPERLINK(1)", "Ask.", ())
+    age = Finding("age", None, None, None, 0, "unknown", "Not known.", "")
+    results = [measured("style", 3, 4, "warn", "", "", (), (bold, age)),
+               measured("labeler_quality", 1, 2, "stop", "", "", (), (ann,))]  # fmt: skip
+    header, *rows = csv.reader(io.StringIO(csv_of(findings(results))))
+    told = [dict(zip(header, row, strict=True)) for row in rows]
+    assert [(one["check"], one["where"], one["state"]) for one in told] == [
+        ("labeler_quality", "labeler ann", "stop"),
+        ("style", "bold", "warn"),
+        ("style", "age", "unknown"),
+    ]
+    assert [one["items"] for one in told] == ["0", "250", "0"]
+    assert told[1]["ids"].split() == [f"c{n}" for n in range(200)]
+    assert (told[0]["message"], told[1]["value"], told[2]["value"]) == (
+        "'=HYPERLINK(1)",
+        "0.75",
+        "",
+    )
+
+
+def test_the_findings_file_has_what_the_checks_found(client: TestClient) -> None:
+    """Twelve votes for the shorter by two: the two labelers' lengths are told at twenty, so none;
+    the reference's margins are not known, which is a finding."""
+    rows = list(csv.DictReader(io.StringIO(client.get("/api/v1/tables/findings.csv").text)))
+    assert ("too_easy", "unknown") in {(row["check"], row["state"]) for row in rows}
 
 
 def test_an_unknown_table_names_those_there_are(client: TestClient) -> None:

@@ -38,6 +38,12 @@ def test_a_fault_takes_its_share_of_left(kind, better_left, better_right):
     assert share_left(kind, Sight("right", 300, 100)) == pytest.approx(better_right, abs=0.063)
 
 
+def test_who_always_says_tie_chooses_no_side_and_takes_the_time_to_read():
+    votes = said("tie", Sight("left", 600, 400))
+    assert {one.side for one in votes} == {"tie"}
+    assert median(one.seconds for one in votes) == pytest.approx(44, abs=4)
+
+
 def test_a_copier_says_what_the_other_said_within_seconds():
     for one in said("copying", Sight("left", 300, 100, others="right")):
         assert (one.side, one.copied) == ("right", True)

@@ -16,6 +16,8 @@ from feedback.features import (
     CLOSINGS,
     FEATURES,
     OPENINGS,
+    QUOTE_CHARS,
+    excerpt,
     features,
     is_broken,
     is_cut_off,
@@ -248,6 +250,29 @@ def test_a_conversation_is_read_as_what_was_said(store: Store):
     store.add([text])
     frame = features(store, [], [text.id])
     assert frame.loc[text.id, ["words", "mail"]].tolist() == [2, 1]
+
+
+LONG = "word " * 50
+
+
+@pytest.mark.parametrize(
+    ("text", "feature", "shows"),
+    [
+        ("Short\nand **bold**.", "bold", "Short and **bold**."),
+        (f"{LONG}**bold** {LONG}", "bold", "… word word word word word **bold** word"),
+        (f"{LONG}\n# Title\n{LONG}", "headings", "word # Title word"),
+        (f"Sure! {LONG}", "opening", "Sure! word"),
+        (f"{LONG}I hope this helps. {LONG[:100]}", "closing", "word I hope this helps. word"),
+        (f"{LONG}Is it?", "closing", "word Is it?"),  # a question has no sign: the end
+        (f"{'x' * 300}!", "exclamations", "… xxx"),  # no word to begin with
+        ("nothing of it", "bold", "nothing of it"),
+    ],
+)
+def test_an_excerpt_shows_the_sign_on_one_line(text: str, feature: str, shows: str):
+    line = excerpt(text, feature)
+    assert shows in line
+    assert len(line) <= QUOTE_CHARS
+    assert "\n" not in line
 
 
 def test_counts_stop_where_their_type_ends(store: Store):

@@ -350,11 +350,11 @@ def test_exported_votes_come_back_in_another_folder_exactly(
     ]
     import_file(store, jsonl(tmp_path / "x.jsonl", *rows))
     first, second = tmp_path / f"first.{suffix}", tmp_path / f"second.{suffix}"
-    assert export_file(store, first, "votes") == {"written": 5}
+    assert export_file(store, first, "votes")["written"] == 5
     assert counts(import_file(store, first)) == (5, 0, 5, 0)
     with Store.open(tmp_path / "other") as other:
         assert counts(import_file(other, first)) == (5, 5, 0, 0)
-        assert export_file(other, second, "votes") == {"written": 5}
+        assert export_file(other, second, "votes")["written"] == 5
     assert second.read_bytes() == first.read_bytes()
 
 
@@ -364,11 +364,11 @@ def test_a_silent_repeat_comes_back_as_one(store: Store, tmp_path: Path, suffix:
     rows = [vote(), vote(kind="repeat", left="a", verdict="b"), vote(b="Why?", kind="gold")]
     import_file(store, jsonl(tmp_path / "x.jsonl", *rows))
     first, second = tmp_path / f"first.{suffix}", tmp_path / f"second.{suffix}"
-    assert export_file(store, first, "votes") == {"written": 3}
+    assert export_file(store, first, "votes")["written"] == 3
     with Store.open(tmp_path / "other") as other:
         assert counts(import_file(other, first)) == (3, 3, 0, 0)
         assert sorted(other.frame("votes")["kind"]) == ["gold", "plain", "repeat"]
-        assert export_file(other, second, "votes") == {"written": 3}
+        assert export_file(other, second, "votes")["written"] == 3
     assert second.read_bytes() == first.read_bytes()
 
 
@@ -386,7 +386,7 @@ def test_votes_of_an_older_file_are_plain_and_the_same_as_before(store: Store, t
 def test_pairs_and_labels_of_the_live_votes_are_exported(store: Store, tmp_path: Path):
     rows = [vote(), vote("Ho?", verdict="tie"), vote("He?", verdict="both_bad"), vote("Hm?", a="")]
     import_file(store, jsonl(tmp_path / "x.jsonl", *rows))
-    assert export_file(store, tmp_path / "p.jsonl", "trl") == {"written": 1}
+    assert export_file(store, tmp_path / "p.jsonl", "trl")["written"] == 1
     row = json.loads((tmp_path / "p.jsonl").read_text())
     assert row == {
         "prompt": [{"role": "user", "content": "Hi?"}],
@@ -401,14 +401,28 @@ def test_pairs_and_labels_of_the_live_votes_are_exported(store: Store, tmp_path:
     assert thumbs == ["down", "down", "down", "down", "up"]
 
 
+def test_personal_data_in_what_is_written_is_counted_by_text(store: Store, tmp_path: Path):
+    """Ada's address stands in two different texts, a phone number in one of them; the prompt with
+    the address is written twice and counted once. Nobody's data is in the other answers. The pairs
+    hold neither the labeler nor the tie."""
+    mail, both = "Is ada@lovelace.org right?", "Ask ada@lovelace.org or call +49 30 1234567."
+    rows = [vote(mail, a=both), vote(mail, a="No.", verdict="tie"), vote("Ho?", labeler="x@y.de")]
+    import_file(store, jsonl(tmp_path / "x.jsonl", *rows))
+    found = {"texts": 3, "mail": 3, "phone": 1, "card": 0, "address": 0}
+    done = export_file(store, tmp_path / "v.csv", "votes")
+    assert done == {"written": 3, "personal_data": found}
+    done = export_file(store, tmp_path / "p.jsonl", "trl")
+    assert done == {"written": 2, "personal_data": {**found, "texts": 2, "mail": 2}}
+
+
 def test_a_snapshot_is_exported_as_pairs_and_labels(store: Store, tmp_path: Path):
     from feedback.snapshots import freeze
 
     import_file(store, jsonl(tmp_path / "x.jsonl", vote(), vote("Ho?", verdict="b")))
     snapshot = freeze(store)
     folder = store.data / "snapshots" / snapshot.id
-    assert export_file(store, tmp_path / "p.jsonl", "trl", folder) == {"written": 2}
-    assert export_file(store, tmp_path / "l.jsonl", "trl-labels", folder) == {"written": 4}
+    assert export_file(store, tmp_path / "p.jsonl", "trl", folder)["written"] == 2
+    assert export_file(store, tmp_path / "l.jsonl", "trl-labels", folder)["written"] == 4
     with pytest.raises(BadInput, match="not votes"):
         export_file(store, tmp_path / "v.csv", "votes", folder)
 

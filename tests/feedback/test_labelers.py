@@ -113,6 +113,68 @@ def test_streaks_do_not_run_from_one_labeler_to_the_next():
     assert labeler_table(columns(votes))["streak"].tolist() == [2, 2]
 
 
+def crowd(n: int = 20) -> list[dict]:
+    """Return votes of two others that choose a side, on comparisons of their own."""
+    return [vote(who, f"{who}{k}", "ab"[k % 2]) for k in range(n) for who in ("bob", "cy")]
+
+
+def flagged(votes: list[dict], labeler: str = "ann") -> bool:
+    return "same" in row(votes, labeler)["flags"]
+
+
+@pytest.mark.parametrize("verdict", ["tie", "both_bad", "skip"])
+def test_who_says_one_thing_only_is_found_at_the_seventeenth(verdict: str):
+    """Others say it in 0 of 40 votes: at most half is honest. 2^17 / 2 = 65,536, more than
+    3 · 8 · 7 / 0.5 / 0.01 = 33,600; 2^16 / 2 is less."""
+    votes = [vote("ann", f"c{n}", verdict) for n in range(17)]
+    assert flagged(crowd() + votes)
+    assert not flagged(crowd() + votes[1:])
+    ann = row(crowd() + votes)
+    assert (ann["same"], ann["same_streak"], ann["same_n"]) == (verdict, 17, 17)
+    assert np.exp(ann["same_evidence"]) == pytest.approx(2**17 / 2 / 3)
+
+
+def test_a_run_of_ties_that_a_choice_breaks_begins_anew():
+    """Three ties from the first vote: 2^3 / 2; five from the fifth: 2^5 / 30. The first is more."""
+    votes = [vote("ann", f"c{n}", v) for n, v in enumerate(["tie"] * 3 + ["a"] + ["tie"] * 5)]
+    ann = row(crowd() + votes)
+    assert (ann["same_streak"], ann["same_share"], ann["same_n"]) == (3, pytest.approx(8 / 9), 9)
+    assert np.exp(ann["same_evidence"]) == pytest.approx(4 / 3)
+
+
+def test_ties_that_somebody_else_saw_too_make_no_run():
+    """Twenty equal pairs in a row: Ann and Dan both say tie, and nobody is to blame. Twenty more of
+    her own are a run: others say tie in 20 of 60, (20 + 13) / 80 + 0.15 = 0.5625 is honest, and
+    0.5625^-20 / 2 = 49,620, more than 33,600."""
+    votes = [vote(who, f"c{n}", "tie") for n in range(20) for who in ("ann", "dan")]
+    ann = row(crowd() + votes)
+    assert (ann["same"], ann["same_streak"], ann["same_evidence"]) == ("", 0, 0)
+    assert flagged([*crowd(), *votes, *(vote("ann", f"d{n}", "tie") for n in range(20))])
+
+
+def test_where_ties_are_common_a_longer_run_is_honest():
+    """Six of ten votes of the others are ties: (240 + 20 · 0.65) / 420 + 0.15 = 0.7524 is honest.
+    0.7524^-30 / 2 = 2,563 is too little, 0.7524^-40 / 2 = 44,064 is enough."""
+    others = [vote(who, f"{who}{k}", "tie" if k % 5 < 3 else "ab"[k % 2])
+              for k in range(200) for who in ("bob", "cy")]  # fmt: skip
+    votes = [vote("ann", f"c{n}", "tie") for n in range(40)]
+    assert not flagged(others + votes[:30])
+    assert flagged(others + votes)
+
+
+def test_alone_with_a_weak_model_somebody_may_call_much_bad():
+    """Nobody to compare with: four of five are honest. 0.8^-49 / 2 = 27,994, 0.8^-50 / 2 = 34,992;
+    33,600 are needed."""
+    votes = [vote("ann", f"c{n}", "both_bad") for n in range(50)]
+    assert not flagged(votes[:49])
+    assert flagged(votes)
+
+
+def test_a_file_without_times_has_no_order_and_no_run():
+    votes = [vote("ann", f"c{n}", "tie", second=n / 1e6) for n in range(60)]
+    assert row(votes)["same_evidence"] == 0
+
+
 def test_who_follows_within_seconds_is_named_with_whom():
     """Twenty comparisons, Bob 3 seconds after Ann, 30 seconds apart; Cy an hour later."""
     votes = []

@@ -74,6 +74,18 @@ def test_a_guesser_is_found_by_gold_and_few_votes_are_called_few():
     assert "Only 10 so far." in found.message
 
 
+def test_who_only_skips_has_no_vote_and_is_named():
+    """Ann skips twenty times; Bob decides. One of two has nothing that speaks against them."""
+    votes = [vote("ann", f"c{n}", "skip") for n in range(20)] + sided("bob", 15, 15)
+    result = CHECKS["labeler_quality"](columns(votes))
+    (found,) = result.findings
+    assert (result.value, result.n, found.subject) == (0.5, 2, "labeler ann")
+    assert "said skip 20 times in a row, where nobody else did (100 % of 20 verdicts)" in (
+        found.message
+    )
+    assert CHECKS["labeler_quality"](columns(votes[15:])).findings == ()
+
+
 def test_the_levels_of_all_signals_sum_to_alpha():
     assert sum(signal.part for signal in SIGNALS.values()) == pytest.approx(1)
     assert ALPHA == 0.01
@@ -84,7 +96,7 @@ def test_a_crowd_that_likes_length_does_not_make_its_members_suspect():
     table = pd.DataFrame(0.0, index=range(6), columns=["dummy"])
     for signal in SIGNALS.values():
         table[signal.share], table[signal.n] = 0.5, 0.0
-    table[["streak_evidence", "copied_evidence"]] = 0.0
+    table[["streak_evidence", "same_evidence", "copied_evidence"]] = 0.0
     table["longer_n"], table["longer_share"] = 200.0, 0.7
     table.loc[5, "longer_share"] = 1.0
     assert flags(table) == [(), (), (), (), (), ("length",)]
@@ -94,11 +106,17 @@ def test_the_same_persons_second_vote_is_a_duplicate_and_a_silent_repeat_is_none
     votes = [vote("ann", "c1", "a"), vote("ann", "c1", "b"), vote("bob", "c1", "a")]
     votes += [vote("bob", "c1", "a", kind="repeat"), vote("bob", "c2", "skip")]
     result = CHECKS["duplicate_votes"](columns(votes))
-    assert (result.value, result.n, result.items) == (0.25, 4, ("c1",))
+    assert (result.value, result.n, result.items) == (0.25, 4, ("v1",))
     (found,) = result.findings
-    assert (found.subject, found.value, found.items) == ("labeler ann", 0.5, ("c1",))
+    assert (found.subject, found.value, found.items) == ("labeler ann", 0.5, ("v1",))
     clean = CHECKS["duplicate_votes"](columns(votes[1:]))
     assert (clean.value, clean.severity, clean.remedy) == (0.0, "ok", "")
+
+
+def test_many_people_under_one_name_are_no_duplicates():
+    votes = [vote("imported", "c1", verdict) for verdict in "aba"]
+    result = CHECKS["duplicate_votes"](columns(votes))
+    assert (result.value, result.n, result.items, result.findings) == (0.0, 3, (), ())
 
 
 def test_who_copies_is_a_finding_of_duplicate_votes():

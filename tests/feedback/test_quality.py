@@ -14,7 +14,10 @@ from feedback.checks import CHECKS
 from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
 from feedback.near import similarity
 from feedback.quality import gather, run_checks
+from feedback.screens.quality import words_of
+from feedback.simulate import simulate_votes
 from storage.store import Store
+from tests.feedback.stock import fill
 
 TEXTS = [
     ("The Rhine is a river in Europe.", "the  Rhine is a river in Europe"),
@@ -77,6 +80,25 @@ def test_a_file_made_otherwise_is_not_used(tmp_path: Path):
     assert kept.read(path, "v1")["ids"].tolist() == ["a"]
     assert kept.read(path, "v2") == {}
     assert [p.name for p in path.parent.iterdir()] == ["x.npz"]
+
+
+HOSTILE = "**Buy** <img src=x onerror=alert(1)> [here](http://x.org)\x1b[2J\u202e now."
+
+
+def test_the_worst_of_style_is_quoted_and_no_character_of_it_does_anything(tmp_path: Path):
+    """Forty of forty votes for the bold answer, which is longer; the quote is its words as text."""
+    with Store.open(tmp_path / "hostile") as store:
+        fill(store, [(f"{HOSTILE} {n}", f"Plain {n}.") for n in range(40)])
+        simulate_votes(store, 40, prefer="longer", noise=0.0)
+        (result,) = [one for one in run_checks(store) if one.name == "style"]
+    (found,) = [one for one in result.findings if one.subject == "bold"]
+    quote = "For example: “**Buy** <img src=x onerror=alert(1)> [here](http://x.org)\\x1b[2J\\u202e"
+    assert quote in found.message
+    assert "For example: “" in result.message
+    shown = words_of(found)
+    assert "\\*\\*Buy\\*\\* &lt;img src=x onerror=alert\\(1\\)> \\[here\\]" in shown
+    assert "<img" not in shown
+    assert "\x1b" not in shown + result.message
 
 
 def test_the_checks_run_on_an_empty_and_on_a_filled_store(store: Store, tmp_path: Path):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.sequential import is_found, log_evidence, log_run_evidence
+from feedback.sequential import is_found, log_evidence, log_row_evidence, log_run_evidence
 
 
 def test_ten_of_ten_against_a_half_is_worth_93():
@@ -53,6 +53,24 @@ def test_a_run_is_worth_what_its_bettor_owns():
     """2^13 / 2 from the first vote on; from the second on the turn counts too: 2^13 / 6."""
     assert np.exp(log_run_evidence([14, 13], [1, 2])) == pytest.approx([2**13 / 2, 2**13 / 6])
     assert np.exp(log_run_evidence(0, 1)) == pytest.approx(1 / 2)
+
+
+def test_a_row_of_one_outcome_is_worth_more_the_rarer_it_is():
+    """Three in a row from the fifth trial: 2^3 / 30 at a half, 10^3 / 30 at a tenth."""
+    assert np.exp(log_row_evidence(3, 5, [0.5, 0.1])) == pytest.approx([8 / 30, 1000 / 30])
+
+
+def test_honest_rows_are_rarely_suspected():
+    """4,000 people who say tie in every fourth of 400 votes, at alpha 0.01: at most 65 as below."""
+    ties = np.random.default_rng(9).random((4_000, 400)) < 0.25
+    length = np.zeros(4_000)
+    suspected = np.zeros(4_000, dtype=bool)
+    for step in range(400):
+        length = np.where(ties[:, step], length + 1, 0)
+        rows = length > 0
+        evidence = log_row_evidence(length[rows], step + 2 - length[rows], 0.25)
+        suspected[rows] |= is_found(evidence, 0.01)
+    assert 0 < suspected.sum() <= 65
 
 
 def test_what_is_enough_is_one_over_alpha():

@@ -150,7 +150,10 @@ def test_thumbs_go_up_for_what_is_shorter_than_the_median_of_its_prompt(store):
         ({"noise": float("nan")}, "noise is nan"),
         ({"left_bias": -1}, "left_bias is -1"),
         ({"left_bias": 0.5, "thumbs": True}, "a thumb has no sides"),
-        ({"faulty": ["lazy"]}, "faulty is 'lazy': use one of noisy, left, left70, random, fast"),
+        (
+            {"faulty": ["lazy"]},
+            "faulty is 'lazy': use one of noisy, left, left70, tie, random",
+        ),
         ({"faulty": ["left"], "thumbs": True}, "faulty is 'left', but a faulty labeler votes"),
     ],
 )
@@ -161,19 +164,21 @@ def test_settings_out_of_range_are_named(store, change, says):
 
 
 def test_faulty_labelers_are_named_after_their_fault_and_the_checks_find_them(store):
-    """Six people, 60 votes each; always left and copying are found, by what they do."""
+    """Seven people, 60 votes each; always left, always tie and copying are found by these."""
     stock(store, 120)
-    result = simulate_votes(store, 360, labelers=4, faulty=["left", "copying"])
-    assert result["labelers"] == 6
+    result = simulate_votes(store, 420, labelers=4, faulty=["left", "copying", "tie"])
+    assert result["labelers"] == 7
     columns = gather(store)
     table = labeler_table(columns).set_index("labeler")
     assert table.loc["sim-left-1", "left_share"] == 1.0
     assert "left" in table.loc["sim-left-1", "flags"]
     assert "copying" in table.loc["sim-copying-1", "flags"]
+    assert table.loc["sim-tie-1", "ties_share"] == 1.0
+    assert "same" in table.loc["sim-tie-1", "flags"]
     honest = table.loc[[f"sim-{n}" for n in range(1, 5)]]
     assert set(honest["flags"]) == {()}
     subjects = {f.subject for f in CHECKS["labeler_quality"](columns).findings}
-    assert subjects == {"labeler sim-left-1", "labeler sim-copying-1"}
+    assert subjects == {f"labeler sim-{fault}-1" for fault in ("left", "copying", "tie")}
 
 
 def test_they_vote_at_the_pace_of_people_and_never_in_the_future(store):

@@ -70,6 +70,13 @@ def test_votes_are_the_newest_of_each_assignment_unless_undone(judged: Store) ->
     assert str(votes["created_at"].dt.tz) == "UTC"
 
 
+def test_a_coded_vote_is_found_again_by_its_hash(judged: Store) -> None:
+    coded = judged.frame("coded_votes")["vote"].tolist()
+    found = judged.frame("vote_ids", coded=coded).set_index("coded")["vote"]
+    assert [found[one] for one in coded] == ["v1", "v10", "v2"]
+    assert judged.frame("vote_ids", coded=[]).empty
+
+
 def test_a_vote_undone_and_given_again_counts_once(judged: Store, make: SimpleNamespace) -> None:
     again = make.vote(23, assignment=3, revision=2, comparison="c1", labeler="bob", verdict="tie")
     judged.append(again)
@@ -256,6 +263,7 @@ def test_progress_counts_this_labeler_today_and_everybody(
 def test_every_query_runs_on_an_empty_store(store: Store, name: str) -> None:
     params = {"labeler": "ada"} if name.startswith(("open", "own")) or name == "progress" else {}
     params |= {"today": datetime.now(UTC)} if name == "tally" else {}
+    params |= {"coded": [1, 2**64 - 1]} if name == "vote_ids" else {}
     frame = store.frame(name, **params)
     assert len(frame) == (name in ("progress", "meters", "sizes", "tally"))
     assert len(frame.columns) >= 2
