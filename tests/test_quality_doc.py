@@ -60,6 +60,8 @@ def test_the_figures_of_a_million_votes_are_those_of_the_benchmark() -> None:
     assert f"{sum(found['seconds'].values()):.1f} s to run the checks" in PAGE
     assert f"a peak of {found['peak_mb'] / 1000:.1f} GB" in PAGE
     assert f"keeps it: {found['first_gather_seconds']:.0f} s for all" in PAGE
+    plot = (ROOT / "docs" / "quality-scale.svg").read_text("utf-8")
+    assert "the first look at texts, once" in plot
     live = found["live"]
     assert f"take {live['median_ms']:.1f} ms a vote with a million votes" in PAGE
     assert f"95 % within {live['p95_ms']:.1f} ms" in PAGE
