@@ -428,7 +428,7 @@ def gold(
 @cli.command()
 def campaign(
     overlap: Annotated[int | None, typer.Option(help="Labelers that judge a comparison.")] = None,
-    shared: Annotated[float | None, typer.Option(help="Share that one more judges.")] = None,
+    shared: Annotated[float | None, typer.Option(help="Share that one or two more judge.")] = None,
     repeats: Annotated[float | None, typer.Option(help="Share of silent repeats.")] = None,
     gold: Annotated[float | None, typer.Option(help="Share of gold items.")] = None,
     data: Data = HERE,

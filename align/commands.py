@@ -166,7 +166,7 @@ def score(
     return scoring.score_compared(
         workspace.store,
         workspace.client,
-        model=model or EMBEDDED,
+        model=model or (EMBEDDED if adapter else scoring.usual_model(workspace.store)),
         adapter=adapter,
         limit=limit,
         progress=progress,

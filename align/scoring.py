@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from align import runs
 from align.answering import base_of
-from align.models import EMBEDDED, Model
+from align.models import EMBEDDED, Model, find_model
 from align.wire import ScoreRequest
+from feedback.checks.scores import base_model
+from storage.errors import UserError
 from storage.records import Prompt, Response, Score
 
 if TYPE_CHECKING:
@@ -56,6 +58,16 @@ def score_compared(
         done += _score(store, client, base, adapter, part)
         progress(f"{done} of {len(wanted)} answers scored")
     return {"model": base.name, "adapter": adapter, "scored": done, "left": len(open_) - done}
+
+
+def usual_model(store: Store) -> str:
+    """Return the model whose scores the checks ask for: the one that answered most of what is
+    compared, where it is on this machine; else the embedded one."""
+    name = base_model(store.frame("compared"))
+    try:
+        return find_model(name or EMBEDDED).name
+    except UserError:
+        return EMBEDDED
 
 
 def unscored(store: Store, model: str, adapter: str) -> list[str]:

@@ -281,7 +281,8 @@ def _gold(result: Mapping[str, Any]) -> str:
 
 def _campaign(result: Mapping[str, Any]) -> str:
     return (
-        f"each comparison is judged by {result['overlap']}, {result['shared']:.0%} by one more; "
+        f"each comparison is judged by {result['overlap']}, {result['shared']:.0%} by one or two "
+        "more; "
         f"of a labeler's items {result['repeats']:.0%} are silent repeats, {result['gold']:.0%} "
         "gold"
     )

@@ -7,14 +7,20 @@ LOCK. Knows no torch: models run in the worker process, training in its own chil
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from align.client import WorkerClient
 from align.folder import prepare_folder
 from align.generation import Replenisher
 from storage.store import Store
+
+# Choice: answers that one press of a button lets a model score, some three minutes on two cores: as
+# long as somebody waits.
+SCORED_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,25 @@ class Workspace:
         client = WorkerClient(folder)
         replenisher = Replenisher(store, client)
         return cls(folder, store, client, replenisher, secrets.token_urlsafe(32))
+
+    def score(self, progress: Callable[[str], None]) -> dict[str, Any]:
+        """Let a model score some more of the compared answers, as the command `score` does.
+
+        For screens of `feedback`, which knows no model.
+
+        Args:
+            progress: gets a line of text now and then.
+
+        Returns:
+            {"model", "adapter", "scored", "left"}.
+
+        Raises:
+            Busy: a run trains.
+            UserError: as `align.scoring.score_compared`.
+        """
+        from align.commands import score  # here: it imports this module, and what votes wait for
+
+        return score(self, progress=progress, limit=SCORED_AT_ONCE)
 
     def close(self) -> None:
         """End the background work and the worker, and give the folder free. Training goes on."""

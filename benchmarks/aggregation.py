@@ -3,17 +3,21 @@
     python benchmarks/aggregation.py [--crowdkit FOLDER] [--sizes 10000,100000,1000000] [--write]
 
 All run in one process on the same simulated votes. crowd-kit (1.4.2, Apache-2.0) is no requirement
-of Hone: `pip install --target FOLDER crowd-kit==1.4.2` and give the folder; without it that part
-is left out and said so. Prints one JSON object; `--write` puts it under benchmarks/results/.
+of Hone: `pip install --target FOLDER crowd-kit==1.4.2` and give the folder. Without `--crowdkit` it
+is looked for in .setup/crowdkit and among what is installed; where it is not, that part is left out
+and the result says so. Prints one JSON object; `--write` puts it under benchmarks/results/.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +33,39 @@ from feedback.agreement import dawid_skene, krippendorff_alpha, pairwise_agreeme
 RESULT = ROOT / "benchmarks" / "results" / "aggregation.json"
 ROUNDS = 10  # of both Dawid–Skenes, so that they do the same work
 CLASSES = 3
-MISSING = "crowd-kit is not there: pip install --target FOLDER crowd-kit==1.4.2, --crowdkit FOLDER"
+CROWDKIT = ROOT / ".setup" / "crowdkit"
+MISSING = f"not there: pip install --target {CROWDKIT.relative_to(ROOT)} crowd-kit==1.4.2"
 
 
 def main() -> None:
     """Measure every size, smallest first."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--crowdkit", type=Path, help="the folder that crowd-kit was installed to")
+    parser.add_argument(
+        "--crowdkit", type=Path, default=CROWDKIT, help="the folder that crowd-kit was installed to"
+    )
     parser.add_argument("--sizes", default="10000,100000,1000000", help="votes")
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
-    if asked.crowdkit:
-        sys.path.append(str(asked.crowdkit))
+    sys.path.append(str(asked.crowdkit))
     told = {
+        "date": date.today().isoformat(),
         "machine": machine(),
+        "crowdkit": crowdkit(),
         "rounds": ROUNDS,
         "sizes": [measure(int(size)) for size in asked.sizes.split(",")],
     }
     print(json.dumps(told, indent=1))
     if asked.write:
         RESULT.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def crowdkit() -> str:
+    """Return crowd-kit's version, or why nothing is compared with it."""
+    try:
+        importlib.import_module("crowdkit.aggregation")
+        return version("crowd-kit")
+    except (ImportError, PackageNotFoundError) as missing:
+        return f"{MISSING} ({missing})"
 
 
 def simulated(n: int, seed: int = 0) -> pd.DataFrame:
@@ -86,11 +103,14 @@ def measure(n: int) -> dict[str, Any]:
 
 
 def beside_crowdkit(votes: pd.DataFrame, own: float, verdicts: np.ndarray) -> dict[str, Any]:
-    """Return crowd-kit's time, the ratio, and the share of items on which both say the same."""
+    """Return crowd-kit's time, the ratio, and the share of items on which both say the same.
+
+    Nothing where it is not there.
+    """
     try:
         from crowdkit.aggregation import DawidSkene
-    except ImportError as missing:
-        return {"crowdkit": f"{MISSING} ({missing})"}
+    except ImportError:
+        return {}
     theirs, model = timed(lambda: DawidSkene(n_iter=ROUNDS, tol=0).fit(votes))
     labels = model.labels_
     return {

@@ -1,6 +1,7 @@
 """How long the checks and the live meters take with up to a million votes, and in what memory.
 
     python benchmarks/quality_scale.py [--votes 10000 100000 1000000] [--keep FOLDER] [--write]
+    python benchmarks/quality_scale.py --draw
 
 Three comparisons for ten votes, a thousand labelers at most, texts put together from the prompts
 that come with Hone; the tables are filled by SQL, because the store's own way, which journals and
@@ -10,7 +11,7 @@ comparisons, when the similarity of each two answers is measured once and kept, 
 near-duplicate search over prompts is measured by benchmarks/near_duplicates.py.
 
 `--write` puts the figures into benchmarks/results/quality_scale.json and the plot into
-docs/quality-scale.svg.
+docs/quality-scale.svg; `--draw` draws the plot anew from the figures that are there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a script from anywhere
 
+RESULT = ROOT / "benchmarks" / "results" / "quality_scale.json"
+PLOT = ROOT / "docs" / "quality-scale.svg"
 SIZES = (10_000, 100_000, 1_000_000)  # votes
 LABELERS = 1_000
 LIVE = 300  # votes cast while the meters are read after each
@@ -97,17 +100,20 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="fill the data folders here and use them again")
     parser.add_argument("--only", type=Path, help=argparse.SUPPRESS)  # a process of its own
     parser.add_argument("--write", action="store_true", help="add to benchmarks/results/ and docs/")
+    parser.add_argument("--draw", action="store_true", help="measure nothing, draw the plot")
     asked = parser.parse_args()
     if asked.only:
         print(json.dumps(measure(asked.only)))
+        return
+    if asked.draw:
+        draw(json.loads(RESULT.read_text("utf-8")), PLOT)
         return
     with tempfile.TemporaryDirectory() as scratch:
         result = run(asked.keep or Path(scratch), asked.votes)
     print(json.dumps(result, indent=1))
     if asked.write:
-        place = ROOT / "benchmarks" / "results" / "quality_scale.json"
-        place.write_text(json.dumps(result, indent=1) + "\n")
-        draw(result, ROOT / "docs" / "quality-scale.svg")
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        draw(result, PLOT)
 
 
 def run(home: Path, sizes: list[int]) -> dict[str, Any]:
@@ -246,7 +252,10 @@ def draw(result: dict[str, Any], place: Path) -> None:
         axis.grid(alpha=0.25)
     line = [seconds[-1] * count / votes[-1] for count in votes]
     axes[0].plot(votes, line, "--", color="#8b949e", label="in proportion to the votes")
-    axes[0].set(yscale="log", ylim=(None, 20))
+    first = [size["first_gather_seconds"] for size in sizes]
+    axes[0].plot(votes, first, "s-", color="#9a6700", label="the first look at texts, once")
+    axes[0].autoscale(axis="y")
+    axes[0].set_yscale("log")
     for axis in axes:
         axis.legend(frameon=False, fontsize=8)
     figure.savefig(place, facecolor="white", metadata={"Date": None})

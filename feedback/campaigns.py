@@ -77,7 +77,7 @@ def set_collecting(
 
     Args:
         overlap: Labelers that judge each comparison, from 1.
-        shared: Share of the comparisons, 0..1, that one more labeler judges.
+        shared: Share of the comparisons, 0..1, that one more labeler judges; a third of them, two.
         repeats: Share of a labeler's items, 0..1, that silently repeat an earlier one.
         gold: Share of a labeler's items, 0..1, whose right verdict is known.
 

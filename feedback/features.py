@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,6 @@ FEATURES: dict[str, str] = {
     "blank": "b1",  # nothing but white space
     "cut_off": "b1",  # ends in the middle of a sentence or a code block
     "broken": "b1",  # repeats itself on and on, has control tokens or undecodable characters
-    "plain": "u4",  # CRC-32 of the text without case and spacing: equal where copied
     "headings": "u2",
     "list_items": "u2",
     "bold": "u2",
@@ -209,8 +207,8 @@ def said(messages: str) -> str:
 def text_features(text: str) -> dict[str, int]:
     """Return what a text is like: FEATURES → number; 1 and 0 stand for yes and no.
 
-    Style is looked for in the first 50,000 characters; blank, cut off, copied and personal data in
-    the whole text.
+    Style is looked for in the first 50,000 characters; blank, cut off and personal data in the
+    whole text.
 
     Example:
         >>> some = text_features("Sure! **Two** things:\\n- a\\n- b\\n\\nI hope this helps.")
@@ -224,7 +222,6 @@ def text_features(text: str) -> dict[str, int]:
         "blank": int(not whole.strip()),
         "cut_off": int(is_cut_off(whole)),
         "broken": int(is_broken(text)),
-        "plain": zlib.crc32("".join(whole.casefold().split()).encode("utf-8", "surrogatepass")),
         "headings": _count(_HEADING, text, "#"),
         "list_items": len(_LIST_ITEM.findall(text)),
         "bold": _count(_BOLD, text, "**", "__"),

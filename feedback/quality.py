@@ -15,6 +15,7 @@ from feedback.checks.columns import DECISIONS
 from feedback.checks.duplicates import prompt_items, repeated_prompts
 from feedback.checks.length_bias import share
 from feedback.coded import coded, joined
+from feedback.echoes import echoes
 from feedback.features import excerpt, features
 from feedback.live import excluded_ids
 from feedback.meters import live_meters
@@ -32,6 +33,7 @@ WITHOUT_TEXTS = (
     "length_bias", "position_bias", "agreement", "labeler_quality", "duplicate_prompts",
     "duplicate_votes", "imbalance", "distribution",
 )  # fmt: skip
+NO_ECHOES = {"echo_a": False, "echo_b": False}
 MAX_PREVIEWS = 1_000  # Choice: five times as many as there are findings
 
 
@@ -129,6 +131,9 @@ def gather_numbers(
     frames["votes"] = joined(frames["votes"], frames["comparisons"])
     answers = frames["comparisons"]["text_a"].cat.categories  # of every answer: see `coded`
     found = features(store, answers, prompts["text"]) if said else pd.DataFrame()
+    compared = frames["comparisons"]
+    repeated = echoes(store, compared, frames["prompts"], found) if said else NO_ECHOES
+    frames["comparisons"] = compared.assign(**repeated)
     frames = _counted(frames, excluded_ids(store), simulated)
     return Columns(decisions=_decisions(store), features=found, **frames)
 

@@ -19,6 +19,9 @@ LEASE_MINUTES = 30  # Choice: how long an item that somebody has on the screen i
 # Choice: more votes for a comparison that is judged both ways, at most; who still disagree then
 # have nothing to agree on, and their time is better spent elsewhere.
 TIE_BREAKS = 3
+# Choice: of the comparisons that more than `overlap` judge, two thirds are judged by one more and a
+# third by two more: three who judge the same say who of them differs.
+TWO_MORE = 1 / 3
 
 # An assignment is taken by its judgement, or by somebody who may be looking at it right now. A skip
 # frees it: it judged nothing. A repeat is the same person's second look, which takes nothing.
@@ -66,15 +69,17 @@ JOIN score base ON base.response = p.response AND base.model = p.model AND base.
 
 # In two steps, because looking at texts is what costs: first the most wanted that nobody has, then
 # those of them whose texts can be judged. 10,000 comparisons: 12 ms instead of 78. Which ones one
-# more person judges is drawn by a hash of the id: the same for everybody, and nothing to keep.
+# or two more judge is drawn by a hash of the id: the same for everybody, and nothing to keep. It is
+# asked only of those that have just `overlap` judgements or one more.
 OPEN_COMPARISONS = f"""
 WITH skipped AS MATERIALIZED ({SKIPPED}), gains AS MATERIALIZED ({GAINS}), asked AS (
     SELECT c.id, c.prompt, c.a, c.b, c.created_at, starts_with(c.source, 'duel:') AS duel,
         coalesce(t.judged, 0) AS votes, coalesce(t.leased, 0) AS leased,
         coalesce(t.for_a = t.for_b AND t.for_a > 0, false) AS contested,
-        greatest($overlap + CASE WHEN coalesce(t.judged, 0) + coalesce(t.leased, 0) = $overlap
-            THEN (md5(c.id) < $shared)::INTEGER ELSE 0 END, coalesce(w.votes, 0))
-            AS wanted
+        greatest($overlap + CASE
+            WHEN coalesce(t.judged, 0) + coalesce(t.leased, 0) BETWEEN $overlap AND $overlap + 1
+            THEN (md5(c.id) < $shared)::INTEGER + (md5(c.id) < $two_more)::INTEGER ELSE 0 END,
+            coalesce(w.votes, 0)) AS wanted
     FROM comparison c
     LEFT JOIN ({TAKEN.format(item="comparison", live=LIVE_VOTE)}) t ON t.item = c.id
     LEFT JOIN ({WANTED}) w ON w.comparison = c.id
@@ -177,12 +182,23 @@ def open_comparisons(
     many judgements as it is wanted to have.
 
     Args:
-        shared: Share of the comparisons, 0..1, that want one judgement more than `overlap`.
+        shared: Share of the comparisons, 0..1, that want more judgements than `overlap`: one
+            more, and a third of them (`TWO_MORE`) two.
         tie_breaks: How many more than `overlap` a contested one may want.
     """
-    below = f"{int(shared * 16**8):08x}" if shared < 1 else "g"  # in hex, which sorts as text
-    params = _queue(**asked) | {"shared": below, "tie_breaks": tie_breaks}
+    drawn = {"shared": _below(shared), "two_more": _below(shared * TWO_MORE)}
+    params = _queue(**asked) | drawn | {"tie_breaks": tie_breaks}
     return _first_open(cursor, "comparison", OPEN_COMPARISONS, params)
+
+
+def _below(share: float) -> str:
+    """Return what a share, 0..1, of all hashes in hex comes before when they are sorted as text.
+
+    Example:
+        >>> _below(0.5), _below(1.0)
+        ('80000000', 'g')
+    """
+    return f"{int(share * 16**8):08x}" if share < 1 else "g"
 
 
 def open_responses(cursor: Cursor, **asked: Any) -> pd.DataFrame:

@@ -116,7 +116,7 @@ class Campaign:
     guideline: str  # Markdown
     overlap: int  # votes wanted per comparison
     created_at: datetime = field(default_factory=now)
-    shared: float = 0.1  # share of the comparisons that one more labeler judges
+    shared: float = 0.1  # share of the comparisons that one more labeler judges, or two
     repeats: float = 0.05  # share of a labeler's items that are silent repeats, sides swapped
     gold: float = 0.05  # share of a labeler's items whose right verdict is known
 

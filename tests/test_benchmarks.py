@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,15 @@ def imported(file: Path) -> list[tuple[str, str]]:
         if node.module.split(".")[0] in OURS
         for name in node.names
     ]
+
+
+def test_without_crowdkit_the_result_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed here or not: None in its place is a module that cannot be imported."""
+    aggregation = importlib.import_module("benchmarks.aggregation")
+    for name in ("crowdkit", "crowdkit.aggregation"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert aggregation.crowdkit().startswith("not there: pip install --target .setup/crowdkit")
+    assert "crowdkit_over_hone" not in aggregation.measure(200)
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "benchmarks").rglob("*.py")), ids=lambda f: f.stem)

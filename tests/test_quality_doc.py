@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "quality.md").read_text("utf-8")
+PROSE = " ".join(PAGE.split())  # lines break anywhere
 LABELERS = {
     "honest": "honest",
     "honest_with_a_lean_of_53_percent": "honest, leaning left (53 %)",
@@ -47,19 +49,54 @@ def test_gold_and_the_plain_test_are_those_of_the_benchmark() -> None:
     assert f"names {100 * plain + 1e-9:.1f} % of the honest" in PAGE
 
 
+def test_how_the_labelers_were_looked_at_is_as_the_benchmark_did() -> None:
+    found = read("detection")
+    assert f"{found['votes']} votes each" in PROSE
+    assert f"all signals together sum to {100 * found['alpha']:.0f} %" in PROSE
+
+
 def test_the_power_of_the_style_check_is_that_of_the_benchmark() -> None:
     found = read("style_power")
-    for name in ("planted", "planted_half", "planted_200_half"):
-        assert f"{100 * found[name]['found']['share']:.1f} %" in PAGE
+    shares = [
+        f"{100 * found[name]['found']['share']:.1f} %"
+        for name in ("planted", "planted_half", "planted_200_half")
+    ]
+    planted, few, many = (found[name] for name in ("planted", "planted_half", "planted_200_half"))
+    assert (
+        f"multiplies the odds of winning by {planted['odds_ratio']:.0f}. With {planted['pairs']} "
+        f"pairs that all differ in it, it is found in {shares[0]} of {planted['simulations']} "
+        f"simulations; where only half of {few['pairs']} pairs differ in it, in {shares[1]}; with "
+        f"{many['pairs']} such pairs in {shares[2]}."
+    ) in PROSE
+
+
+def test_the_figures_of_the_real_votes_are_those_of_the_benchmark() -> None:
+    found = read("llmfao")
+    checks, (first, second, *_) = found["checks"], found["models"]
+    longer, left = checks["length_bias"], checks["position_bias"]
+    assert (
+        f"({found['import']['stored']:,} votes of {checks['labeler_quality']['n']} people on "
+        f"{checks['duplicate_responses']['n']:,} comparisons"
+    ) in PROSE
+    assert f"longer answer won {longer['value']:.4f} of {longer['n']:,} decided votes" in PROSE
+    assert f"the left side {left['value']:.4f} of {left['n']:,}" in PROSE
+    (chance,) = re.findall(r"a probability of (\S+)\.$", left["message"])
+    assert f"(probability {chance.replace('e-0', 'e-')} with fair sides" in PROSE
+    assert f"alpha, nominal, {checks['agreement']['value']:.4f};" in PROSE
+    assert f"puts {first['model']} first with {first['score']:.3f}" in PROSE
+    assert f"against {second['score']:.3f} for the second" in PROSE
 
 
 def test_the_figures_of_a_million_votes_are_those_of_the_benchmark() -> None:
     found = read("quality_scale")["sizes"]["1000000"]
+    assert f"checks on {found['votes']:,} votes and {found['comparisons']:,} comparisons" in PROSE
     reading = found["seconds"].pop("gather")
     assert f"{reading:.1f} s to read the columns" in PAGE
     assert f"{sum(found['seconds'].values()):.1f} s to run the checks" in PAGE
     assert f"a peak of {found['peak_mb'] / 1000:.1f} GB" in PAGE
     assert f"keeps it: {found['first_gather_seconds']:.0f} s for all" in PAGE
+    plot = (ROOT / "docs" / "quality-scale.svg").read_text("utf-8")
+    assert "the first look at texts, once" in plot
     live = found["live"]
     assert f"take {live['median_ms']:.1f} ms a vote with a million votes" in PAGE
     assert f"95 % within {live['p95_ms']:.1f} ms" in PAGE

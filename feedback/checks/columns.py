@@ -18,7 +18,7 @@ RATINGS = (
 COMPARISONS = (
     "comparison", "prompt", "a", "b", "text_a", "text_b", "chars_a", "chars_b", "model_a",
     "model_b", "adapter_a", "adapter_b", "finished_a", "finished_b", "source", "created_at",
-    "similarity",
+    "similarity", "echo_a", "echo_b",
 )  # fmt: skip
 PROMPTS = ("prompt", "text", "cluster")
 DECISIONS = ("kind", "item", "earlier", "decision", "created_at")
@@ -37,7 +37,9 @@ class Columns:
 
     votes: pd.DataFrame  # live votes, one row each; `kind` is the assignment's
     ratings: pd.DataFrame  # live ratings, one row each; `made` is the source of the response
-    comparisons: pd.DataFrame  # with `similarity` of its two texts, 0..1; 0 where it is surely low
+    # with `similarity` of its two texts, 0..1; 0 where it is surely low; with `echo_a` and
+    # `echo_b`: whether that answer mostly repeats its prompt
+    comparisons: pd.DataFrame
     prompts: pd.DataFrame  # with the near-duplicate cluster of each
     decisions: pd.DataFrame  # what people decided about duplicates
     gold: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(GOLD)))

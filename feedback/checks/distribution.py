@@ -51,7 +51,7 @@ def distribution(
     n = len(pairs)
     if not n:
         return nothing(NAME, "There is no comparison yet.", "Add comparisons.")
-    base = base_model(columns)
+    base = base_model(pairs)
     own = own_answers(pairs, base)
     hits = int((own[0] & own[1]).sum())
     severity = "warn" if hits / n < threshold and wilson(hits, n)[1] < threshold else "ok"

@@ -11,7 +11,8 @@ import pandas as pd
 from feedback.checks.columns import Columns
 from feedback.checks.said import found_in
 
-TO_SCORE = "Let the model score what was judged: python app.py score"
+# Said by every finding that waits for scores; by it the quality screen knows to offer its button.
+TO_SCORE = "Let the model score the answers: press “Score them now”, or run python app.py score"
 FOREIGN = ("imported", "human", "")  # names of no model that could be trained here
 
 
@@ -23,12 +24,15 @@ class Scored(NamedTuple):
     per_token: npt.NDArray[np.float64]  # NaN where there is no score
 
 
-def base_model(columns: Columns) -> str:
+def base_model(comparisons: pd.DataFrame) -> str:
     """Return the model that answered most of what was compared, "" where none is known.
 
     Checks call this one the model that is being trained: it is what a run would start from.
+
+    Args:
+        comparisons: with the columns model_a and model_b.
     """
-    names = pd.concat([columns.comparisons["model_a"], columns.comparisons["model_b"]])
+    names = pd.concat([comparisons["model_a"], comparisons["model_b"]])
     counts = names[~names.isin(FOREIGN)].value_counts()
     counts = counts[counts > 0]
     return "" if counts.empty else str(min(counts.index[counts == counts.iloc[0]]))

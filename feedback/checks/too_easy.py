@@ -1,7 +1,8 @@
 """Comparisons that teach little: one answer is blank, broken, cut off, or copied from the prompt.
 
-Who chooses the whole answer over half a one has said nothing about answers. With the reference's
-log-probabilities, also those where it already tells the two far apart.
+Who chooses the whole answer over half a one has said nothing about answers. What is copied is told
+by `feedback.echoes`. With the reference's log-probabilities, also those where it already tells the
+two far apart.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import pandas as pd
 
 from feedback.checks.columns import Columns
 from feedback.checks.result import CheckResult, Finding, nothing, share_text
-from feedback.checks.said import Mask, Places, different_ids, found_in, net_votes, places_of, values
+from feedback.checks.said import Mask, Places, different_ids, net_votes, places_of, values
 from feedback.checks.scores import TO_SCORE, scored
 from feedback.intervals import wilson
 
@@ -22,13 +23,12 @@ MIN_TO_WARN = 10  # comparisons. Choice: as for the length bias
 # Choice: e^1.5: on every token the reference finds the chosen answer 4.5 times as likely as the
 # rejected one; what is decided so far ahead needs no training.
 MARGIN = 1.5  # nats per token
-COPIED_WORDS = 5  # Choice: a shorter answer may well be the words asked about
 
 WORDS = {
     "blank": "have a blank answer",
     "broken": "have one answer that repeats itself on and on or shows control characters",
     "cut off": "have one answer that was cut off",
-    "copied": "have one answer that only copies the prompt",
+    "copied": "have one answer that mostly copies the prompt",
 }
 REMEDY = (
     "Leave these comparisons out and generate them anew: with more tokens for what was cut off, "
@@ -76,9 +76,6 @@ def flaws(columns: Columns) -> dict[str, Mask]:
     """Return flaw → which comparisons have it in one answer alone; blank ones in either."""
     pairs, features = columns.comparisons, columns.features
     a, b = places_of(features, pairs["text_a"]), places_of(features, pairs["text_b"])
-    prompts = columns.prompts
-    at = found_in(pd.Index(prompts["prompt"]), pairs["prompt"])
-    prompt = np.append(places_of(features, prompts["text"]), -1)[at]
 
     def only_one(of_a: Mask, of_b: Mask) -> Mask:
         return of_a != of_b
@@ -93,7 +90,7 @@ def flaws(columns: Columns) -> dict[str, Mask]:
             _cut(pairs["finished_a"], has("cut_off", a)),
             _cut(pairs["finished_b"], has("cut_off", b)),
         ),
-        "copied": only_one(_copied(features, a, prompt), _copied(features, b, prompt)),
+        "copied": only_one(pairs["echo_a"].to_numpy(bool), pairs["echo_b"].to_numpy(bool)),
     }
 
 
@@ -102,13 +99,6 @@ def _cut(finished: pd.Series, looks_cut: Mask) -> Mask:
     known = finished.notna().to_numpy()
     stopped = (finished == True).to_numpy(dtype=bool, na_value=False)  # noqa: E712  (may be None)
     return np.where(known, ~stopped, looks_cut)
-
-
-def _copied(features: pd.DataFrame, answer: Places, prompt: Places) -> Mask:
-    same = values(features, "plain", answer) == values(features, "plain", prompt)
-    return same & (answer >= 0) & (prompt >= 0) & (
-        values(features, "words", answer) >= COPIED_WORDS
-    )  # fmt: skip
 
 
 def _severity(hits: int, n: int, threshold: float) -> str:

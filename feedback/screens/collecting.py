@@ -79,7 +79,7 @@ def build_collecting(workspace: Any) -> None:
         with gr.Row():
             fields = [
                 gr.Number(1, label="People per comparison", precision=0, minimum=1),
-                gr.Number(10, label="% judged by one more"),
+                gr.Number(10, label="% judged by one or two more"),
                 gr.Number(5, label="% silent repeats"),
                 gr.Number(5, label="% gold items"),
             ]

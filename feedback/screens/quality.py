@@ -17,7 +17,7 @@ from feedback import browse
 from feedback.checks import CHECKS
 from feedback.checks.result import CheckResult, Finding
 from feedback.quality import checks_of, gather, quoted
-from feedback.screens import overview, remedies
+from feedback.screens import overview, remedies, scores
 from feedback.screens.parts import (
     brief,
     heading,
@@ -106,6 +106,7 @@ class View:
     """Everything that the checks draw."""
 
     cards: dict[str, Card]
+    scores: scores.Scores
     found: Found
     overview: overview.Overview
     took: gr.State  # seconds of the last refresh
@@ -113,7 +114,7 @@ class View:
     def drawn(self) -> list[Any]:
         cards = [part for card in self.cards.values() for part in (card.meter, card.words)]
         found = [self.found.table, self.found.results, self.found.title]
-        return [*cards, *found, *self.overview.parts(), self.took]
+        return [*cards, self.scores.offer, *found, *self.overview.parts(), self.took]
 
 
 def name_of(check: str) -> str:
@@ -191,6 +192,7 @@ def refresh(workspace: Any, view: View) -> dict[Any, Any]:
     columns = gather(workspace.store)
     results = quoted(workspace.store, checks_of(columns))
     drawn = draw_checks(view.cards, view.found, results) | overview.draw(view.overview, columns)
+    drawn |= scores.show_offer(view.scores, results)
     return drawn | {view.took: time.monotonic() - started}
 
 
@@ -297,9 +299,10 @@ def lay_out(workspace: Any) -> None:
         heading("Quality", "Can this feedback be trusted? Every check runs from the first vote on.")
         again = gr.Button("Check again", size="sm", scale=0, min_width=140, elem_id="check-again")
     cards = build_cards()
+    scored = scores.build_scores()
     found = build_findings()
     left = remedies.build_left_out()
-    view = View(cards, found, overview.build_overview(), gr.State(0.0))
+    view = View(cards, scored, found, overview.build_overview(), gr.State(0.0))
     models = overview.build_models()
     drawn = view.drawn()
     wire(again.click, refresh, workspace, view, outputs=drawn)
@@ -310,5 +313,8 @@ def lay_out(workspace: Any) -> None:
     on_show(remedies.list_left_out, workspace, left, outputs=left.parts())
     opened = [found.words, found.items, found.detail, *found.remedies.parts()]
     wire(found.table.select, show_finding, workspace, found, inputs=[found.results], outputs=opened)
-    for done in remedies.connect(workspace, found.remedies, left):
+    for done in (
+        *remedies.connect(workspace, found.remedies, left),
+        scores.connect(workspace, scored),
+    ):
         wire(done.then, refresh, workspace, view, outputs=drawn, trigger_mode="always_last")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -9,17 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from align import scoring
+from align import scoring, workspace
 from align.client import ScoreRequest, WorkerClient
-from align.scoring import score_compared, unscored
+from align.models import EMBEDDED
+from align.scoring import score_compared, unscored, usual_model
 from align.wire import Score as Scored
+from align.workspace import Workspace
 from feedback.assignments import serve_items
 from feedback.curation import exclude
 from feedback.quality import gather
 from storage.errors import NotFound
 from storage.records import Assignment, Comparison, Vote
 from storage.store import Store
-from tests.feedback.stock import comparison_records, fill, stock
+from tests.feedback.stock import (
+    comparison_records,
+    fill,
+    prompt_records,
+    response_records,
+    stock,
+)
 
 MADE = "00000000-0000-4000-8000-{:012}"
 
@@ -158,6 +167,30 @@ def test_another_models_scores_are_its_own(store: Store, tiny: Path):
     score_compared(store, FakeClient(), model=str(tiny))
     assert unscored(store, str(tiny), "") == []
     assert len(unscored(store, str(tiny), "r-1")) == 12
+
+
+def test_a_screens_workspace_scores_a_part_with_the_model_that_answered_most(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Two of three answers are of the tiny model: it scores, two at a press, and goes on."""
+    monkeypatch.setattr(workspace, "SCORED_AT_ONCE", 2)
+    prompt, records = prompt_records(0)
+    models = {"One": str(tiny), "Two": str(tiny), "Three": "model-of-another-machine"}
+    made = [response_records(prompt, text, model) for text, model in models.items()]
+    a, b, c = (response.id for response, _ in made)
+    pairs = [Comparison(f"c_{n}", prompt.id, a, other, "api") for n, other in enumerate((b, c))]
+    with Workspace.open(tmp_path / "data") as opened:
+        opened.store.add([*records, *(one for _, some in made for one in some), *pairs])
+        stubbed = dataclasses.replace(opened, client=FakeClient())
+        told: list[str] = []
+        first, second = stubbed.score(told.append), stubbed.score(told.append)
+    assert first == {"model": str(tiny), "adapter": "", "scored": 2, "left": 1}
+    assert second == {"model": str(tiny), "adapter": "", "scored": 1, "left": 0}
+    assert told == ["2 of 2 answers scored", "1 of 1 answers scored"]
+
+
+def test_where_the_model_that_answered_is_not_here_the_embedded_one_scores(store: Store):
+    assert usual_model(store) == EMBEDDED
 
 
 def test_a_run_that_is_not_there_is_refused(store: Store):

@@ -36,6 +36,7 @@ def test_one_vote_is_too_little_but_moves_the_meter(desk: At, server: Server) ->
     screen.says("#check-length_bias", "100.0 %")
     screen.says("#check-length_bias", "21–100 % · n = 1")
     expect(screen.part("#check-length_bias .hone-band")).to_be_visible()
+    expect(screen.part("#score-now")).to_have_text("Score them now")
 
 
 def test_thirty_votes_for_the_longer_answer_are_a_finding(desk: At, server: Server) -> None:

@@ -19,11 +19,12 @@ from feedback.campaigns import set_collecting
 from feedback.curation import exclude
 from feedback.gold import set_gold
 from feedback.items import NewResponse, add_prompts, add_responses
+from feedback.judging import progress
 from feedback.votes import cast_rating, cast_vote, text_to_edit
 from storage.errors import BadInput, NotFound
 from storage.records import Assignment, Comparison, Duplicate, Vote, now
 from storage.store import Store
-from tests.feedback.stock import MODELS, fill, stock
+from tests.feedback.stock import MODELS, comparison_records, fill, stock
 
 LEAK = "I'm ChatGPT, made by OpenAI; I do not know."
 MASKED = "I'm [hidden], made by [hidden]; I do not know."
@@ -388,6 +389,23 @@ def test_what_is_judged_both_ways_is_asked_again_first_of_somebody_else(store):
     assert made[4].id not in shown_comparisons(store, serve(store, "dan", 5))
     vote(store, "cid", first[0])
     assert made[4].id not in shown_comparisons(store, serve(store, "eve", 5))
+
+
+def test_of_the_shared_comparisons_a_third_is_seen_by_three_and_the_others_by_two(store):
+    """MD5 of c_00000 begins with 07ee, of c_00003 with 2aab, of c_00001 with 7cb0: at 3, 17, 49 %
+    of all hashes. 30 % are shared, a third of those (10 %) with two more: so three people, two
+    people and one judge them, and nobody else is given any. For the progress each is just judged.
+    """
+    wanted = {0: 3, 3: 2, 1: 1}
+    for number in wanted:
+        store.add(comparison_records(number, f"One {number}", f"Two {number}")[1])
+    set_collecting(store, overlap=1, shared=0.3, repeats=0, gold=0)
+    for name in ("ada", "bob", "cid", "dan", "eve"):
+        for item in serve(store, name, 9):
+            vote(store, name, item, "tie")
+    votes = store.frame("comparisons").set_index("comparison")["votes"]
+    assert {number: votes[f"c_{number:05}"] for number in wanted} == wanted
+    assert progress(store, "ada", now()).comparisons_open == 0
 
 
 def test_a_share_of_the_comparisons_is_seen_by_one_more_person_the_same_ones_for_all(store):

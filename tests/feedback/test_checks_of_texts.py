@@ -14,6 +14,7 @@ from feedback.checks import CHECKS, Columns
 from feedback.checks.length_bias import slopes
 from feedback.checks.result import Example
 from feedback.checks.style import Tally, discoveries, wilson_at
+from feedback.echoes import is_echo
 from feedback.intervals import wilson
 from storage.records import digest
 from tests.feedback.said import features_of
@@ -30,6 +31,8 @@ def given(*pairs: Pair, prompt: str = "What is it?", **more: list) -> Columns:
     made = {
         "model_a": ["small"] * n, "model_b": ["small"] * n, "adapter_a": [""] * n,
         "adapter_b": [""] * n, "finished_a": [None] * n, "finished_b": [None] * n,
+        "echo_a": [is_echo(a, prompt) for a, _, _ in pairs],
+        "echo_b": [is_echo(b, prompt) for _, b, _ in pairs],
     }  # fmt: skip
     shared = {
         "comparison": names,
@@ -160,10 +163,11 @@ CUT = "It is the colour of the sky on a day when"
 
 
 def test_a_pair_with_one_flawed_answer_teaches_little():
-    """Of ten: one blank, one cut off, one copied, one broken; two cut off in both is a choice."""
+    """Of ten: one blank, one cut off, one copied, one broken; what both have is a choice."""
     copied = "what is IT that is over there?"
     flawed = [("", PLAIN, "b"), (CUT, PLAIN, "b"), (copied, PLAIN, "b"), ("a\ufffd", PLAIN, "b")]
-    rest = [(CUT, CUT + " the", "a")] + [(BOLD, PLAIN, "a")] * 5
+    both = [(CUT, CUT + " the", "a"), (copied, copied.upper(), "a")]
+    rest = [*both, *[(BOLD, PLAIN, "a")] * 4]
     result = CHECKS["too_easy"](given(*flawed, *rest, prompt="What is it that is over there?"))
     assert (result.value, result.n, result.severity) == (0.4, 10, "warn")
     told = {one.subject: one.items for one in result.findings}
