@@ -183,8 +183,9 @@ def shares(n: int, found: int, wrong: int) -> dict[str, Any]:
 
 
 def prompts(texts: Sequence[str], n: int, seed: int = 0) -> Iterator[tuple[str, str]]:
-    """Yield n ids and prompts of 5 to 40 words of the real texts; one in twenty repeats an earlier
-    one with other spelling."""
+    """Yield n ids and prompts of 5 to 40 words drawn from the real texts, each by itself (words that
+    stand together there would repeat the texts a thousand times over); one in twenty repeats an
+    earlier one with other spelling."""
     rng = random.Random(seed)
     words = [word for text in texts for word in text.split()]
     kept: list[str] = []
@@ -192,10 +193,7 @@ def prompts(texts: Sequence[str], n: int, seed: int = 0) -> Iterator[tuple[str, 
         if kept and rng.random() < 0.05:
             text = respelled(rng.choice(kept), rng, ())
         else:
-            start = rng.randrange(len(words) - 40)
-            some = words[start : start + rng.randint(5, 40)]
-            rng.shuffle(some)
-            text = " ".join(some)
+            text = " ".join(rng.choices(words, k=rng.randint(5, 40)))
             if len(kept) < 10_000:
                 kept.append(text)
         yield f"p_{number:020d}", text

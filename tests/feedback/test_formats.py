@@ -646,6 +646,6 @@ def test_rankings_leave_as_pairs_and_are_not_written(tmp_path: Path):
     with Store.open(tmp_path / "data") as store:
         assert import_file(store, path)["stored"] == 6
         assert import_file(store, path)["duplicates"] == 6
-        assert export_file(store, tmp_path / "pairs.jsonl", "trl") == {"written": 6}
+        assert export_file(store, tmp_path / "pairs.jsonl", "trl")["written"] == 6
         with pytest.raises(BadInput, match="rankings is only read; export votes"):
             export_file(store, tmp_path / "x.jsonl", "rankings")
