@@ -119,7 +119,7 @@ def test_a_repeated_prompt_is_shown_beside_the_earlier_one_and_decided(
     path.write_text(json.dumps(row))
     screen = desk(server, "Data")
     bring_in(screen, votes)
-    screen.says("#import-result", "3 rows read", timeout=30_000)
+    screen.says("#import-result", "votes.jsonl: 3 rows read", timeout=30_000)  # it has ended
     bring_in(screen, path)
     screen.says("#import-result", "1 rows read", timeout=30_000)
     screen.says("#duplicates", "Earlier", timeout=30_000)
