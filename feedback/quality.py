@@ -23,11 +23,6 @@ from storage.records import Duplicate
 from storage.store import Store
 
 PREVIEW = 80  # characters of a prompt in a message
-# The checks that look at no text: what a snapshot remembers of its day.
-WITHOUT_TEXTS = (
-    "length_bias", "position_bias", "agreement", "labeler_quality", "duplicate_prompts",
-    "duplicate_votes", "imbalance", "distribution",
-)  # fmt: skip
 MAX_PREVIEWS = 1_000  # Choice: five times as many as there are findings
 
 
@@ -49,12 +44,6 @@ def find_repeats(store: Store) -> list[CheckResult]:
 def checks_of(columns: Columns) -> list[CheckResult]:
     """Return what every check says about columns that are gathered already."""
     return [check(columns) for check in CHECKS.values()]
-
-
-def quick_checks(store: Store, *, simulated: bool = True) -> list[CheckResult]:
-    """Return what the checks say that need no text: quick enough for every snapshot."""
-    columns = gather_numbers(store, simulated=simulated)
-    return [check(columns) for name, check in CHECKS.items() if name in WITHOUT_TEXTS]
 
 
 def live_length_bias(store: Store) -> CheckResult:
