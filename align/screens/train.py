@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -354,15 +355,17 @@ def start(
 
 
 def start_sweep(
-    workspace: Any, form: Form, view: Watch, drawn: Any, betas: str, rows: float, method: str,
-    model: str, origin: str, held: str, beta: float, *values: Any,
+    workspace: Any, form: Form, view: Watch, drawn: Any, betas: str, rows: float,
+    remedies: list[str], because: str | None, method: str, model: str, origin: str, held: str,
+    beta: float, *values: Any,
 ) -> dict[Any, Any]:  # fmt: skip
-    """Make the short runs, start the first, and show both."""
+    """Freeze a snapshot, make the short runs, start the first, and show both."""
     settings = changed(chosen(form, method, beta, values), method, model)
     settings.pop("beta", None)
     begun = COMMANDS["sweep"](
         workspace, progress=quiet, method=method, betas=parsed(betas), rows=int(rows),
-        model=None if model == EMBEDDED else model or None, settings=settings, wait=False,
+        model=None if model == EMBEDDED else model or None, settings=settings,
+        remedies=dict.fromkeys(remedies or (), True), because=because or "", wait=False,
     )  # fmt: skip
     first = begun["points"][0]["run"]
     return look(workspace, view, first, None) | sweeping.look(workspace, form.tryout, drawn)
@@ -376,15 +379,16 @@ def cancel_sweep(workspace: Any, form: Form, view: Watch, run: str) -> dict[Any,
 
 
 def show_sweep_command(
-    workspace: Any, form: Form, betas: str, rows: float, method: str, model: str, origin: str,
-    held: str, beta: float, *values: Any,
+    workspace: Any, form: Form, betas: str, rows: float, remedies: list[str],
+    because: str | None, method: str, model: str, origin: str, held: str, beta: float,
+    *values: Any,
 ) -> str:  # fmt: skip
     """Return the command that does what the button below "Which β?" does."""
     settings = changed(chosen(form, method, beta, values), method, model)
     settings.pop("beta", None)
     return sweep_files.command_line(
         workspace.data, method=method, betas=betas, rows=int(rows or 0), model=model or None,
-        settings=settings,
+        settings=settings, remedies=remedies or (), because=(because or "").strip(),
     )  # fmt: skip
 
 
@@ -579,14 +583,16 @@ def connect_tryout(
     again = {"inputs": [part.drawn], "outputs": part.shown()}
     wire(timer.tick, sweeping.look, workspace, part, **again)
     on_show(sweeping.look, workspace, part, **again)
-    asked = [part.betas, part.rows]
-    cost = {"inputs": [form.method, form.model, *asked], "outputs": [part.cost]}
-    command = {"inputs": [*asked, *form.asked()], "outputs": [part.command]}
+    asked, reason = [part.betas, part.rows], form.light.because
+    cost = {"inputs": [form.remedies, form.method, form.model, *asked], "outputs": [part.cost]}
+    told = [*asked, form.remedies, reason, *form.asked()]
+    command = {"inputs": told, "outputs": [part.command]}
     on_show(sweeping.show_cost, workspace, part, **cost)
     on_show(show_sweep_command, workspace, form, **command)
-    for change in (part.betas.change, part.rows.change):
-        wire(change, sweeping.show_cost, workspace, part, trigger_mode="always_last", **cost)
-    for component in (*asked, form.model, *form.more.values()):
+    # one event of three: an answer to an earlier change cannot come after that to a later one
+    changes = partial(gr.on, [part.betas.change, part.rows.change, form.remedies.change])
+    wire(changes, sweeping.show_cost, workspace, part, trigger_mode="always_last", **cost)
+    for component in (*asked, form.remedies, reason, form.model, *form.more.values()):
         wire(
             component.change, show_sweep_command, workspace, form, trigger_mode="always_last",
             **command,
@@ -596,7 +602,7 @@ def connect_tryout(
     both = [*view.parts(), *part.shown()]
     wire(
         part.start.click, start_sweep, workspace, form, view,
-        inputs=[part.drawn, *asked, *form.asked()], outputs=both, limit=1,
+        inputs=[part.drawn, *told], outputs=both, limit=1,
     )  # fmt: skip
     wire(
         part.cancel.click, cancel_sweep, workspace, form, view,
