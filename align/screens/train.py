@@ -5,6 +5,7 @@ The button runs the command line's `train`; what is shown before it comes from t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,13 +23,13 @@ from align.leash import leash_of
 from align.losses import LOSSES
 from align.models import EMBEDDED
 from align.screens import sweep as sweeping
-from align.screens.light import Light, build_light, show_light
+from align.screens.light import Light, Seen, build_light, due, show_light
 from align.screens.sweep import Tryout
 from align.screens.watch import Watch, build_watch, connect_watch, look
 from align.sweep_files import parsed
 from feedback.screens.parts import fold, heading, minutes, on_show, plain, sheet, ticking, wire
 from feedback.snapshots import SnapshotSettings, preview
-from storage.errors import BadInput
+from storage.errors import BadInput, UserError
 
 REFRESH_SECONDS = 2  # Choice: a step of a tiny model takes about this long on two cores
 METHODS = {  # method: (its line in the list, what it is for)
@@ -278,6 +279,25 @@ def show_ready(
     if counts[needs]["train"]:
         words.append(time_words(workspace, method, model, counts[needs]["train"]))
     return {form.ready: "\n\n".join(filter(None, words)), form.rows: counts[needs]["train"]}
+
+
+def keep_up(
+    workspace: Any, form: Form, seen: Seen | None, method: str, model: str, remedies: list[str]
+) -> dict[Any, Any]:
+    """Look at the feedback again by the timer where votes came in; not while a run has the machine.
+
+    What is wrong with the model was said when it was typed: the timer does not say it again.
+    """
+    reached, started = workspace.store.reached(), time.monotonic()
+    if not due(seen, reached, started) or runs.going_run(workspace.data) is not None:
+        return {form.light.seen: seen}
+    parts: dict[Any, Any] = {}
+    try:
+        parts |= show_ready(workspace, form, method, model, remedies)
+        parts |= show_light(workspace, form.light, method, model, remedies)
+    except UserError:
+        parts = {}
+    return parts | {form.light.seen: Seen.of(reached, started)}
 
 
 def selection(remedies: list[str]) -> SnapshotSettings:
@@ -539,8 +559,12 @@ def lay_out(workspace: Any) -> None:
     for filled in (anew, other):
         wire(filled.then, show_command, workspace, form, **command)
         known = wire(filled.then, show_ready, workspace, form, **ready)
-        wire(known.then, show_command, workspace, form, **command)
         wire(known.then, show_light, workspace, form.light, **light)
+    wire(form.rows.change, show_command, workspace, form, **command)
+    wire(
+        timer.tick, keep_up, workspace, form, inputs=[form.light.seen, *learned],
+        outputs=[*ready["outputs"], *light["outputs"]],
+    )  # fmt: skip
     treated = wire(
         form.remedies.change, show_ready, workspace, form, trigger_mode="always_last", **ready
     )

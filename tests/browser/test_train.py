@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,33 @@ def test_an_empty_folder_says_what_to_do_first(desk: At, server: Server) -> None
     screen.part("#train-go").click()
     screen.refuses("nobody has voted yet")
     assert screen.console == []
+
+
+def test_the_numbers_move_while_others_vote(desk: At, server: Server) -> None:
+    """Three votes come in by REST while the tab is open, then they are taken back."""
+    screen = desk(server, "Train")
+    screen.says("#train-ready", "Nothing to learn from yet")
+    screen.says("#train-light", "Not ready")
+    ask = screen.page.context.request
+    ask.post(f"{server.url}/api/v1/labeler", data={"name": "Ada"})
+    items = ask.get(f"{server.url}/api/v1/items?mode=pairs&n=3").json()["items"]
+    for verdict, said in (("left", 3), ("undone", 0)):
+        for item in items:
+            body = {"id": str(uuid.uuid4()), "assignment": item["assignment"], "verdict": verdict}
+            sent = {**body, "revision": item["revision"]}
+            assert ask.post(f"{server.url}/api/v1/votes", data=sent).ok
+            item["revision"] += 1
+        screen.page.wait_for_function(PAIRS, arg=said)
+    screen.says("#train-ready", "Nothing to learn from yet")
+    assert screen.console == []
+
+
+PAIRS = """(said) => {
+  const rows = [...document.querySelectorAll("#train-ready tr")];
+  const row = rows.find((one) => /Pairs/.test(one.innerText));
+  const cells = row ? [...row.cells].slice(1).map((cell) => Number(cell.innerText)) : [0];
+  return cells.reduce((sum, n) => sum + n, 0) === said;
+}"""  # whether the table says so many pairs, in all splits together
 
 
 def test_the_command_follows_the_settings(desk: At, server: Server) -> None:
