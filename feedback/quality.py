@@ -12,7 +12,8 @@ from feedback.alike import similarities
 from feedback.checks import CHECKS, CheckResult, Columns
 from feedback.checks.columns import DECISIONS
 from feedback.checks.duplicates import prompt_items, repeated_prompts
-from feedback.checks.length_bias import share
+from feedback.checks.length_bias import share as length_share
+from feedback.checks.position_bias import share as position_share
 from feedback.coded import coded, joined
 from feedback.features import features
 from feedback.live import excluded_ids
@@ -48,7 +49,12 @@ def checks_of(columns: Columns) -> list[CheckResult]:
 
 def live_length_bias(store: Store) -> CheckResult:
     """Return the length bias without its findings, quick enough for every page and vote."""
-    return share(*live_meters(store).longer)
+    return length_share(*live_meters(store).longer)
+
+
+def live_position_bias(store: Store) -> CheckResult:
+    """Return the bias to the left without its findings, as quick."""
+    return position_share(*live_meters(store).left)
 
 
 def gather(store: Store, *, simulated: bool = True, said: bool = True) -> Columns:

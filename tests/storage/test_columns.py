@@ -257,7 +257,7 @@ def test_every_query_runs_on_an_empty_store(store: Store, name: str) -> None:
     params = {"labeler": "ada"} if name.startswith(("open", "own")) or name == "progress" else {}
     params |= {"today": datetime.now(UTC)} if name == "tally" else {}
     frame = store.frame(name, **params)
-    assert len(frame) == (name in ("progress", "meters", "sizes", "tally"))
+    assert len(frame) == (name in ("progress", "meters", "majorities", "sizes", "tally"))
     assert len(frame.columns) >= 2
 
 
