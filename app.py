@@ -280,12 +280,6 @@ def train(
     as_json: Json = False,
 ) -> int:
     """Train an adapter and follow it to the end; prints the run's id and report."""
-    remedies = {
-        "balance_length": balance_length,
-        "weigh_labelers": weigh_labelers,
-        "one_per_cluster": one_per_cluster,
-        "cap_labeler": cap_labeler,
-    }
     params = {
         "method": method,
         "snapshot": snapshot,
@@ -296,7 +290,7 @@ def train(
         "processes": processes,
         "shard": shard,
         "prepare": prepare,
-        "remedies": {name: value for name, value in remedies.items() if value},
+        "remedies": remedies(balance_length, weigh_labelers, one_per_cluster, cap_labeler),
         "because": because,
         "wait": False,
     }
@@ -315,6 +309,11 @@ def sweep(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; repeatable.")
     ] = None,
+    balance_length: Balance = False,
+    weigh_labelers: Weigh = False,
+    one_per_cluster: OnePer = False,
+    cap_labeler: Cap = None,
+    because: Annotated[str, typer.Option(help="Why, where checks speak against it.")] = UNEXPLAINED,
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
@@ -328,6 +327,8 @@ def sweep(
         "snapshot": snapshot,
         "model": resolved_model(model),
         "settings": settings or [],
+        "remedies": remedies(balance_length, weigh_labelers, one_per_cluster, cap_labeler),
+        "because": because,
         "wait": False,
     }
     return run_sweep("sweep", data, as_json, params)
@@ -443,6 +444,19 @@ def campaign(
 def runs(data: Data = HERE, as_json: Json = False) -> int:
     """List every training run, newest first."""
     return run("runs", data, as_json, {})
+
+
+def remedies(
+    balance_length: bool, weigh_labelers: bool, one_per_cluster: bool, cap_labeler: float | None
+) -> dict[str, Any]:
+    """Return the remedies that were asked for, as settings of a snapshot."""
+    asked = {
+        "balance_length": balance_length,
+        "weigh_labelers": weigh_labelers,
+        "one_per_cluster": one_per_cluster,
+        "cap_labeler": cap_labeler,
+    }
+    return {name: value for name, value in asked.items() if value}
 
 
 def operator() -> str:

@@ -47,9 +47,10 @@ class Clearance:
     unknown: tuple[str, ...]  # names of checks that had nothing to measure
     answered: tuple[str, ...]  # names of checks that spoke against it before a remedy
     wanted: tuple[str, ...]  # what more votes would tell, in words
+    unheard: tuple[str, ...] = ()  # names of checks that a snapshot was frozen without
 
     def as_json(self, because: str = "") -> dict[str, Any]:
-        """Return what a run keeps of it: {"light", "objections", "unknown", "answered",
+        """Return what a run keeps of it: {"light", "objections", "unknown", "answered", "unheard",
         "because"}; a reason is kept only where something speaks against the run."""
         kept = {key: value for key, value in asdict(self).items() if key != "wanted"}
         return {**kept, "because": because if self.objections else ""}
@@ -61,6 +62,7 @@ def clearance(
     checks: Sequence[CheckResult],
     misfit: str = "",
     remedies: Collection[str] = (),
+    unheard: Sequence[str] = (),
 ) -> Clearance:
     """Return the light for a method.
 
@@ -69,6 +71,7 @@ def clearance(
         checks: what every check says now.
         misfit: why the run cannot fit this machine, or "".
         remedies: settings of the snapshot that are on, see `ANSWERS`.
+        unheard: names of checks that nobody asked when the snapshot was frozen.
     """
     hindered = []
     try:
@@ -92,6 +95,17 @@ def clearance(
         unknown=tuple(one.name for one in checks if one.severity == "unknown"),
         answered=tuple(one.name for one in found if one.name in answers),
         wanted=tuple([*_narrower(checks), *_more_judges(counts)]),
+        unheard=tuple(unheard),
+    )
+
+
+def unheard_words(seen: Clearance) -> str:
+    """Return which checks a snapshot knows nothing of, and how to hear them; "" where none."""
+    if not seen.unheard:
+        return ""
+    return (
+        f"the snapshot was frozen without {', '.join(seen.unheard)}: what they would say of it is "
+        "not known; train without --snapshot to hear them"
     )
 
 

@@ -347,6 +347,8 @@ def sweep(
     snapshot: str | None = None,
     model: str | None = None,
     settings: Sequence[str] | Mapping[str, Any] = (),
+    remedies: Mapping[str, Any] | None = None,
+    because: str = "",
     wait: bool = True,
 ) -> dict[str, Any]:
     """Try a few values of β in short runs; return {"sweep", "status", …, "points", "take",
@@ -356,11 +358,14 @@ def sweep(
         betas: the values; none: the presets of the method.
         rows: to train on at most, in every run.
         settings: as for `train`, without beta.
+        remedies, because: as for `train`.
         wait: Return when the last run has ended; else at once, with points not known yet.
     """
     folder = snapshot_folder(workspace, snapshot) if snapshot else None
     asked = sweeping.Sweep(method, betas, rows, settings)
-    id = sweeping.begin(workspace, progress, asked, snapshot=folder, model=model)
+    id = sweeping.begin(
+        workspace, progress, asked, snapshot=folder, model=model, remedies=remedies, because=because
+    )
     if wait:
         make_way = workspace.client.leave
         tend = partial(sweep_files.advance, workspace.data, id, make_way)

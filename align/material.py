@@ -32,6 +32,10 @@ class Material(Protocol):
         """What the checks say; of a snapshot, what they said when it was frozen."""
 
     @property
+    def unheard(self) -> Sequence[str]:
+        """Names of the checks that did not look at it: it was frozen before there were any."""
+
+    @property
     def remedies(self) -> Sequence[str]:
         """Names of the settings of a snapshot that are on."""
 
@@ -81,6 +85,10 @@ class Kept:
         return snapshots.remembered(self.manifest)
 
     @property
+    def unheard(self) -> Sequence[str]:
+        return snapshots.unheard(self.manifest)
+
+    @property
     def remedies(self) -> Sequence[str]:
         return switched_on(self.manifest["settings"])
 
@@ -107,6 +115,10 @@ class Now:
     @cached_property
     def checks(self) -> Sequence[CheckResult]:
         return run_checks(self.workspace.store, simulated=self.selected.simulated)
+
+    @property
+    def unheard(self) -> Sequence[str]:
+        return ()
 
     @property
     def remedies(self) -> Sequence[str]:

@@ -95,36 +95,48 @@ def begin(
     *,
     snapshot: Path | None = None,
     model: str | None = None,
+    remedies: Mapping[str, Any] | None = None,
+    because: str = "",
 ) -> str:
     """Make all runs of a sweep, start the first, and return the sweep's id.
+
+    It learns from the same votes as any run, and so starts by the same light.
 
     Args:
         snapshot: a snapshot's folder; None freezes one.
         model: None is the embedded one.
+        remedies: settings of the snapshot that is frozen, as `SnapshotSettings` has them.
+        because: why it is trained although checks speak against it; kept with each run.
 
     Raises:
-        BadInput: the sweep is not good, or there is nothing to learn from or to judge by.
+        BadInput: the sweep is not good, there is nothing to learn from or to judge by, or checks
+            speak against it and nobody says why it shall be trained all the same.
         NotFound, Unsupported: the model cannot be used.
         Busy: a run or a sweep is going.
     """
+    training.check_because(because)
+    selected = training.asked_for(remedies, snapshot)
     base = find_model(model or EMBEDDED)
     settings = sweep.runs(base.path)
     training.refuse_second(workspace.data)
-    found = material(workspace, snapshot)
+    found = material(workspace, snapshot, selected)
     counts = found.counts
     check_enough(sweep.method, counts)
     refuse_unjudged(counts)
     seen = look_ahead(workspace, found, base, settings)
-    folder = found.freeze()
-    for line in training.plan(sweep.method, folder.name, counts):
+    cleared = training.cleared_with(sweep.method, found, because)
+    folder = found.freeze(found.checks)
+    lines = [
+        *training.plan(sweep.method, folder.name, counts), *remarks(sweep, settings, base, counts),
+        time_words(seen), *training.spoken_against(cleared),
+    ]  # fmt: skip
+    for line in lines:
         progress(line + "\n")
-    for line in remarks(sweep, settings, base, counts):
-        progress(line + "\n")
-    progress(f"{time_words(seen)}\n")
+    readiness = cleared.as_json(because.strip())
     made = {
         beta: runs.create_run(
             workspace.store, workspace.data, folder.name, sweep.method, base, one.as_json(),
-            kept=ahead.for_run(),
+            kept={**ahead.for_run(), "readiness": readiness},
         ).id
         for (beta, one), ahead in zip(settings.items(), seen, strict=True)
     }  # fmt: skip

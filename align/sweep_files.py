@@ -53,9 +53,12 @@ def parsed(text: str) -> list[float]:
 
 def command_line(
     data: Path, *, method: str, betas: str, rows: int, model: str | None,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Any], remedies: Sequence[str] = (), because: str = "",
 ) -> str:  # fmt: skip
     """Return the shell command that begins a sweep.
+
+    Args:
+        remedies: names of settings of the snapshot that are on, such as "balance_length".
 
     >>> command_line(Path("d"), method="dpo", betas="0.1, 1", rows=9, model=None, settings={})
     'python app.py sweep --method dpo --betas 0.1,1 --rows 9 --data d'
@@ -66,6 +69,9 @@ def command_line(
         words += ["--model", model]
     for key, value in settings.items():
         words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    words += [f"--{name.replace('_', '-')}" for name in remedies]
+    if because:
+        words += ["--because", because]
     return shlex.join([*words, "--data", str(data)])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from align import recipes, runs
-from align.clearance import clearance, refuse_unexplained
+from align.clearance import Clearance, clearance, refuse_unexplained, unheard_words
 from align.device import device_now
 from align.enough import check_enough
 from align.forecast import Forecast, config_of, foresee
@@ -88,15 +88,14 @@ def begin(
     how = {"reference": reference, "processes": processes, "sharded": shard}
     # a prepared run may go to another machine, and is settled there
     seen = None if prepare else look_ahead(workspace, rows, base, chosen, **how)
-    cleared = clearance(method, rows.counts, rows.checks, remedies=rows.remedies)
-    refuse_unexplained(cleared, because)
+    cleared = cleared_with(method, rows, because)
     folder = rows.freeze(rows.checks)
     if start_from:
         progress(f"goes on from {start_from}; the reference is {WHOSE[reference]}\n")
     for line in begin_words(chosen, folder, rows.counts, base, seen):
         progress(line + "\n")
-    for one in cleared.objections:
-        progress(f"{one.severity}: {one.message} {one.remedy}\n")
+    for line in spoken_against(cleared):
+        progress(line + "\n")
     kept = {**(seen.for_run() if seen else {}), "readiness": cleared.as_json(because.strip())}
     run = runs.create_run(
         workspace.store, workspace.data, folder.name, method, base, chosen.as_json(),
@@ -109,6 +108,23 @@ def begin(
     runs.start(workspace.data, run)
     progress(f"run {run.id}\n")
     return run.id
+
+
+def cleared_with(method: str, rows: Material, because: str) -> Clearance:
+    """Return the light for a start from these rows.
+
+    Raises:
+        BadInput: checks speak against it, and `because` says not why it is made all the same.
+    """
+    seen = clearance(method, rows.counts, rows.checks, remedies=rows.remedies, unheard=rows.unheard)
+    refuse_unexplained(seen, because)
+    return seen
+
+
+def spoken_against(seen: Clearance) -> list[str]:
+    """Return what the checks say against a start, and which of them a snapshot does not know."""
+    said = [f"{one.severity}: {one.message} {one.remedy}" for one in seen.objections]
+    return [*said, *filter(None, [unheard_words(seen)])]
 
 
 def begin_words(

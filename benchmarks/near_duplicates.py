@@ -183,9 +183,9 @@ def shares(n: int, found: int, wrong: int) -> dict[str, Any]:
 
 
 def prompts(texts: Sequence[str], n: int, seed: int = 0) -> Iterator[tuple[str, str]]:
-    """Yield n ids and prompts of 5 to 40 words drawn from the real texts, each by itself (words that
-    stand together there would repeat the texts a thousand times over); one in twenty repeats an
-    earlier one with other spelling."""
+    """Yield n ids and prompts of 5 to 40 words drawn from the real texts, each by itself (what
+    stands together there would come a thousand times over); one in twenty repeats an earlier one
+    with other spelling."""
     rng = random.Random(seed)
     words = [word for text in texts for word in text.split()]
     kept: list[str] = []

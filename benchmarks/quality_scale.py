@@ -194,11 +194,10 @@ def measure(data: Path) -> dict[str, Any]:
 
 def live(store: Any) -> dict[str, float]:
     """Return what the meters take after each of some votes, of which some are taken back."""
-    from feedback.quality import live_length_bias
     from storage.records import Assignment, Comparison, Vote
 
     started = time.perf_counter()
-    live_length_bias(store)
+    look(store)
     first = time.perf_counter() - started
     pairs = store.rows(Comparison, limit=LIVE)
     places = [
@@ -212,7 +211,7 @@ def live(store: Any) -> dict[str, float]:
             id = str(uuid.uuid4())
             store.append(Vote(id, place.id, revision, place.comparison, "labeler-1", verdict))
             started = time.perf_counter()
-            live_length_bias(store)
+            look(store)
             waits.append(time.perf_counter() - started)
     waits.sort()
     return {
@@ -221,6 +220,20 @@ def live(store: Any) -> dict[str, float]:
         "p95_ms": round(waits[int(len(waits) * 0.95)] * 1e3, 2),
         "most_ms": round(waits[-1] * 1e3, 2),
     }
+
+
+def look(store: Any) -> None:
+    """Read every live meter, as `GET /api/v1/meters` does: length, position, what there is to learn
+    from, how far the judging is."""
+    from feedback.judging import progress
+    from feedback.meters import live_majorities
+    from feedback.quality import live_length_bias, live_position_bias
+    from storage.records import now
+
+    live_length_bias(store)
+    live_position_bias(store)
+    live_majorities(store)
+    progress(store, "labeler-1", now())
 
 
 def peak_mb() -> float:

@@ -177,12 +177,24 @@ class Routes:
         return _quiet(_saved(store, name, save_edit(store, name, **body.model_dump())))
 
     def meters(self, request: Request) -> dict[str, Any]:
-        """Return what is measured while people vote."""
-        from feedback.quality import live_length_bias  # brings all checks in: no vote needs them
+        """Return what is measured while people vote; moves with each and never reads them all.
+
+        `length_bias` and `position_bias` are as `check --json` prints them, without findings: of
+        the decided votes the share for the longer answer, and of those with recorded sides the
+        share for the left one, each with its 95 % interval (Wilson) and n. `majority` is what the
+        votes alone give to learn from, counted per comparison: `pairs`, and `labels`; a snapshot
+        adds thumbs and edits and drops blank answers, repeats, and what remedies leave out.
+        `counts` says how far the judging is, yours (`mine_*`) and everybody's.
+        """
+        from feedback.meters import live_majorities
+        from feedback.quality import live_length_bias, live_position_bias  # no vote needs checks
 
         store = self.store_of(request)
+        majority = live_majorities(store)
         return {
             "length_bias": live_length_bias(store).as_json(),
+            "position_bias": live_position_bias(store).as_json(),
+            "majority": {"pairs": majority.pairs, "labels": majority.labels},
             "counts": _progress(store, _name(request) or ""),
         }
 

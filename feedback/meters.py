@@ -5,15 +5,20 @@ A vote adds what it says and takes away what it takes the place of; see `feedbac
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from feedback.moving import Moving, lengths
+import numpy as np
+import numpy.typing as npt
+
+from feedback.moving import Moving, Table, lengths
 from storage.news import Told
 from storage.records import Comparison, Vote
 from storage.store import Store
 
+VERDICTS = ("a", "b", "tie", "both_bad")  # those that count for a majority
 Said = tuple[str, str, int]  # verdict; side of answer a or b on the left, or ""; sign of a's excess
 
 
@@ -47,63 +52,70 @@ class Meters:
         return won, sum(n for _, left, n in decided if left)
 
 
+@dataclass(frozen=True, slots=True)
+class Majorities:
+    """What the votes alone give to learn from, as far as counts per comparison can tell.
+
+    A snapshot may hold more (thumbs, edits) or less (blank answers, the same two texts in several
+    comparisons, what was skipped as a repeat, remedies): `feedback.selection` counts that.
+    """
+
+    decided: int  # comparisons of which most votes are for one answer
+    both_bad: int  # comparisons of which most votes say that both are bad
+
+    @property
+    def pairs(self) -> int:
+        return self.decided
+
+    @property
+    def labels(self) -> int:
+        """A good and a bad one of a decided comparison, two bad ones where both are bad."""
+        return 2 * (self.decided + self.both_bad)
+
+
 def live_meters(store: Store) -> Meters:
     """Return the meters of a data folder as they are now: under a millisecond after a vote."""
-    kept: _Kept = store.companions.setdefault(_Kept, _Kept(store))
+    kept: _Said = store.companions.setdefault(_Said, _Said(store))
     return kept.read()
 
 
-class _Kept(Moving):
-    """The counts of one open data folder."""
+def live_majorities(store: Store) -> Majorities:
+    """Return what the votes of a data folder give to learn from now: as quick as the meters."""
+    kept: _Majorities = store.companions.setdefault(_Majorities, _Majorities(store))
+    return kept.read()
+
+
+class _Counted(Moving):
+    """Counts of the votes that are not excluded."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
-        self._said: Counter[Said] = Counter()
         self._out: set[tuple[str, str]] = set()  # (kind, item) of what is excluded
-
-    def read(self) -> Meters:
-        """Return the counts with what was accepted since the last time."""
-        with self.lock:
-            self.follow()
-            return Meters({said: votes for said, votes in self._said.items() if votes})
 
     def read_all(self) -> int:
         # An exclusion between the two reads is among the store's news: all is read again then.
-        lengths(self.store, ())  # read them now, and not with the first vote
-        frame = self.store.frame("meters")
+        reached = self.count_all()
         excluded = self.store.frame("excluded")
         self._out = set(zip(excluded["kind"], excluded["item"], strict=True))
-        counted = frame.dropna(subset=["verdict"])
-        self._said = Counter(
-            {
-                (verdict, left, int(longer)): int(votes)
-                for _, verdict, left, longer, votes in counted.itertuples(index=False)
-            }
-        )
-        return int(frame["n"].iloc[0])
+        return reached
 
-    def take(self, news: Sequence[Told]) -> None:
-        """Add what votes say, and take away what they take the place of."""
-        changes: list[tuple[Vote, int]] = []
+    @abstractmethod
+    def count_all(self) -> int:
+        """Count every vote; return the journal's number up to which they are in."""
+
+    def changes(self, news: Sequence[Told]) -> list[tuple[Vote, int]]:
+        """Return what comes to the counts (1) and what goes (-1): votes that are not excluded."""
+        found: list[tuple[Vote, int]] = []
         for told in news:
-            changes += [(told.event, 1)] if isinstance(told.event, Vote) else []
-            changes += [(told.before, -1)] if isinstance(told.before, Vote) else []
-        changes = [change for change in changes if change[0].verdict != "undone"]
-        changes = [change for change in changes if not self._is_out(change[0])]
-        compared = {vote.comparison for vote, _ in changes}
-        out = self._compared_out(compared)
-        chars = lengths(self.store, compared)
-        left = self.store.left_of(vote.assignment for vote, _ in changes)
-        for vote, change in changes:
-            if vote.comparison not in chars or vote.comparison in out:
-                continue
-            a, b = chars[vote.comparison]
-            longer = (a > b) - (a < b)
-            self._said[vote.verdict, left.get(vote.assignment, ""), longer] += change
+            found += [(told.event, 1)] if isinstance(told.event, Vote) else []
+            found += [(told.before, -1)] if isinstance(told.before, Vote) else []
+        found = [(vote, n) for vote, n in found if vote.verdict != "undone" and self._counts(vote)]
+        out = self._compared_out({vote.comparison for vote, _ in found})
+        return [(vote, n) for vote, n in found if vote.comparison not in out]
 
-    def _is_out(self, vote: Vote) -> bool:
+    def _counts(self, vote: Vote) -> bool:
         named = {("labeler", vote.labeler), ("source", vote.source), ("vote", vote.id)}
-        return not named.isdisjoint(self._out)
+        return named.isdisjoint(self._out)
 
     def _compared_out(self, comparisons: Collection[str]) -> set[str]:
         """Return those of the comparisons that are excluded, by their prompt or answers too."""
@@ -117,3 +129,92 @@ class _Kept(Moving):
                 ("response", pair.b),
             }.isdisjoint(self._out)
         }  # fmt: skip
+
+
+class _Said(_Counted):
+    """How many votes of one open data folder say what."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._said: Counter[Said] = Counter()
+
+    def read(self) -> Meters:
+        """Return the counts with what was accepted since the last time."""
+        with self.lock:
+            self.follow()
+            return Meters({said: votes for said, votes in self._said.items() if votes})
+
+    def count_all(self) -> int:
+        lengths(self.store, ())  # read them now, and not with the first vote
+        frame = self.store.frame("meters")
+        counted = frame.dropna(subset=["verdict"])
+        self._said = Counter(
+            {
+                (verdict, left, int(longer)): int(votes)
+                for _, verdict, left, longer, votes in counted.itertuples(index=False)
+            }
+        )
+        return int(frame["n"].iloc[0])
+
+    def take(self, news: Sequence[Told]) -> None:
+        """Add what votes say, and take away what they take the place of."""
+        changes = self.changes(news)
+        chars = lengths(self.store, {vote.comparison for vote, _ in changes})
+        left = self.store.left_of(vote.assignment for vote, _ in changes)
+        for vote, change in changes:
+            if vote.comparison in chars:
+                a, b = chars[vote.comparison]
+                longer = (a > b) - (a < b)
+                self._said[vote.verdict, left.get(vote.assignment, ""), longer] += change
+
+
+class _Majorities(_Counted):
+    """How often each comparison of one open data folder got each verdict, and what follows."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._votes: Table | None = None  # comparison → votes by verdict, in the order of VERDICTS
+        self._won = [0] * len(VERDICTS)  # comparisons by the verdict that most of their votes have
+
+    def read(self) -> Majorities:
+        """Return the counts with what was accepted since the last time."""
+        with self.lock:
+            self.follow()
+            a, b, _, both_bad = self._won
+            return Majorities(a + b, both_bad)
+
+    def count_all(self) -> int:
+        lengths(self.store, ())  # which comparisons there are: read them now, as above
+        frame = self.store.frame("majorities")
+        counted = frame.dropna(subset=["comparison"])
+        votes = counted[list(VERDICTS)].to_numpy(np.int32)
+        self._votes = Table(counted["comparison"], votes)
+        self._won = (2 * votes > votes.sum(axis=1, keepdims=True)).sum(axis=0).tolist()
+        return int(frame["n"].iloc[0])
+
+    def take(self, news: Sequence[Told]) -> None:
+        """Add what votes say, and take away what they take the place of."""
+        changes = [change for change in self.changes(news) if change[0].verdict in VERDICTS]
+        placed = self.store.placed(vote.assignment for vote, _ in changes)
+        known = lengths(self.store, (vote.comparison for vote, _ in changes))
+        for vote, change in changes:
+            place = placed.get(vote.assignment)
+            if vote.comparison in known and (place is None or place.kind != "repeat"):
+                self._move(vote.comparison, VERDICTS.index(vote.verdict), change)
+
+    def _move(self, comparison: str, verdict: int, change: int) -> None:
+        assert self._votes is not None
+        votes = self._votes.get(comparison)
+        if votes is None:
+            votes = self._votes.add(comparison, [0] * len(VERDICTS))
+        before = _winner(votes)
+        votes[verdict] += change
+        for winner, one in ((before, -1), (_winner(votes), 1)):
+            if winner is not None:
+                self._won[winner] += one
+
+
+def _winner(votes: npt.NDArray[np.int32]) -> int | None:
+    """Return the verdict with more than half of the votes, if one has."""
+    most = int(votes.argmax())
+    return most if 2 * votes[most] > votes.sum() else None

@@ -94,6 +94,8 @@ class _Lengths:
         return {name: (int(two[0]), int(two[1])) for name, two in found.items() if two is not None}
 
     def _looked_up(self, names: Sequence[str]) -> list[tuple[str, tuple[int, int]]]:
+        if not names:  # as nearly always: no query
+            return []
         pairs = self._store.found(Comparison, names)
         chars = answer_chars(self._store, (id for one in pairs.values() for id in (one.a, one.b)))
         return [

@@ -13,7 +13,8 @@ from feedback.alike import similarities
 from feedback.checks import CHECKS, CheckResult, Columns, Finding
 from feedback.checks.columns import DECISIONS
 from feedback.checks.duplicates import prompt_items, repeated_prompts
-from feedback.checks.length_bias import share
+from feedback.checks.length_bias import share as length_share
+from feedback.checks.position_bias import share as position_share
 from feedback.coded import coded, joined
 from feedback.echoes import echoes
 from feedback.features import excerpt, features
@@ -28,11 +29,6 @@ from storage.store import Store
 Answer = TypeVar("Answer", Finding, CheckResult)
 
 PREVIEW = 80  # characters of a prompt in a message
-# The checks that look at no text: what a snapshot remembers of its day.
-WITHOUT_TEXTS = (
-    "length_bias", "position_bias", "agreement", "labeler_quality", "duplicate_prompts",
-    "duplicate_votes", "imbalance", "distribution",
-)  # fmt: skip
 NO_ECHOES = {"echo_a": False, "echo_b": False}
 MAX_PREVIEWS = 1_000  # Choice: five times as many as there are findings
 
@@ -80,15 +76,14 @@ def _quoting(answer: Answer, contents: Mapping[str, str]) -> Answer:
     return replace(answer, message=f"{answer.message} For example: “{words}”")
 
 
-def quick_checks(store: Store, *, simulated: bool = True) -> list[CheckResult]:
-    """Return what the checks say that need no text: quick enough for every snapshot."""
-    columns = gather_numbers(store, simulated=simulated)
-    return [check(columns) for name, check in CHECKS.items() if name in WITHOUT_TEXTS]
-
-
 def live_length_bias(store: Store) -> CheckResult:
     """Return the length bias without its findings, quick enough for every page and vote."""
-    return share(*live_meters(store).longer)
+    return length_share(*live_meters(store).longer)
+
+
+def live_position_bias(store: Store) -> CheckResult:
+    """Return the bias to the left without its findings, as quick."""
+    return position_share(*live_meters(store).left)
 
 
 def gather(store: Store, *, simulated: bool = True, said: bool = True) -> Columns:

@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from feedback.checks.result import CheckResult
+from feedback.checks import CHECKS, CheckResult
 from feedback.frozen import (
     FILES,
     Frozen,
@@ -33,7 +33,7 @@ from feedback.frozen import (
     verify,
 )
 from feedback.preferences import Label, Pair
-from feedback.quality import quick_checks
+from feedback.quality import run_checks
 from feedback.remedies import Share
 from feedback.selection import Selection, SnapshotSettings, select
 from storage.errors import BadInput, Damaged, DiskFull, NotFound
@@ -51,6 +51,7 @@ __all__ = [
     "remembered",
     "rows_of",
     "split_of",
+    "unheard",
     "verify",
 ]
 
@@ -80,7 +81,8 @@ def freeze(
 
     Args:
         chosen: what it shall hold, where these settings were selected already.
-        checks: what the checks say, where they ran already; else the quick ones run.
+        checks: what every check says, where they ran already; else they run now, which takes
+            14 s for a million votes and half a second for ten thousand.
 
     Raises:
         BadInput: The feedback gives no pair and no label.
@@ -94,7 +96,7 @@ def freeze(
     try:
         work.mkdir(parents=True)
         if checks is None:
-            checks = quick_checks(store, simulated=settings.simulated)
+            checks = run_checks(store, simulated=settings.simulated)
         manifest = _write(store, work, chosen, settings, checks)
         folder = _publish(work, home / manifest["id"])
     except OSError as error:
@@ -119,6 +121,11 @@ def remembered(manifest: Mapping[str, Any]) -> list[CheckResult]:
         for name, one in manifest.get("checks", {}).items()
         if one["severity"]
     ]  # fmt: skip
+
+
+def unheard(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the names of the checks that a snapshot does not know: it was frozen before them."""
+    return [name for name in CHECKS if name not in manifest.get("checks", {})]
 
 
 def _write(

@@ -125,9 +125,9 @@ ORDER BY r.created_at, r.id"""
 SCORES = """
 SELECT response, model, adapter, logprob, tokens FROM score ORDER BY response, model, adapter"""
 
-# How many live votes say what: `longer` is 1 where answer a has more characters, -1 where b has.
-# One row at least, with the journal's last number that is in it; its verdict is NULL without votes.
-METERS = f"""
+# The live votes that are not excluded, with what is counted of them; `reached` is the last number
+# of the journal that is in it.
+_COUNTED = f"""
 WITH left_out AS ({EXCLUDED}),
 reached AS (SELECT greatest(
     (SELECT coalesce(max(n), 0) FROM command), (SELECT coalesce(max(n), 0) FROM batch)
@@ -141,15 +141,32 @@ compared AS MATERIALIZED (
     FROM comparison c JOIN answer a ON a.id = c.a JOIN answer b ON b.id = c.b
     WHERE c.id NOT IN (SELECT item FROM left_out WHERE kind = 'comparison')
         AND c.prompt NOT IN (SELECT item FROM left_out WHERE kind = 'prompt')
-)
-SELECT reached.n, counted.* FROM reached LEFT JOIN (
-    SELECT v.verdict, coalesce(s."left", '') AS "left", c.longer, count(*) AS votes
+),
+said AS (
+    SELECT v.comparison, v.verdict, c.longer, coalesce(s."left", '') AS "left",
+        coalesce(s.kind, 'plain') AS kind
     FROM ({LIVE_VOTE}) v JOIN compared c ON c.id = v.comparison
     LEFT JOIN assignment s ON s.id = v.assignment
     WHERE v.labeler NOT IN (SELECT item FROM left_out WHERE kind = 'labeler')
         AND v.source NOT IN (SELECT item FROM left_out WHERE kind = 'source')
         AND v.id NOT IN (SELECT item FROM left_out WHERE kind = 'vote')
-    GROUP BY ALL
+)"""
+
+# How many of them say what: `longer` is 1 where answer a has more characters, -1 where b has. One
+# row at least; its verdict is NULL without votes.
+METERS = f"""{_COUNTED}
+SELECT reached.n, counted.* FROM reached LEFT JOIN (
+    SELECT verdict, "left", longer, count(*) AS votes FROM said GROUP BY ALL
+) counted ON true"""
+
+# How often each comparison got each verdict that counts for a majority: silent repeats do not. One
+# row at least; its comparison is NULL without votes.
+MAJORITIES = f"""{_COUNTED}
+SELECT reached.n, counted.* FROM reached LEFT JOIN (
+    SELECT comparison, count(*) FILTER (verdict = 'a') AS a, count(*) FILTER (verdict = 'b') AS b,
+        count(*) FILTER (verdict = 'tie') AS tie,
+        count(*) FILTER (verdict = 'both_bad') AS both_bad
+    FROM said WHERE kind != 'repeat' GROUP BY comparison
 ) counted ON true"""
 
 # How far everybody is, to count on from there: n live votes and ratings of each labeler, n of them
@@ -269,6 +286,11 @@ def meters(cursor: Cursor) -> pd.DataFrame:
     return frame(cursor, METERS)
 
 
+def majorities(cursor: Cursor) -> pd.DataFrame:
+    """Return how often each comparison got each verdict, and how far the journal is in."""
+    return frame(cursor, MAJORITIES)
+
+
 def tally(cursor: Cursor, *, today: datetime) -> pd.DataFrame:
     """Return what `progress` says, of everybody, and how far the journal is in."""
     return frame(cursor, TALLY, today=stored(today))
@@ -306,6 +328,7 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "excluded": excluded,
     "wanted": wanted,
     "meters": meters,
+    "majorities": majorities,
     "tally": tally,
     "lengths": lengths,
     "open_comparisons": open_comparisons,

@@ -17,7 +17,7 @@ from storage import errors
 from storage.chain import Position, event_digest, link
 from storage.duck import Cursor, present
 from storage.errors import Conflict, NotFound, UserError
-from storage.heads import Heads
+from storage.heads import Heads, Placed
 from storage.journal import Entry
 from storage.news import Told
 from storage.records import Assignment, Event, Receipt, Text
@@ -296,10 +296,11 @@ def answer_of(id: str, accepted: bool, error: str, reason: str) -> Receipt | Use
     return refusal
 
 
-def fresh_assignments(plan: Plan) -> dict[str, str]:
-    """Return the assignments that a plan adds, and what stands on their left: none has events."""
-    left = [column.name for column in TABLES[Assignment].columns].index("left")
-    return {row[0]: row[left] for row in plan.rows.get(Assignment, ())}
+def fresh_assignments(plan: Plan) -> dict[str, Placed]:
+    """Return the assignments that a plan adds, and what they say of themselves: none has events."""
+    names = [column.name for column in TABLES[Assignment].columns]
+    left, kind = names.index("left"), names.index("kind")
+    return {row[0]: Placed(row[left], row[kind]) for row in plan.rows.get(Assignment, ())}
 
 
 def utc_now() -> datetime:

@@ -10,10 +10,18 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from storage.records import Event
 
 KEPT = 50_000  # assignments. Choice: about 30 MB, more than 200 labelers leave open in a day
+
+
+class Placed(NamedTuple):
+    """What an assignment says of itself, see `Assignment`."""
+
+    left: str
+    kind: str
 
 
 class Heads:
@@ -22,7 +30,7 @@ class Heads:
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
         self._known: OrderedDict[str, dict[type, Event]] = OrderedDict()
-        self._left: dict[str, str] = {}  # of the known assignments
+        self._placed: dict[str, Placed] = {}  # of the known assignments
         self._lock = threading.Lock()
 
     def get(self, kind: type, assignment: str) -> tuple[bool, Event | None]:
@@ -31,21 +39,21 @@ class Heads:
             events = self._known.get(assignment)
             return events is not None, (events or {}).get(kind)
 
-    def left(self, assignment: str) -> str | None:
-        """Return which response stands on the left of an assignment; None where nobody knows."""
+    def placed(self, assignment: str) -> Placed | None:
+        """Return what stands on the left of an assignment and its kind; None where nobody knows."""
         with self._lock:
-            return self._left.get(assignment)
+            return self._placed.get(assignment)
 
     def learn(
-        self, fresh: Iterable[str], events: Iterable[Event], left: Mapping[str, str] = {}
+        self, fresh: Iterable[str], events: Iterable[Event], placed: Mapping[str, Placed] = {}
     ) -> None:
         """Take what was committed: assignments that are new, and events on known assignments.
 
         Args:
-            left: assignment → which response stands on the left, of the new ones.
+            placed: what the new ones say of themselves.
         """
         with self._lock:
-            self._left.update(left)
+            self._placed.update(placed)
             for assignment in fresh:
                 self._known[assignment] = {}
             for event in events:
@@ -54,10 +62,10 @@ class Heads:
                     known[type(event)] = event
                     self._known.move_to_end(event.assignment)
             while len(self._known) > self._kept:
-                self._left.pop(self._known.popitem(last=False)[0], None)
+                self._placed.pop(self._known.popitem(last=False)[0], None)
 
     def forget(self) -> None:
         """Drop everything, after an error that left doubt."""
         with self._lock:
             self._known.clear()
-            self._left.clear()
+            self._placed.clear()

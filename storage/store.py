@@ -19,7 +19,7 @@ from storage.columns import COLUMNS
 from storage.decide import Addition, Append, Update, events_of
 from storage.duck import Duck, present, translated
 from storage.errors import BadInput, NotFound, StoreError, UserError
-from storage.heads import Heads
+from storage.heads import Heads, Placed
 from storage.journal import Journal
 from storage.limits import Limits
 from storage.live import lines
@@ -277,10 +277,16 @@ class Store:
 
     def left_of(self, assignments: Iterable[str]) -> dict[str, str]:
         """Return which response stands on the left of each assignment, if anybody recorded it."""
+        return {id: place.left for id, place in self.placed(assignments).items()}
+
+    def placed(self, assignments: Iterable[str]) -> dict[str, Placed]:
+        """Return what stands on the left of each assignment, and its kind; mostly from memory."""
         wanted = dict.fromkeys(assignments)
-        found = {id: left for id in wanted if (left := self._heads.left(id)) is not None}
-        rest = self.found(Assignment, (id for id in wanted if id not in found))
-        return found | {id: place.left for id, place in rest.items()}
+        found = {id: place for id in wanted if (place := self._heads.placed(id)) is not None}
+        if rest := [id for id in wanted if id not in found]:
+            looked_up = self.found(Assignment, rest)
+            found |= {id: Placed(one.left, one.kind) for id, one in looked_up.items()}
+        return found
 
     def count(self, kind: type) -> int:
         """Return how many records of a type there are."""

@@ -6,6 +6,7 @@ on all the same. Nothing is decided here: see `align/clearance.py`.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,32 @@ LIGHTS = {
     AMBER: "Look first – it can be trained anyway",
     RED: "Not ready",
 }
+REST = 10  # Choice: times of the last look to rest: a large folder is busy with it a tenth at most
 SHOWN = 4  # Choice: objections in full; more are named, and stand on the quality screen
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The last look at the feedback."""
+
+    reached: int  # the store's number of the newest event before it, see `Store.reached`
+    at: float  # when it ended, seconds of a clock that never goes back
+    took: float  # seconds
+
+    @staticmethod
+    def of(reached: int, started: float) -> Seen:
+        """Return a look that ends now."""
+        at = time.monotonic()
+        return Seen(reached, at, at - started)
+
+
+def due(seen: Seen | None, reached: int, now: float) -> bool:
+    """Return whether to look again: something was accepted, and the last look is long enough ago.
+
+    Args:
+        seen: None before the first look, which comes with the tab.
+    """
+    return seen is not None and reached != seen.reached and now - seen.at >= REST * seen.took
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +57,17 @@ class Light:
     against: gr.Markdown
     wanted: gr.Markdown
     because: gr.Textbox
+    seen: gr.State  # the last look: a Seen, or None
 
     def parts(self) -> list[Any]:
-        return [self.lamp, self.against, self.wanted, self.because]
+        return [self.lamp, self.against, self.wanted, self.because, self.seen]
 
 
 def show_light(
     workspace: Any, light: Light, method: str, model: str, remedies: list[str]
 ) -> dict[Any, Any]:
     """Run the checks and show what they mean for a start with these remedies."""
+    reached, started = workspace.store.reached(), time.monotonic()
     selected = SnapshotSettings(**dict.fromkeys(remedies or (), True))
     seen = readiness.cleared(workspace.store, workspace.client.pid, method, model, selected)
     return {
@@ -47,6 +75,7 @@ def show_light(
         light.against: against_words(seen),
         light.wanted: wanted_words(seen),
         light.because: gr.Textbox(visible=seen.light == AMBER),
+        light.seen: Seen.of(reached, started),
     }
 
 
@@ -92,4 +121,4 @@ def build_light() -> Light:
         "", label="Why train anyway? It is kept with the run.", visible=False, max_lines=2,
         placeholder="For example: only to try the loop", elem_id="train-because",
     )  # fmt: skip
-    return Light(lamp, against, wanted, because)
+    return Light(lamp, against, wanted, because, gr.State(None))

@@ -42,13 +42,17 @@ def concern_words(concerns: Sequence[Mapping[str, Any]]) -> str:
 
 
 def against_words(readiness: Mapping[str, Any]) -> str:
-    """Return how many checks spoke against the run's start, and why it was started all the same."""
-    n = len(readiness.get("objections") or ())
-    if not n:
-        return ""
-    because = str(readiness.get("because") or "")
-    why = f" Trained anyway: {plain(because)}" if because else " No reason was given."
-    return f"- **{n} check{'s' * (n > 1)} spoke against it** when it started.{why}"
+    """Return how many checks spoke against the run's start, why it was started all the same, and
+    how many were not heard."""
+    lines = []
+    if n := len(readiness.get("objections") or ()):
+        because = str(readiness.get("because") or "")
+        why = f" Trained anyway: {plain(because)}" if because else " No reason was given."
+        lines.append(f"- **{n} check{'s' * (n > 1)} spoke against it** when it started.{why}")
+    if unheard := readiness.get("unheard"):
+        names = ", ".join(map(plain, unheard))
+        lines.append(f"- **Not heard:** its snapshot was frozen without {names}.")
+    return "\n".join(lines)
 
 
 def published_words(published: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from align.screens.frontier import frontier_html
 from align.sweep_files import parsed
 from align.tradeoff import Point, in_words
 from feedback.screens.parts import fold, interval, minutes, plain
-from feedback.snapshots import preview
+from feedback.snapshots import SnapshotSettings, preview
 
 WHY = (
     "β is the leash: a longer one follows the votes further and drifts further. A few short runs, "
@@ -174,10 +174,12 @@ def _whole(value: float | None) -> str:
 
 
 def show_cost(
-    workspace: Any, view: Tryout, method: str, model: str, betas: str, rows: float
-) -> dict[Any, Any]:
-    """Say about how long the runs would take together."""
-    counts, needs = preview(workspace.store), LOSSES[method].needs
+    workspace: Any, view: Tryout, remedies: list[str], method: str, model: str, betas: str,
+    rows: float,
+) -> dict[Any, Any]:  # fmt: skip
+    """Say about how long the runs would take together, on what the remedies leave."""
+    counts = preview(workspace.store, SnapshotSettings(**dict.fromkeys(remedies or (), True)))
+    needs = LOSSES[method].needs
     there = counts[needs]["train"]
     if leash_of(method) is None or not there:
         return {view.cost: ""}

@@ -5,8 +5,10 @@ The button runs the command line's `train`; what is shown before it comes from t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -21,13 +23,13 @@ from align.leash import leash_of
 from align.losses import LOSSES
 from align.models import EMBEDDED
 from align.screens import sweep as sweeping
-from align.screens.light import Light, build_light, show_light
+from align.screens.light import Light, Seen, build_light, due, show_light
 from align.screens.sweep import Tryout
 from align.screens.watch import Watch, build_watch, connect_watch, look
 from align.sweep_files import parsed
 from feedback.screens.parts import fold, heading, minutes, on_show, plain, sheet, ticking, wire
 from feedback.snapshots import SnapshotSettings, preview
-from storage.errors import BadInput
+from storage.errors import BadInput, UserError
 
 REFRESH_SECONDS = 2  # Choice: a step of a tiny model takes about this long on two cores
 METHODS = {  # method: (its line in the list, what it is for)
@@ -279,6 +281,25 @@ def show_ready(
     return {form.ready: "\n\n".join(filter(None, words)), form.rows: counts[needs]["train"]}
 
 
+def keep_up(
+    workspace: Any, form: Form, seen: Seen | None, method: str, model: str, remedies: list[str]
+) -> dict[Any, Any]:
+    """Look at the feedback again by the timer where votes came in; not while a run has the machine.
+
+    What is wrong with the model was said when it was typed: the timer does not say it again.
+    """
+    reached, started = workspace.store.reached(), time.monotonic()
+    if not due(seen, reached, started) or runs.going_run(workspace.data) is not None:
+        return {form.light.seen: seen}
+    parts: dict[Any, Any] = {}
+    try:
+        parts |= show_ready(workspace, form, method, model, remedies)
+        parts |= show_light(workspace, form.light, method, model, remedies)
+    except UserError:
+        parts = {}
+    return parts | {form.light.seen: Seen.of(reached, started)}
+
+
 def selection(remedies: list[str]) -> SnapshotSettings:
     return SnapshotSettings(**dict.fromkeys(remedies or (), True))
 
@@ -354,15 +375,17 @@ def start(
 
 
 def start_sweep(
-    workspace: Any, form: Form, view: Watch, drawn: Any, betas: str, rows: float, method: str,
-    model: str, origin: str, held: str, beta: float, *values: Any,
+    workspace: Any, form: Form, view: Watch, drawn: Any, betas: str, rows: float,
+    remedies: list[str], because: str | None, method: str, model: str, origin: str, held: str,
+    beta: float, *values: Any,
 ) -> dict[Any, Any]:  # fmt: skip
-    """Make the short runs, start the first, and show both."""
+    """Freeze a snapshot, make the short runs, start the first, and show both."""
     settings = changed(chosen(form, method, beta, values), method, model)
     settings.pop("beta", None)
     begun = COMMANDS["sweep"](
         workspace, progress=quiet, method=method, betas=parsed(betas), rows=int(rows),
-        model=None if model == EMBEDDED else model or None, settings=settings, wait=False,
+        model=None if model == EMBEDDED else model or None, settings=settings,
+        remedies=dict.fromkeys(remedies or (), True), because=because or "", wait=False,
     )  # fmt: skip
     first = begun["points"][0]["run"]
     return look(workspace, view, first, None) | sweeping.look(workspace, form.tryout, drawn)
@@ -376,15 +399,16 @@ def cancel_sweep(workspace: Any, form: Form, view: Watch, run: str) -> dict[Any,
 
 
 def show_sweep_command(
-    workspace: Any, form: Form, betas: str, rows: float, method: str, model: str, origin: str,
-    held: str, beta: float, *values: Any,
+    workspace: Any, form: Form, betas: str, rows: float, remedies: list[str],
+    because: str | None, method: str, model: str, origin: str, held: str, beta: float,
+    *values: Any,
 ) -> str:  # fmt: skip
     """Return the command that does what the button below "Which β?" does."""
     settings = changed(chosen(form, method, beta, values), method, model)
     settings.pop("beta", None)
     return sweep_files.command_line(
         workspace.data, method=method, betas=betas, rows=int(rows or 0), model=model or None,
-        settings=settings,
+        settings=settings, remedies=remedies or (), because=(because or "").strip(),
     )  # fmt: skip
 
 
@@ -535,8 +559,12 @@ def lay_out(workspace: Any) -> None:
     for filled in (anew, other):
         wire(filled.then, show_command, workspace, form, **command)
         known = wire(filled.then, show_ready, workspace, form, **ready)
-        wire(known.then, show_command, workspace, form, **command)
         wire(known.then, show_light, workspace, form.light, **light)
+    wire(form.rows.change, show_command, workspace, form, **command)
+    wire(
+        timer.tick, keep_up, workspace, form, inputs=[form.light.seen, *learned],
+        outputs=[*ready["outputs"], *light["outputs"]],
+    )  # fmt: skip
     treated = wire(
         form.remedies.change, show_ready, workspace, form, trigger_mode="always_last", **ready
     )
@@ -579,14 +607,16 @@ def connect_tryout(
     again = {"inputs": [part.drawn], "outputs": part.shown()}
     wire(timer.tick, sweeping.look, workspace, part, **again)
     on_show(sweeping.look, workspace, part, **again)
-    asked = [part.betas, part.rows]
-    cost = {"inputs": [form.method, form.model, *asked], "outputs": [part.cost]}
-    command = {"inputs": [*asked, *form.asked()], "outputs": [part.command]}
+    asked, reason = [part.betas, part.rows], form.light.because
+    cost = {"inputs": [form.remedies, form.method, form.model, *asked], "outputs": [part.cost]}
+    told = [*asked, form.remedies, reason, *form.asked()]
+    command = {"inputs": told, "outputs": [part.command]}
     on_show(sweeping.show_cost, workspace, part, **cost)
     on_show(show_sweep_command, workspace, form, **command)
-    for change in (part.betas.change, part.rows.change):
-        wire(change, sweeping.show_cost, workspace, part, trigger_mode="always_last", **cost)
-    for component in (*asked, form.model, *form.more.values()):
+    # one event of three: an answer to an earlier change cannot come after that to a later one
+    changes = partial(gr.on, [part.betas.change, part.rows.change, form.remedies.change])
+    wire(changes, sweeping.show_cost, workspace, part, trigger_mode="always_last", **cost)
+    for component in (*asked, form.remedies, reason, form.model, *form.more.values()):
         wire(
             component.change, show_sweep_command, workspace, form, trigger_mode="always_last",
             **command,
@@ -596,7 +626,7 @@ def connect_tryout(
     both = [*view.parts(), *part.shown()]
     wire(
         part.start.click, start_sweep, workspace, form, view,
-        inputs=[part.drawn, *asked, *form.asked()], outputs=both, limit=1,
+        inputs=[part.drawn, *told], outputs=both, limit=1,
     )  # fmt: skip
     wire(
         part.cancel.click, cancel_sweep, workspace, form, view,

@@ -6,6 +6,8 @@ is one half. Only votes whose sides were recorded count; a tie has no side.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.special import bdtr
 
@@ -38,19 +40,28 @@ def position_bias(columns: Columns, *, threshold: float = THRESHOLD) -> CheckRes
             Labelers are found by the sequential test, which may be looked at after every vote.
     """
     names, left, n = left_counts(columns.votes)
-    if not n.sum():
+    found = np.flatnonzero(is_found(log_evidence(left, n), ALPHA * SIGNALS["left"].part))
+    findings = tuple(_finding(names[at], int(left[at]), int(n[at])) for at in found)
+    return replace(share(int(left.sum()), int(n.sum()), threshold=threshold), findings=findings)
+
+
+def share(hits: int, n: int, *, threshold: float = THRESHOLD) -> CheckResult:
+    """Return the result, without findings, of counts that somebody keeps.
+
+    Args:
+        hits: votes for the answer on the left.
+        n: votes for one of two answers whose sides were recorded.
+        threshold: as for `position_bias`.
+    """
+    if not n:
         return nothing(
             NAME,
             "No decided vote has recorded sides yet.",
             "Collect votes on the label screen, which records which answer stood on which side.",
         )
-    hits, total = int(left.sum()), int(n.sum())
-    chance = min(1.0, 2 * float(bdtr(min(hits, total - hits), total, 0.5)))  # two-sided
-    severity = _severity(hits, total, chance <= threshold)
-    found = np.flatnonzero(is_found(log_evidence(left, n), ALPHA * SIGNALS["left"].part))
-    findings = tuple(_finding(names[at], int(left[at]), int(n[at])) for at in found)
-    message = _message(hits, total, chance)
-    return measured(NAME, hits, total, severity, message, REMEDY, (), findings)
+    chance = min(1.0, 2 * float(bdtr(min(hits, n - hits), n, 0.5)))  # two-sided
+    severity = _severity(hits, n, chance <= threshold)
+    return measured(NAME, hits, n, severity, _message(hits, n, chance), REMEDY)
 
 
 def _severity(hits: int, n: int, unlikely: bool) -> str:

@@ -5,6 +5,7 @@ Every pair here was won by the longer answer, so that the length bias speaks aga
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +19,13 @@ from align.client import WorkerClient
 from align.generation import Replenisher
 from align.json_files import read_json
 from align.workspace import Workspace
+from feedback.frozen import seal_of
 from feedback.simulate import simulate_votes
 from feedback.snapshots import SnapshotSettings, freeze, load
 from storage.errors import BadInput
 from storage.records import Exclusion
 from storage.store import Store
-from tests.feedback.stock import stock
+from tests.feedback.stock import fill, stock
 
 
 class Counting(Store):
@@ -112,6 +114,41 @@ def test_a_good_snapshot_stays_good_whatever_is_voted_later(tmp_path: Path) -> N
         assert "length_bias" not in [one["name"] for one in kept["objections"]]
         kept = begun(workspace, [], because="x")
         assert "length_bias" in [one["name"] for one in kept["objections"]]
+
+
+def test_a_plain_snapshot_knows_what_every_check_says(tmp_path: Path) -> None:
+    """Every answer names a mail address: that is heard also of a snapshot, later."""
+    with Workspace.open(tmp_path / "data") as workspace:
+        texts = [(f"Ask ann@mail{n}.org.", f"Or bob{n}@post.net, who is there.") for n in range(30)]
+        fill(workspace.store, texts)
+        simulate_votes(workspace.store, 30, prefer="random")
+        folder = workspace.data / "snapshots" / freeze(workspace.store).id
+        kept = begun(workspace, [], snapshot=folder, because="x")
+        assert "personal_data" in [one["name"] for one in kept["objections"]]
+        assert kept["unheard"] == []
+
+
+def test_an_older_snapshot_is_trained_on_and_said_not_to_know_some_checks(
+    workspace: Workspace,
+) -> None:
+    """Frozen when a snapshot kept only the checks that read no text."""
+    folder = workspace.data / "snapshots" / freeze(workspace.store).id
+    forget(folder, "style", "personal_data")
+    told: list[str] = []
+    kept = begun(workspace, told, snapshot=folder, because="x")
+    assert kept["unheard"] == ["style", "personal_data"]
+    assert "length_bias" in [one["name"] for one in kept["objections"]]
+    (line,) = [line for line in told if "frozen without" in line]
+    assert line.startswith("the snapshot was frozen without style, personal_data:")
+    assert begun(workspace, told, because="x")["unheard"] == []
+
+
+def forget(folder: Path, *names: str) -> None:
+    """Make a snapshot one that was frozen before these checks were kept."""
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_text("utf-8"))
+    manifest["checks"] = {k: v for k, v in manifest["checks"].items() if k not in names}
+    file.write_text(json.dumps({**manifest, "seal": seal_of(manifest)}), "utf-8")
 
 
 def test_the_feedback_is_read_once_for_the_light_and_the_snapshot(workspace: Workspace) -> None:

@@ -17,9 +17,14 @@ from align.locks import FileLock
 from align.losses import LOSSES
 from align.subset import part_of, rows_of
 from align.tradeoff import Point, best_of, distance, in_words, overlap, point_of, reading, times
+from align.workspace import Workspace
+from feedback.checks import CHECKS
+from feedback.simulate import simulate_votes
+from feedback.snapshots import freeze, load
 from storage.errors import BadInput, Busy, Conflict, NotFound
 from tests.align.small import label_lines, pair_lines, tiny_model
 from tests.commandline import hone, pairs, write_lines
+from tests.feedback.stock import stock
 
 BETAS = (0.01, 0.1, 0.5)
 REPORT = {
@@ -342,6 +347,69 @@ def test_a_run_that_made_answers_worse_warns() -> None:
     assert point_of(0.1, "r", "done", REPORT, "the adapter is that of step 5").warnings == ()
 
 
+# By the same light as a run
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    """Forty pairs, of which the longer answer won three of four. Nothing is trained: somebody else
+    looks after the sweeps of this folder."""
+    with Workspace.open(tmp_path / "data") as opened:
+        stock(opened.store, 60)
+        simulate_votes(opened.store, 60, prefer="longer", noise=0.3)
+        (opened.data / "sweeps").mkdir()
+        held = FileLock(opened.data / "sweeps" / ".lock")
+        assert held.acquire()
+        yield opened
+        held.release()
+
+
+def begun(workspace: Workspace, told: list[str], **how: Any) -> list[dict[str, Any]]:
+    """Begin a sweep of two runs and return the config.json of each."""
+    model = str(tiny_model(workspace.data / "tiny"))
+    asked = sweep.Sweep("dpo", (0.1, 1.0), 8)
+    id = sweep.begin(workspace, told.append, asked, model=model, **how)
+    made = sweep_files.read_sweep(workspace.data, id)["runs"]
+    return [read_json(workspace.data / "runs" / run / "config.json") for run in made]
+
+
+def test_what_checks_speak_against_a_sweep_needs_a_reason(workspace: Workspace) -> None:
+    with pytest.raises(BadInput, match="length_bias speaks against training: The longer"):
+        begun(workspace, [], because=" ")
+    assert not list(workspace.data.glob("runs/*")) + list(workspace.data.glob("snapshots/*"))
+    told: list[str] = []
+    kept = [config["readiness"] for config in begun(workspace, told, because=" a demo ")]
+    assert {(one["light"], one["because"]) for one in kept} == {("amber", "a demo")}
+    assert "length_bias" in [one["name"] for one in kept[0]["objections"]]
+    assert any("The longer answer won" in line for line in told)
+
+
+def test_a_sweep_learns_from_what_the_remedies_leave(workspace: Workspace) -> None:
+    first, _ = begun(workspace, [], because="x", remedies={"balance_length": True})
+    assert "length_bias" in first["readiness"]["answered"]
+    manifest = load(workspace.data / "snapshots" / first["snapshot"]).manifest
+    assert manifest["settings"]["balance_length"] is True
+    assert manifest["checks"]["chosen_longer"]["value"] == 0.5
+    assert set(CHECKS) <= set(manifest["checks"])
+
+
+def test_the_remedies_of_a_frozen_snapshot_are_its_own(workspace: Workspace) -> None:
+    folder = workspace.data / "snapshots" / freeze(workspace.store).id
+    with pytest.raises(BadInput, match="balance_length cannot be had of a snapshot"):
+        begun(workspace, [], snapshot=folder, because="x", remedies={"balance_length": True})
+
+
+def test_the_command_says_remedies_and_reason() -> None:
+    words = sweep_files.command_line(
+        Path("d"), method="dpo", betas="0.1, 1", rows=9, model=None, settings={},
+        remedies=["balance_length"], because="a demo",
+    )  # fmt: skip
+    assert words == (
+        "python app.py sweep --method dpo --betas 0.1,1 --rows 9 --balance-length "
+        "--because 'a demo' --data d"
+    )
+
+
 # The whole way
 
 
@@ -351,6 +419,7 @@ def test_a_sweep_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     data, model = tmp_path / "data", tiny_model(tmp_path / "tiny")
     hone("import", write_lines(tmp_path / "pairs.jsonl", pairs(40)), data=data)
     words = ["sweep", "--model", model, "--betas", "0.05,1", "--rows", "12", "--json"]
+    words += ["--because", "a test"]
     done = hone(*words, "--set", "batch_size=6", "--set", "lora_rank=4", data=data)
     result = done.result
     assert result["status"] == "done"
@@ -363,6 +432,7 @@ def test_a_sweep_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     first, second = (data / "runs" / point["run"] for point in result["points"])
     one, other = (read_json(run / "config.json") for run in (first, second))
     assert one["snapshot"] == other["snapshot"]
+    assert one["readiness"]["because"] == other["readiness"]["because"] == "a test"
     assert "12 rows, 2 steps" in (first / "log.txt").read_text()
     assert "reference: 0 answers scored" in (second / "log.txt").read_text()  # shared
     assert "has ended" in hone("cancel", result["sweep"], data=data).refusal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,33 @@ def test_an_empty_folder_says_what_to_do_first(desk: At, server: Server) -> None
     screen.part("#train-go").click()
     screen.refuses("nobody has voted yet")
     assert screen.console == []
+
+
+def test_the_numbers_move_while_others_vote(desk: At, server: Server) -> None:
+    """Three votes come in by REST while the tab is open, then they are taken back."""
+    screen = desk(server, "Train")
+    screen.says("#train-ready", "Nothing to learn from yet")
+    screen.says("#train-light", "Not ready")
+    ask = screen.page.context.request
+    ask.post(f"{server.url}/api/v1/labeler", data={"name": "Ada"})
+    items = ask.get(f"{server.url}/api/v1/items?mode=pairs&n=3").json()["items"]
+    for verdict, said in (("left", 3), ("undone", 0)):
+        for item in items:
+            body = {"id": str(uuid.uuid4()), "assignment": item["assignment"], "verdict": verdict}
+            sent = {**body, "revision": item["revision"]}
+            assert ask.post(f"{server.url}/api/v1/votes", data=sent).ok
+            item["revision"] += 1
+        screen.page.wait_for_function(PAIRS, arg=said)
+    screen.says("#train-ready", "Nothing to learn from yet")
+    assert screen.console == []
+
+
+PAIRS = """(said) => {
+  const rows = [...document.querySelectorAll("#train-ready tr")];
+  const row = rows.find((one) => /Pairs/.test(one.innerText));
+  const cells = row ? [...row.cells].slice(1).map((cell) => Number(cell.innerText)) : [0];
+  return cells.reduce((sum, n) => sum + n, 0) === said;
+}"""  # whether the table says so many pairs, in all splits together
 
 
 def test_the_command_follows_the_settings(desk: At, server: Server) -> None:
@@ -262,6 +290,8 @@ def test_a_few_values_of_beta_are_tried_and_one_is_taken(desk: At, trained: Serv
     screen.fill("Rows per run, at most", "8")
     screen.says("#sweep-cost", "2 runs of 8 pairs: about")
     screen.says("#sweep-command", "app.py sweep --method dpo --betas 0.05,2 --rows 8")
+    explain(screen)
+    screen.says("#sweep-command", "--because 'only a test'")
     screen.part("#sweep-go").click()
     screen.says("#sweep-told", "run 1 of 2", timeout=60_000)
     expect(screen.part("#sweep-go")).to_be_disabled()
@@ -285,6 +315,7 @@ def test_a_sweep_is_cancelled_as_a_whole(desk: At, trained: Server) -> None:
     screen.says("#train-command", model)
     screen.unfold("Which β?")
     screen.fill("Values of β", "0.3, 3, 30")
+    explain(screen)
     screen.part("#sweep-go").click()
     screen.part("#sweep-cancel").click(timeout=60_000)
     screen.says("#sweep-told", "cancelled", timeout=60_000)

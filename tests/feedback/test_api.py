@@ -325,6 +325,22 @@ def test_the_meters_show_the_length_bias_and_the_counts(client, store):
     meters = client.get("/api/v1/meters").json()
     assert (meters["length_bias"]["value"], meters["length_bias"]["n"]) == (1.0, 2)
     assert meters["counts"]["votes_total"] == 2
+    assert meters["majority"] == {"pairs": 2, "labels": 4}
+
+
+def test_the_meters_show_the_side_with_its_interval(client, store):
+    """Left, left, right: 2 of 3 (Wilson 0.2077 to 0.9385); a tie is for no side."""
+    stock(store, 4)
+    for item, verdict in zip(items(client), ("left", "left", "right", "tie"), strict=True):
+        send(client, item, verdict)
+    meters = client.get("/api/v1/meters").json()
+    side = meters["position_bias"]
+    assert (side["value"], side["n"], side["severity"]) == (2 / 3, 3, "ok")
+    assert (side["low"], side["high"]) == (
+        pytest.approx(0.2077, abs=1e-4),
+        pytest.approx(0.9385, abs=1e-4),
+    )
+    assert meters["majority"] == {"pairs": 3, "labels": 6}
 
 
 # -- what is refused ----------------------------------------------------------------------------

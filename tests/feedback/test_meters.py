@@ -7,15 +7,19 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
-from feedback.meters import Meters, live_meters
+from feedback.meters import Majorities, Meters, live_majorities, live_meters
+from feedback.simulate import simulate_votes
+from feedback.snapshots import preview
 from storage.news import News, Told
 from storage.records import Assignment, Comparison, Exclusion, Vote
 from storage.store import Store
+from tests.feedback.stock import stock
 
 ANSWERS = [("long answer", "short"), ("same", "size"), ("a", "a longer one"), ("", "something")]
 LABELERS = ("ann", "bob", "cy")
@@ -34,9 +38,11 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, lis
         yield store, rows
 
 
-def assign(store: Store, pair: Comparison, left: str, labeler: str = "ann") -> Assignment:
+def assign(
+    store: Store, pair: Comparison, left: str, labeler: str = "ann", kind: str = "plain"
+) -> Assignment:
     id = str(uuid.uuid4())
-    place = Assignment(id, "default", labeler, pair.id, "", left, "plain", "screen")
+    place = Assignment(id, "default", labeler, pair.id, "", left, kind, "screen")
     store.add([place])
     return place
 
@@ -52,21 +58,41 @@ def exclude(store: Store, kind: str, item: str, decision: str = "exclude") -> No
     store.add([Exclusion(str(uuid.uuid4()), kind, item, decision, "because", "lead")])
 
 
-def counted_again(store: Store) -> dict[tuple[str, str, int], int]:
-    """Count the votes frame, without what is excluded, vote by vote."""
+def left_in(store: Store) -> pd.DataFrame:
+    """Return the live votes without what is excluded, looked at one by one."""
     out = store.frame("excluded")
     gone = set(zip(out["kind"], out["item"], strict=True))
     sides = {c.id: c for c in store.rows(Comparison)}
-    said: Counter[tuple[str, str, int]] = Counter()
-    for row in store.frame("votes").itertuples():
+    votes = store.frame("votes")
+    stays = []
+    for row in votes.itertuples():
         pair = sides[row.comparison]
         named = {("labeler", row.labeler), ("source", row.source), ("vote", row.vote),
                  ("comparison", pair.id), ("prompt", pair.prompt), ("response", pair.a),
                  ("response", pair.b)}  # fmt: skip
-        if not named & gone:
-            longer = (row.chars_a > row.chars_b) - (row.chars_a < row.chars_b)
-            said[row.verdict, row.left, longer] += 1
+        stays.append(not named & gone)
+    return votes[pd.Series(stays, index=votes.index, dtype=bool)]
+
+
+def counted_again(store: Store) -> dict[tuple[str, str, int], int]:
+    """Count vote by vote who says what."""
+    said: Counter[tuple[str, str, int]] = Counter()
+    for row in left_in(store).itertuples():
+        longer = (row.chars_a > row.chars_b) - (row.chars_a < row.chars_b)
+        said[row.verdict, row.left, longer] += 1
     return dict(said)
+
+
+def decided_again(store: Store) -> Majorities:
+    """Count comparison by comparison who has more than half; a silent repeat has no voice."""
+    decided = both_bad = 0
+    votes = left_in(store)
+    votes = votes[(votes["kind"] != "repeat") & (votes["verdict"] != "skip")]
+    for _, said in votes.groupby("comparison")["verdict"]:
+        counts = Counter(said)
+        decided += any(2 * counts[side] > len(said) for side in "ab")
+        both_bad += 2 * counts["both_bad"] > len(said)
+    return Majorities(decided, both_bad)
 
 
 def test_the_shares_are_those_of_decided_votes():
@@ -95,10 +121,35 @@ def test_a_vote_a_change_and_an_undo_move_the_meters(tmp_path: Path, pairs: tupl
     assert moved == [[1, 1, 1, 1], [0, 1, 0, 1], [0, 0, 0, 0]]
 
 
+def test_votes_that_move_a_majority_move_what_there_is_to_learn_from(tmp_path: Path):
+    """One vote decides; a second against it takes the majority away; a third for it brings it back;
+    two for "both bad" against three are no majority, four are. A silent repeat counts nowhere."""
+    with Store.open(tmp_path) as store:
+        (pair,) = stock(store, 1)
+        said = []
+        for kind, verdict in (("plain", "a"), ("plain", "b"), ("repeat", "b"), ("plain", "a"),
+                              *[("plain", "both_bad")] * 4):  # fmt: skip
+            say(store, assign(store, pair, "a", kind=kind), verdict)
+            now = live_majorities(store)
+            said.append((now.pairs, now.labels))
+        assert said == [(1, 2), (0, 0), (0, 0), (1, 2), (0, 0), (0, 0), (0, 0), (0, 2)]
+
+
+def test_what_plain_votes_give_is_what_a_snapshot_would_hold(tmp_path: Path):
+    """No thumbs, no edits, no blank or repeated texts; some ties and contradictions."""
+    with Store.open(tmp_path) as store:
+        stock(store, 30)
+        simulate_votes(store, 30, prefer="random", labelers=3)
+        held = preview(store)
+        now = live_majorities(store)
+        assert (now.pairs, now.labels) == (held["pairs"]["all"], held["labels"]["all"])
+        assert now.pairs > 0
+
+
 step = st.one_of(
     st.tuples(st.just("vote"), st.integers(0, 3), st.sampled_from(("", "a", "b")),
               st.sampled_from(("a", "b", "tie", "both_bad", "skip")), st.sampled_from(LABELERS),
-              st.sampled_from(SOURCES)),
+              st.sampled_from(SOURCES), st.sampled_from(("plain", "repeat"))),
     st.tuples(st.just("change"), st.integers(0, 50), st.sampled_from(("a", "b", "tie", "undone"))),
     st.tuples(st.just("exclusion"), st.sampled_from(("labeler", "source", "comparison", "prompt",
                                                      "response", "vote")),
@@ -116,8 +167,9 @@ def test_after_any_steps_the_meters_are_what_counting_again_gives(steps: list, p
     store, rows = pairs
     for kind, *what in steps:
         if kind == "vote":
-            number, left, verdict, labeler, source = what
-            say(store, assign(store, rows[number], left, labeler), verdict, source=source)
+            number, left, verdict, labeler, source, kind_of = what
+            place = assign(store, rows[number], left, labeler, kind_of)
+            say(store, place, verdict, source=source)
         elif kind == "change":
             number, verdict = what
             votes = store.rows(Vote, order="-created_at", limit=number + 1)
@@ -136,7 +188,9 @@ def test_after_any_steps_the_meters_are_what_counting_again_gives(steps: list, p
                 exclude(store, thing, items[number], decision)
         else:
             live_meters(store)
+            live_majorities(store)
     assert live_meters(store).said == counted_again(store)
+    assert live_majorities(store) == decided_again(store)
 
 
 def test_votes_that_the_store_no_longer_remembers_are_read_again(pairs: tuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,11 @@ from feedback.alike import similarities
 from feedback.checks import CHECKS
 from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
 from feedback.near import similarity
-from feedback.quality import gather, run_checks
+from feedback.quality import gather, live_length_bias, live_position_bias, run_checks
 from feedback.screens.quality import words_of
 from feedback.simulate import simulate_votes
 from storage.store import Store
-from tests.feedback.stock import fill
+from tests.feedback.stock import fill, stock
 
 TEXTS = [
     ("The Rhine is a river in Europe.", "the  Rhine is a river in Europe"),
@@ -106,3 +107,14 @@ def test_the_checks_run_on_an_empty_and_on_a_filled_store(store: Store, tmp_path
     with Store.open(tmp_path / "empty") as empty:
         assert [result.severity for result in run_checks(empty)] == ["unknown"] * len(CHECKS)
         assert gather(empty).previews == {}
+
+
+def test_the_live_meters_say_what_the_checks_say_but_who_it_is(tmp_path: Path):
+    """Somebody who always votes left is among the findings, which cost too much for every vote."""
+    with Store.open(tmp_path / "live") as opened:
+        stock(opened, 80)
+        simulate_votes(opened, 80, prefer="longer", labelers=2, faulty=["left"])
+        results = {one.name: one for one in run_checks(opened)}
+        assert results["position_bias"].findings
+        for live in (live_length_bias(opened), live_position_bias(opened)):
+            assert live == replace(results[live.name], findings=())

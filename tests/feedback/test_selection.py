@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from feedback.checks import CHECKS
 from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
-from feedback.snapshots import SnapshotSettings, freeze, load, preview
+from feedback.snapshots import SnapshotSettings, freeze, load, preview, unheard
 from storage.errors import BadInput
 from storage.records import Assignment, Comparison, Vote
 from storage.store import Store
@@ -155,7 +156,8 @@ def test_the_manifest_remembers_checks_and_exclusions(store: Store):
     found = manifest(store, SnapshotSettings())
     assert found["checks"]["length_bias"]["value"] == 1.0
     assert found["checks"]["chosen_longer"]["n"] == 4
-    assert "duplicate_responses" not in found["checks"]  # needs texts
+    assert set(found["checks"]) == {*CHECKS, "chosen_longer"}  # those that read texts, too
+    assert unheard(found) == []
     assert found["exclusions"] == []
     assert set(found["left_out"]) == {"capped", "repeats", "balanced"}
 

@@ -265,7 +265,7 @@ def test_every_query_runs_on_an_empty_store(store: Store, name: str) -> None:
     params |= {"today": datetime.now(UTC)} if name == "tally" else {}
     params |= {"coded": [1, 2**64 - 1]} if name == "vote_ids" else {}
     frame = store.frame(name, **params)
-    assert len(frame) == (name in ("progress", "meters", "sizes", "tally"))
+    assert len(frame) == (name in ("progress", "meters", "majorities", "sizes", "tally"))
     assert len(frame.columns) >= 2
 
 

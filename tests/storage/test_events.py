@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from storage.errors import BadInput, Conflict
-from storage.heads import Heads
+from storage.heads import Heads, Placed
 from storage.records import Edit, Rating, Receipt, Text, Vote
 from storage.store import Store
 
@@ -143,11 +143,14 @@ def test_two_ids_for_one_slot_give_one_vote(store: Store, make: SimpleNamespace)
 
 
 def test_what_is_forgotten_is_looked_up(make: SimpleNamespace) -> None:
-    """Room for two assignments: the third pushes the first out."""
+    """Room for two assignments: the third pushes the second out, which was not used since."""
     heads = Heads(kept=2)
-    heads.learn(["s1", "s2"], [make.vote(1)])
+    placed = {"s1": Placed("a", "plain"), "s2": Placed("b", "repeat")}
+    heads.learn(["s1", "s2"], [make.vote(1)], placed)
+    assert heads.placed("s2") == Placed("b", "repeat")
     assert heads.get(Vote, "s1") == (True, make.vote(1))
     assert heads.get(Rating, "s1") == (True, None)
     heads.learn(["s3"], [make.vote(9)])
     assert heads.get(Vote, "s2") == (False, None)
+    assert (heads.placed("s1"), heads.placed("s2")) == (Placed("a", "plain"), None)
     assert heads.get(Vote, "s9") == (False, None)

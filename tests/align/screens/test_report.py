@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from align.screens.report import concern_words, report_words
+from align.screens.report import against_words, concern_words, report_words
 
 FULL = {
     "held_out": {
@@ -77,3 +77,13 @@ def test_an_earlier_step_that_was_published_is_said() -> None:
         words.startswith(f"- **Step 15 of 40:** {why.replace('-', chr(92) + '-')}") or why in words
     )
     assert "Step" not in report_words({"published": {"step": 40, "steps": 40, "why": why}})
+
+
+def test_what_spoke_against_a_start_and_what_was_not_heard_is_told() -> None:
+    said = [{"name": "style"}, {"name": "length_bias"}]
+    readiness = {"objections": said, "because": "a *demo*", "unheard": ["too_easy"]}
+    assert against_words(readiness).splitlines() == [
+        r"- **2 checks spoke against it** when it started. Trained anyway: a \*demo\*",
+        r"- **Not heard:** its snapshot was frozen without too\_easy.",
+    ]
+    assert against_words({"objections": [], "unheard": []}) == against_words({}) == ""
