@@ -114,3 +114,28 @@ def test_what_balancing_does_is_what_the_benchmark_found() -> None:
             assert cells[2] == f"{runs[name]['chosen_longer']['value']:.0%}".replace("%", " %")
             assert cells[3] == f"{runs[name]['chosen_better']['mean']:.0%}".replace("%", " %")
             assert cells[4] == f"{runs[name]['true_accuracy']['mean']:.3f}"
+
+
+def test_near_duplicates_are_found_as_the_benchmark_found_them() -> None:
+    found = read("near_duplicates")
+    names = {
+        "respelled": "other case, blanks and punctuation",
+        "one_word_in_twenty": "one word in twenty",
+        "two_sentences_swapped": "two sentences swapped",
+        "last_tenth_cut": "the last tenth cut off",
+        "all": "all",
+    }
+    assert {key for key, one in found["planted"].items() if isinstance(one, dict)} == set(names)
+    for key, words in names.items():
+        one = found["planted"][key]
+        assert f"| {words} | {one['recall']:.3f} | {one['precision']:.3f} |" in PAGE
+        assert min(one["recall"], one["precision"]) >= 0.98
+    scale = found["scale"]
+    assert f"{found['texts']['n']} real texts" in PAGE
+    assert scale["prompts"] == 1_000_000
+    assert (
+        f"A million prompts of {scale['characters']} characters, one in twenty of them a "
+        f"near-duplicate, are clustered in {scale['seconds']:.0f} s at a peak of "
+        f"{scale['peak_mb'] / 1000:.1f} GB"
+    ) in PROSE
+    assert f"one more takes {scale['one_more_ms']:.1f} ms" in PROSE
