@@ -36,13 +36,16 @@ SAMPLED = 200  # Choice: prompts whose length is looked at; the mean moves littl
 HELD_OUT = 0.125  # held-out rows per row to train on (`feedback.frozen.split_of`)
 
 
-def recipe_for(method: str, model: str) -> recipes.Settings:
+def recipe_for(method: str, model: str, rows: int = 0) -> recipes.Settings:
     """Return the recipe of a method for a base, by the base's own config.json.
+
+    Args:
+        rows: how many there are to train on, if that is known; see `recipes.recipe`.
 
     Raises:
         NotFound, Unsupported: the model is not there, or is none that can be trained.
     """
-    return training.chosen_settings(method, {}, find_model(model.strip() or EMBEDDED).path)
+    return training.chosen_settings(method, {}, find_model(model.strip() or EMBEDDED).path, rows)
 
 
 def config_of(model: str) -> dict[str, Any]:

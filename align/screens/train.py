@@ -174,9 +174,9 @@ def tidy(value: Any) -> Any:
     return value
 
 
-def changed(settings: Mapping[str, Any], method: str, model: str) -> dict[str, Any]:
+def changed(settings: Mapping[str, Any], method: str, model: str, rows: int = 0) -> dict[str, Any]:
     """Return the settings that differ from the recipe: what the command has to say."""
-    usual = readiness.recipe_for(method, model).as_json()
+    usual = readiness.recipe_for(method, model, rows).as_json()
     return {name: value for name, value in settings.items() if value != usual.get(name)}
 
 
@@ -188,7 +188,7 @@ def show_command(
     every = chosen(form, method, beta, values)
     command = runs.command_line(
         workspace.data, method=method, model=model or None,
-        settings=changed(every, method, model), start_from=origin or None, reference=held,
+        settings=changed(every, method, model, rows), start_from=origin or None, reference=held,
         remedies=remedies, because=(because or "").strip(),
     )  # fmt: skip
     return {form.command: command, form.note: note_words(method, model, every, rows)}
@@ -220,9 +220,9 @@ def show_held(origin: str) -> Any:
     return gr.update(visible=bool(origin))
 
 
-def show_recipe(form: Form, method: str, model: str) -> dict[Any, Any]:
+def show_recipe(form: Form, method: str, model: str, rows: int = 0) -> dict[Any, Any]:
     """Fill in the recipe of a method for a base; hide what the method has no use for."""
-    usual = readiness.recipe_for(method, model).as_json()
+    usual = readiness.recipe_for(method, model, rows).as_json()
     filled = {
         part: gr.update(value=usual[name], visible=True)
         if name in usual
@@ -232,11 +232,11 @@ def show_recipe(form: Form, method: str, model: str) -> dict[Any, Any]:
     return filled | show_leash(form, method, usual.get("beta"))
 
 
-def show_recipe_of(form: Form, method: str, model: str, filled: str) -> dict[Any, Any]:
+def show_recipe_of(form: Form, method: str, model: str, rows: int, filled: str) -> dict[Any, Any]:
     """Fill in the recipe for another base; what was set stays when the base is the same."""
     if model == filled:
         return {form.filled: model}
-    return show_recipe(form, method, model) | {form.filled: model}
+    return show_recipe(form, method, model, rows) | {form.filled: model}
 
 
 def show_leash(form: Form, method: str, beta: float | None) -> dict[Any, Any]:
@@ -349,10 +349,10 @@ def show_advice(workspace: Any, form: Form, method: str, model: str) -> dict[Any
     }
 
 
-def take_advice(workspace: Any, form: Form, model: str) -> dict[Any, Any]:
+def take_advice(workspace: Any, form: Form, model: str, rows: int) -> dict[Any, Any]:
     """Choose the advised method with its settings."""
     first = advise(readiness.facts(workspace.store, model))[0]
-    filled = show_recipe(form, first.method, model)
+    filled = show_recipe(form, first.method, model, rows)
     parts = {"beta": form.beta, **form.more}
     for name, value in first.settings.items():
         filled[parts[name]] = gr.update(value=value, visible=True)
@@ -551,9 +551,10 @@ def lay_out(workspace: Any) -> None:
     ready = {"inputs": learned, "outputs": [form.ready, form.rows]}
     light = {"inputs": learned, "outputs": form.light.parts()}
     command = {"inputs": form.told(), "outputs": [form.command, form.note]}
-    anew = wire(form.method.input, show_recipe, form, inputs=base, outputs=recipe)
+    sized = [*base, form.rows]
+    anew = wire(form.method.input, show_recipe, form, inputs=sized, outputs=recipe)
     other = wire(
-        form.model.blur, show_recipe_of, form, inputs=[*base, form.filled],
+        form.model.blur, show_recipe_of, form, inputs=[*sized, form.filled],
         outputs=[*recipe, form.filled],
     )  # fmt: skip
     for filled in (anew, other):
@@ -574,7 +575,7 @@ def lay_out(workspace: Any) -> None:
     wire(form.method.change, show_advice, workspace, form, **advised)
     taken = wire(
         form.take.click, take_advice, workspace, form,
-        inputs=[form.model], outputs=[form.method, form.take, *recipe],
+        inputs=[form.model, form.rows], outputs=[form.method, form.take, *recipe],
     )  # fmt: skip
     wire(taken.then, show_ready, workspace, form, **ready)
     wire(taken.then, show_light, workspace, form.light, **light)

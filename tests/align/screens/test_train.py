@@ -132,7 +132,8 @@ def test_the_panel_moves_with_a_vote_and_only_then(workspace: Workspace) -> None
     assert train.keep_up(workspace, FORM, tired, *learned) == {FORM.light.seen: tired}
     moved = train.keep_up(workspace, FORM, seen, *learned)
     fresh = train.show_ready(workspace, FORM, *learned)
-    assert moved[FORM.ready] == fresh[FORM.ready]
+    table = str(fresh[FORM.ready]).split("A run")[0]  # behind it: memory that is free just now
+    assert str(moved[FORM.ready]).startswith(table)
     assert FORM.light.lamp in moved
     assert moved[FORM.light.seen].reached == workspace.store.reached() > seen.reached
     again = moved[FORM.light.seen]
