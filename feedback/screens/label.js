@@ -11,7 +11,6 @@ const STEPS_BACK = 20; // items fetched from the history for undo after a reload
 const UNSENT_MOST = 200; // their ids go into the request for more; beyond, the votes go first
 const POLL_WAITING_MS = 1000;
 const POLL_DONE_MS = 3000; // Choice: as often as the server itself looks whether more is wanted
-const METER_EVERY_MS = 2000;
 const SLOW_MS = 250; // Choice: a wait shorter than this needs no picture of waiting
 const RENAMED = "hone-renamed";
 const NOTE_STAYS = 5; // Choice: verdicts after which an unread note goes by itself
@@ -148,7 +147,6 @@ class Screen {
     this.outbox.send();
     if (this.current) return this.view.drawItem(this.current);
     this.next();
-    this.readMeter();
   }
 
   /** The name was given on another screen of this page: what is in memory belongs to the old one. */
@@ -455,7 +453,6 @@ class Screen {
     if (entry.path === this.mode.route && this.visible) this.showNote(answer.own?.note, entry);
     this.drawStatus(true);
     this.fetchItems();
-    this.later("meter", METER_EVERY_MS, () => this.readMeter(), true);
   }
 
   /** Show the note that a verdict gave rise to; once, also when it is taken back and given again. */
@@ -506,12 +503,6 @@ class Screen {
       this.progress[name] = Math.max(0, this.progress[name] + step);
     }
     this.view.drawProgress(this.progress);
-  }
-
-  async readMeter() {
-    if (this.mode.name !== "pairs" || !this.visible) return;
-    const { length_bias: meter } = await request("api/v1/meters").catch(() => ({}));
-    if (meter) this.view.drawMeter(meter);
   }
 
   // ---- keys and clicks ----------------------------------------------------------------------
@@ -602,9 +593,8 @@ class Screen {
     }
   }
 
-  /** Run once after a while; `keep` leaves a timer that is already running as it is. */
-  later(name, ms, run, keep = false) {
-    if (keep && this.timers[name]) return;
+  /** Run once after a while; a timer of the same name starts anew. */
+  later(name, ms, run) {
     clearTimeout(this.timers[name]);
     this.timers[name] = setTimeout(() => {
       this.timers[name] = 0;

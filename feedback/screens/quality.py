@@ -1,7 +1,8 @@
 """The quality screen: every check as a meter with its interval, and what it found.
 
 Draws what `feedback.quality.run_checks` answers, the same that `check` prints. A new entry of
-`CHECKS` appears here by itself.
+`CHECKS` appears here by itself. The line on top, and the checks that are kept as counts, move with
+every vote; a labeler sees none of it, for what others chose would sway them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ import pandas as pd
 from feedback import browse
 from feedback.checks import CHECKS
 from feedback.checks.result import CheckResult, Finding
-from feedback.quality import checks_of, gather, quoted
+from feedback.intervals import wilson
+from feedback.meters import Majorities, Meters, live_majorities, live_meters
+from feedback.quality import (
+    checks_of,
+    gather,
+    live_length_bias,
+    live_position_bias,
+    quoted,
+)
 from feedback.screens import overview, remedies, scores
 from feedback.screens.parts import (
     brief,
@@ -34,6 +43,7 @@ from feedback.tables import ranked
 
 QUICK = 1.0  # seconds; Choice: checks that take longer run when they are asked for, not by a timer
 REFRESH_SECONDS = 15  # Choice: often enough to feel live, seldom enough to cost nothing
+LIVE_SECONDS = 2  # Choice: at a glance; each look costs milliseconds, and none where nobody votes
 SHOWN_ITEMS = 50  # Choice: of the items behind a finding; a person reads no more in a table
 LARGE = "length_bias"  # the check that comes first and big: it is the one that training exploits
 NAMES = {
@@ -66,6 +76,7 @@ MEASURES = {
     "identity_leak": "of answers say which model they are or who made it",
     "personal_data": "of texts hold a mail address, a phone, card or IP number",
 }
+LIVE = {"length_bias": live_length_bias, "position_bias": live_position_bias}
 NUMBERS = ("agreement",)  # checks whose value is no share
 GROUPS = {
     "Who votes": ("position_bias", "agreement", "labeler_quality", "duplicate_votes", "imbalance"),
@@ -102,9 +113,18 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Live:
+    """What moves with every vote."""
+
+    line: gr.HTML
+    reached: gr.State  # the store's number of the newest event that is drawn; None: draw again
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """Everything that the checks draw."""
 
+    live: Live
     cards: dict[str, Card]
     scores: scores.Scores
     found: Found
@@ -114,7 +134,12 @@ class View:
     def drawn(self) -> list[Any]:
         cards = [part for card in self.cards.values() for part in (card.meter, card.words)]
         found = [self.found.table, self.found.results, self.found.title]
-        return [*cards, self.scores.offer, *found, *self.overview.parts(), self.took]
+        drawn = [*cards, self.scores.offer, *found, *self.overview.parts()]
+        return [*drawn, self.took, self.live.reached]
+
+    def moving(self) -> list[Any]:
+        cards = [part for name in LIVE for part in (self.cards[name].meter, self.cards[name].words)]
+        return [self.live.line, *cards, self.live.reached]
 
 
 def name_of(check: str) -> str:
@@ -181,6 +206,32 @@ def finding_row(check: str, found: Finding) -> list[str]:
     return [brief(found.subject, 60), name_of(check), *share, SEVERITIES[found.severity]]
 
 
+def show_live(workspace: Any, view: View, reached: int | None) -> dict[Any, Any]:
+    """Draw what moves with every vote, where one came in."""
+    newest = workspace.store.reached()
+    if newest == reached:
+        return {view.live.reached: reached}
+    drawn: dict[Any, Any] = {view.live.reached: newest}
+    for name, measure in LIVE.items():
+        result = measure(workspace.store)
+        drawn[view.cards[name].meter] = meter_html(name, result)
+        drawn[view.cards[name].words] = words_of(result)
+    counts = live_meters(workspace.store), live_majorities(workspace.store)
+    return drawn | {view.live.line: live_html(*counts)}
+
+
+def live_html(meters: Meters, majorities: Majorities) -> str:
+    """Return the line of what is counted with every vote as markup: our own words and numbers."""
+    decided = sum(n for verdict, n in meters.verdicts.items() if verdict in ("a", "b"))
+    parts = [f"<b>{decided:,}</b> decided votes"]
+    for words, (hits, n) in (("longer won", meters.longer), ("left won", meters.left)):
+        if n:
+            parts.append(f"{words} <b>{percent(hits / n)}</b> ({interval(*wilson(hits, n))})")
+    parts.append(f"<b>{majorities.pairs:,}</b> pairs by majority")
+    cells = "".join(f"<span>{part}</span>" for part in parts)
+    return f"<div class='hone-live'><i aria-hidden='true'></i><span>Live</span>{cells}</div>"
+
+
 def tick(workspace: Any, view: View, took: float) -> dict[Any, Any]:
     """Refresh by the timer, as long as that is quick."""
     return refresh(workspace, view) if took <= QUICK else {view.took: took}
@@ -193,7 +244,7 @@ def refresh(workspace: Any, view: View) -> dict[Any, Any]:
     results = quoted(workspace.store, checks_of(columns))
     drawn = draw_checks(view.cards, view.found, results) | overview.draw(view.overview, columns)
     drawn |= scores.show_offer(view.scores, results)
-    return drawn | {view.took: time.monotonic() - started}
+    return drawn | {view.took: time.monotonic() - started, view.live.reached: None}
 
 
 def draw_checks(cards: dict[str, Card], found: Found, results: list[CheckResult]) -> dict[Any, Any]:
@@ -298,17 +349,22 @@ def lay_out(workspace: Any) -> None:
     with gr.Row(elem_classes="hone-top"):
         heading("Quality", "Can this feedback be trusted? Every check runs from the first vote on.")
         again = gr.Button("Check again", size="sm", scale=0, min_width=140, elem_id="check-again")
+    line = gr.HTML("", js_on_load=None, elem_id="quality-live", padding=False)
     cards = build_cards()
     scored = scores.build_scores()
     found = build_findings()
     left = remedies.build_left_out()
-    view = View(cards, scored, found, overview.build_overview(), gr.State(0.0))
+    live = Live(line, gr.State(None))
+    view = View(live, cards, scored, found, overview.build_overview(), gr.State(0.0))
     models = overview.build_models()
     drawn = view.drawn()
     wire(again.click, refresh, workspace, view, outputs=drawn)
     ticks = ticking(REFRESH_SECONDS).tick
     wire(ticks, tick, workspace, view, inputs=[view.took], outputs=drawn)
     on_show(refresh, workspace, view, outputs=drawn)
+    moving = {"inputs": [live.reached], "outputs": view.moving()}
+    wire(ticking(LIVE_SECONDS).tick, show_live, workspace, view, **moving)
+    on_show(show_live, workspace, view, **moving)
     on_show(overview.show_models, workspace, models, outputs=models.parts())
     on_show(remedies.list_left_out, workspace, left, outputs=left.parts())
     opened = [found.words, found.items, found.detail, *found.remedies.parts()]

@@ -64,7 +64,6 @@ const skeleton = (mode) => `
     <div class="progress" hidden><span class="today"></span>
       <span class="pace" hidden></span>
       <span class="track" aria-hidden="true"><i></i></span><span class="total"></span></div>
-    <p class="meter" hidden></p>
     <nav aria-label="This screen">
       <button type="button" class="tool" data-act="guideline" aria-expanded="false"
         aria-controls="guideline" aria-keyshortcuts="g">Guideline</button>
@@ -400,19 +399,6 @@ export class View {
   note(text) {
     this.one(".note").hidden = !text;
     setText(this.one(".note > span"), text);
-  }
-
-  /** Draw the length-bias meter: shares in 0..1, n decided votes. */
-  drawMeter({ value, low, high, n, severity }) {
-    const line = this.one(".meter");
-    line.hidden = typeof value !== "number" || !n;
-    if (line.hidden) return;
-    const percent = (share) => Math.round(100 * share);
-    const range = typeof low === "number" ? ` [${percent(low)}–${percent(high)}]` : "";
-    setText(line, `longer answer won ${percent(value)} %${range}`);
-    line.dataset.severity = severity ?? "";
-    line.title = `Of ${plural(n, "decided vote")}, with the 95 % interval. Far from 50 % means that ` +
-      "length may decide instead of quality.";
   }
 
   toggleGuideline(html) {

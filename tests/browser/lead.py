@@ -7,6 +7,7 @@ weights is trained through the train screen's button.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,6 +144,28 @@ def trained(
     context.close()
     yield server
     server.stop()
+
+
+@dataclass
+class Voter:
+    """Somebody who votes by REST while a lead looks at a screen, and takes it back at the end."""
+
+    desk: Desk
+    url: str
+
+    def begin(self, n: int) -> list[dict[str, Any]]:
+        """Sign in; return n items to judge."""
+        ask = self.desk.page.context.request
+        ask.post(f"{self.url}/api/v1/labeler", data={"name": "Ada"})
+        items = ask.get(f"{self.url}/api/v1/items?mode=pairs&n={n}").json()["items"]
+        assert len(items) == n
+        return items
+
+    def say(self, item: dict[str, Any], verdict: str) -> None:
+        body = {"id": str(uuid.uuid4()), "assignment": item["assignment"], "verdict": verdict}
+        sent = {**body, "revision": item["revision"]}
+        assert self.desk.page.context.request.post(f"{self.url}/api/v1/votes", data=sent).ok
+        item["revision"] += 1
 
 
 def explain(desk: Desk) -> None:

@@ -56,6 +56,20 @@ def test_a_name_is_asked_once_and_twenty_votes_go_by_keyboard_alone(
             assert first_line(vote[f"response_{vote['verdict']}"]) == first_line(text)
 
 
+def test_a_labeler_is_not_told_what_others_choose(visit: Visit) -> None:
+    """Which answers win would sway the next vote: it is neither shown nor asked for."""
+    screen = visit()
+    asked: list[str] = []
+    screen.page.on("request", lambda request: asked.append(request.url))
+    screen.reload()
+    for key in "12":
+        screen.press(key)
+    screen.wait_until_saved()
+    assert any("/api/v1/items" in url for url in asked)
+    assert not [url for url in asked if "/api/v1/meters" in url]
+    assert "won" not in screen.part("header.top").inner_text()
+
+
 def votes_of(server: Server, labeler: str) -> list[dict[str, Any]]:
     """Return what the app stored for a labeler, oldest first, as `export` writes it."""
     votes = [row for row in server.exported("votes") if row["labeler"] == labeler]

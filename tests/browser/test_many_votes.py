@@ -34,7 +34,7 @@ def test_a_labeler_votes_among_ten_thousand(visit: Callable[..., Screen], server
         screen.press("12"[number % 2])
     screen.wait_until_saved()
     assert len(screen.verdicts()) == 20
-    expect(screen.part(".meter")).to_contain_text("longer", ignore_case=True)
+    expect(screen.part(".today")).to_have_text("20 today")
     assert screen.console == []
 
 
@@ -45,6 +45,8 @@ def test_every_check_speaks_of_all_of_them(desk: Callable[..., Desk], server: Se
     for name in CHECKS:
         screen.says(f"#check-{name}", "")
     screen.says("#check-length_bias", "79–81 %")
+    screen.says("#quality-live", "decided votes")
+    screen.says("#quality-live", "(79–81 %)")
     screen.says("#labelers", "sim-20", timeout=LOADED)
     assert screen.console == []
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
 from feedback.checks import CHECKS
 from tests.browser.conftest import Server
-from tests.browser.lead import PHONE, Desk, vote
+from tests.browser.lead import PHONE, Desk, Voter, vote
 
 pytestmark = pytest.mark.browser
 At = Callable[..., Desk]
@@ -27,6 +28,32 @@ def test_without_a_vote_every_check_says_what_is_missing(desk: At, server: Serve
     screen.says("#check-length_bias", "Too little to tell")
     screen.says("#check-length_bias", "Collect votes")
     assert screen.console == []
+
+
+def test_the_meters_move_while_others_vote(desk: At, server: Server) -> None:
+    """Three votes for the longer answer, on whichever side it stands; then all are taken back."""
+    screen = desk(server, "Quality")
+    screen.says("#quality-live", "0 decided votes")
+    ada = Voter(screen, server.url)
+    items = ada.begin(3)
+    for item in items:
+        ada.say(item, longer(item))
+    left = sum(longer(item) == "left" for item in items)
+    screen.says("#quality-live", "3 decided votes")
+    screen.says("#quality-live", "longer won 100 %")
+    screen.says("#quality-live", f"left won {100 * left / 3:.0f} %")
+    screen.says("#quality-live", "3 pairs by majority")
+    screen.says("#check-length_bias", "100.0 %")
+    screen.says("#check-position_bias", f"{100 * left / 3:.1f} %")
+    for item in items:
+        ada.say(item, "undone")
+    screen.says("#check-position_bias", "Too little to tell")
+    screen.says("#quality-live", "0 decided votes")
+    assert screen.console == []
+
+
+def longer(item: dict[str, Any]) -> str:
+    return max(("left", "right"), key=lambda side: len(item[side]["text"]))
 
 
 def test_one_vote_is_too_little_but_moves_the_meter(desk: At, server: Server) -> None:

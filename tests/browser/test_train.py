@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Server
-from tests.browser.lead import PHONE, TRAINING_MS, Desk, explain, vote
+from tests.browser.lead import PHONE, TRAINING_MS, Desk, Voter, explain, vote
 
 pytestmark = pytest.mark.browser
 At = Callable[..., Desk]
@@ -37,15 +36,11 @@ def test_the_numbers_move_while_others_vote(desk: At, server: Server) -> None:
     screen = desk(server, "Train")
     screen.says("#train-ready", "Nothing to learn from yet")
     screen.says("#train-light", "Not ready")
-    ask = screen.page.context.request
-    ask.post(f"{server.url}/api/v1/labeler", data={"name": "Ada"})
-    items = ask.get(f"{server.url}/api/v1/items?mode=pairs&n=3").json()["items"]
+    ada = Voter(screen, server.url)
+    items = ada.begin(3)
     for verdict, said in (("left", 3), ("undone", 0)):
         for item in items:
-            body = {"id": str(uuid.uuid4()), "assignment": item["assignment"], "verdict": verdict}
-            sent = {**body, "revision": item["revision"]}
-            assert ask.post(f"{server.url}/api/v1/votes", data=sent).ok
-            item["revision"] += 1
+            ada.say(item, verdict)
         screen.page.wait_for_function(PAIRS, arg=said)
     screen.says("#train-ready", "Nothing to learn from yet")
     assert screen.console == []
