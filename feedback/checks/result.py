@@ -48,6 +48,13 @@ class CheckResult:
         found = [finding.as_json() for finding in self.findings]
         return {**asdict(self), "items": list(self.items), "findings": found}
 
+    def summary(self) -> dict[str, Any]:
+        """Return what a snapshot's manifest keeps of it, under its name."""
+        return {
+            "value": self.value, "low": self.low, "high": self.high, "n": self.n,
+            "severity": self.severity, "message": self.message, "remedy": self.remedy,
+        }  # fmt: skip
+
 
 def measured(
     name: str, hits: int, n: int, severity: str, message: str, remedy: str,
