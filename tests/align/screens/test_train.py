@@ -118,6 +118,11 @@ def say(workspace: Workspace, verdict: str, left: int) -> None:
     store.append(Vote(str(uuid.uuid4()), place.id, 0, pair.id, "ann", verdict))
 
 
+def table(shown: dict[Any, Any]) -> str:
+    """Return the counts of the panel; below them stands what memory is free at the moment."""
+    return shown[FORM.ready].split("\n\n")[0]
+
+
 def test_the_panel_moves_with_a_vote_and_only_then(workspace: Workspace) -> None:
     """One more pair to learn from, whichever split it falls into."""
     learned = ("dpo", "", [])
@@ -125,14 +130,14 @@ def test_the_panel_moves_with_a_vote_and_only_then(workspace: Workspace) -> None
     light = train.show_light(workspace, FORM.light, *learned)
     seen = replace(light[FORM.light.seen], took=0.0)
     before = preview(workspace.store)["pairs"]["all"]
+    old = table(train.show_ready(workspace, FORM, *learned))
     assert train.keep_up(workspace, FORM, seen, *learned) == {FORM.light.seen: seen}
     say(workspace, "a", 0)
     assert preview(workspace.store)["pairs"]["all"] == before + 1
     tired = replace(seen, took=1e6)
     assert train.keep_up(workspace, FORM, tired, *learned) == {FORM.light.seen: tired}
     moved = train.keep_up(workspace, FORM, seen, *learned)
-    fresh = train.show_ready(workspace, FORM, *learned)
-    assert moved[FORM.ready] == fresh[FORM.ready]
+    assert table(moved) == table(train.show_ready(workspace, FORM, *learned)) != old
     assert FORM.light.lamp in moved
     assert moved[FORM.light.seen].reached == workspace.store.reached() > seen.reached
     again = moved[FORM.light.seen]
@@ -156,3 +161,15 @@ def test_nothing_is_looked_at_while_a_run_has_the_machine(workspace: Workspace) 
     assert train.keep_up(workspace, FORM, seen, "dpo", "", []) == {FORM.light.seen: seen}
     lock.release()
     assert FORM.ready in train.keep_up(workspace, FORM, seen, "dpo", "", [])
+
+
+def test_a_remedy_that_leaves_nothing_is_not_taken_for_no_votes(tmp_path: Path) -> None:
+    """Every pair was won by the longer answer: balanced, none is left of four."""
+    how = ("dpo", "", ["balance_length"])
+    with Workspace.open(tmp_path / "data") as opened:
+        assert train.show_ready(opened, FORM, *how)[FORM.ready] == train.EMPTY
+        stock(opened.store, 4)
+        simulate_votes(opened.store, 4, prefer="longer", noise=0.0)
+        words = train.show_ready(opened, FORM, *how)[FORM.ready]
+        assert words.startswith(train.NONE_LEFT)
+        assert "4 of 4 pairs are left out" in words
