@@ -68,7 +68,7 @@ def test_trying_betas_asks_for_the_reason_and_takes_the_remedies(
     (id,) = sweep_files.sweep_ids(workspace.data)
     for run in sweep_files.read_sweep(workspace.data, id)["runs"]:
         config = read_json(workspace.data / "runs" / run / "config.json")
-        assert config["readiness"]["because"] in ("only a test", "")
+        assert config["readiness"]["because"] == "only a test"  # other checks speak against it
         assert config["readiness"]["answered"] == ["length_bias"]
         frozen = load(workspace.data / "snapshots" / config["snapshot"])
         assert frozen.manifest["settings"]["balance_length"] is True
