@@ -8,7 +8,7 @@ themselves are in `feedback/checks`; nothing is measured here.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,11 +21,14 @@ GREEN, AMBER, RED = "green", "amber", "red"
 AGAINST = ("stop", "warn")  # severities that speak against a start
 CLOSE = 0.05  # Choice: a share known to five points either way; a closer look changes no decision
 CLOSE_SHARES = ("length_bias", "position_bias")  # whose n are votes, so that votes narrow them
-ANSWERS = {  # setting of a snapshot → the check whose objection it answers
+ANSWERS = {  # remedy → the check whose objection it answers, unless what is left gives rise to it
     "balance_length": "length_bias",
+    "cap_labeler": "imbalance",
     "weigh_labelers": "labeler_quality",
     "one_per_cluster": "duplicate_prompts",
 }
+# Those that do also where nobody measured what is left: the first by how it is made.
+ON_ITS_WORD = ("balance_length", "weigh_labelers", "one_per_cluster")
 JUDGES = 96  # held-out pairs at which an accuracy of one half is known to ten points: (z/2/0.1)²
 PER_JUDGE = 10  # one prompt of ten is held out (`feedback.frozen.split_of`)
 
@@ -61,16 +64,15 @@ def clearance(
     counts: Mapping[str, Any],
     checks: Sequence[CheckResult],
     misfit: str = "",
-    remedies: Collection[str] = (),
     unheard: Sequence[str] = (),
 ) -> Clearance:
     """Return the light for a method.
 
     Args:
-        counts: rows as a snapshot's manifest has them, see `check_enough`.
-        checks: what every check says now.
+        counts: rows as a snapshot's manifest has them, see `check_enough`, and what the remedies
+            did: those in `ANSWERS` answer a check, and some say what it says of what is left.
+        checks: what every check says of all the feedback.
         misfit: why the run cannot fit this machine, or "".
-        remedies: settings of the snapshot that are on, see `ANSWERS`.
         unheard: names of checks that nobody asked when the snapshot was frozen.
     """
     hindered = []
@@ -80,22 +82,42 @@ def clearance(
         hindered.append(Objection("rows", "stop", _sentence(str(error))))
     if misfit:
         hindered.append(Objection("memory", "stop", _sentence(misfit)))
-    found = sorted(
-        (one for one in checks if one.severity in AGAINST), key=lambda c: AGAINST.index(c.severity)
-    )
-    answers = {ANSWERS[name] for name in remedies if name in ANSWERS}
-    said = [
-        Objection(one.name, one.severity, one.message, one.remedy)
-        for one in found
-        if one.name not in answers
-    ]
+    said, answered = _said(checks, counts)
     return Clearance(
         light=RED if hindered else AMBER if said else GREEN,
         objections=(*hindered, *said),
         unknown=tuple(one.name for one in checks if one.severity == "unknown"),
-        answered=tuple(one.name for one in found if one.name in answers),
+        answered=answered,
         wanted=tuple([*_narrower(checks), *_more_judges(counts)]),
         unheard=tuple(unheard),
+    )
+
+
+def _said(
+    checks: Sequence[CheckResult], counts: Mapping[str, Any]
+) -> tuple[list[Objection], tuple[str, ...]]:
+    """Return what the checks object to, the heaviest first, and which of them remedies answered."""
+    again = {
+        ANSWERS[told["name"]]: told.get("again") or {}
+        for told in counts.get("remedies", ())
+        if told["name"] in ANSWERS and ("again" in told or told["name"] in ON_ITS_WORD)
+    }
+    said = [
+        Objection(one.name, one.severity, one.message, one.remedy)
+        for one in checks
+        if one.name not in again
+    ]
+    said += [
+        Objection(name, told["severity"], told["message"], told["remedy"])
+        for name, told in again.items()
+        if told
+    ]
+    said = [one for one in said if one.severity in AGAINST]
+    still = {one.name for one in said}
+    answered = [one for one in checks if one.name in again and one.name not in still]
+    return (
+        sorted(said, key=lambda one: AGAINST.index(one.severity)),
+        tuple(one.name for one in answered if one.severity in AGAINST),
     )
 
 

@@ -6,7 +6,7 @@ Looking ahead, the light and the snapshot that is frozen then are of the same mo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,10 +34,6 @@ class Material(Protocol):
     @property
     def unheard(self) -> Sequence[str]:
         """Names of the checks that did not look at it: it was frozen before there were any."""
-
-    @property
-    def remedies(self) -> Sequence[str]:
-        """Names of the settings of a snapshot that are on."""
 
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """Return {"pairs": …, "labels": …}; nothing is written."""
@@ -88,10 +84,6 @@ class Kept:
     def unheard(self) -> Sequence[str]:
         return snapshots.unheard(self.manifest)
 
-    @property
-    def remedies(self) -> Sequence[str]:
-        return switched_on(self.manifest["settings"])
-
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         frozen = snapshots.load(self.folder)
         return {"pairs": list(frozen.pairs()), "labels": list(frozen.labels())}
@@ -120,10 +112,6 @@ class Now:
     def unheard(self) -> Sequence[str]:
         return ()
 
-    @property
-    def remedies(self) -> Sequence[str]:
-        return switched_on(asdict(self.selected))
-
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         return snapshots.rows_of(self.workspace.store, self.chosen)
 
@@ -132,8 +120,3 @@ class Now:
             self.workspace.store, self.selected, chosen=self.chosen, checks=checks
         )
         return self.workspace.data / "snapshots" / frozen.id
-
-
-def switched_on(settings: Mapping[str, Any]) -> list[str]:
-    """Return the names of a snapshot's settings that are on."""
-    return [name for name, value in settings.items() if value is True]

@@ -7,7 +7,7 @@ rows' size is the mean over the feedback, and the largest for the memory.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from align.device import device_now
 from align.estimate import Estimate, estimate, first_pace, measured_pace, work_of
 from align.forecast import memory_words
 from align.losses import LOSSES
-from align.material import switched_on
 from align.models import EMBEDDED, find_model
 from align.preflight import Device, Rows, Shape, Unit, settle
 from align.tokens import TEMPLATE_TOKENS, guessed
@@ -133,7 +132,7 @@ def cleared(
         seen = about(store, recipe_for(method, model), rows, model, device_now([worker]))
         misfit = "" if seen.fits else seen.memory
     checks = run_checks(store, simulated=selected.simulated)
-    return clearance(method, counts, checks, misfit, switched_on(asdict(selected)))
+    return clearance(method, counts, checks, misfit)
 
 
 def facts(store: Store, model: str = "") -> Facts:

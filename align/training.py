@@ -116,7 +116,7 @@ def cleared_with(method: str, rows: Material, because: str) -> Clearance:
     Raises:
         BadInput: checks speak against it, and `because` says not why it is made all the same.
     """
-    seen = clearance(method, rows.counts, rows.checks, remedies=rows.remedies, unheard=rows.unheard)
+    seen = clearance(method, rows.counts, rows.checks, unheard=rows.unheard)
     refuse_unexplained(seen, because)
     return seen
 

@@ -164,13 +164,7 @@ def _checks(store: Store, chosen: Selection, checks: Sequence[CheckResult]) -> d
 
     `chosen_longer` is a share of the snapshot's own pairs: what a run on it would learn.
     """
-    found = {
-        one.name: {
-            "value": one.value, "low": one.low, "high": one.high, "n": one.n,
-            "severity": one.severity, "message": one.message, "remedy": one.remedy,
-        }
-        for one in checks
-    }  # fmt: skip
+    found = {one.name: one.summary() for one in checks}
     chars = store.frame("responses").set_index("response")["chars"]
     pairs = chosen.preferences.pairs
     gaps = [int(chars[pair.chosen]) - int(chars[pair.rejected]) for pair in pairs]

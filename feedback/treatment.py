@@ -1,16 +1,21 @@
 """The remedies applied to what is stored: what each leaves out, and a sentence with its cost.
 
-What they decide is in `feedback.remedies`, which knows no store.
+What they decide is in `feedback.remedies`, which knows no store. Where what is left can be measured
+at once, the check that the remedy is for says so again, under "again".
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from feedback.checks.columns import Columns
+from feedback.checks.imbalance import imbalance
+from feedback.checks.length_bias import share as length_share
 from feedback.live import AT_ONCE, Live, preferences_of
 from feedback.near import RESPONSE_THRESHOLD, NearIndex
 from feedback.preferences import Pair, Preferences
@@ -38,13 +43,15 @@ def capped(live: Live, cap: float | None) -> tuple[Live, frozenset[str], Mapping
         frame[~frame[name].isin(list(found.left_out))]
         for frame, name in zip(live.frames(), names, strict=True)
     )
-    told = {
+    told: dict[str, Any] = {
         "name": "cap_labeler",
         "cost": len(found.left_out),
         "message": f"Each labeler counts with at most {found.ceiling:,} votes, thumbs and edits, "
         f"{100 * (CAP if cap is None else cap):g} % of what is kept: {len(found.left_out):,} of "
         f"{len(ids):,} are left out. The largest share before was {100 * found.most:.1f} %.",
     }
+    columns = replace(Columns.empty(), votes=votes, ratings=ratings)
+    told["again"] = imbalance(columns).summary()
     left_out = {**live.left_out, CAPPED: len(found.left_out)}
     return Live(votes, ratings, edits, left_out), found.left_out, told
 
@@ -70,15 +77,18 @@ def balanced(store: Store, pairs: Sequence[Pair]) -> tuple[frozenset[str], Mappi
 
 
 def _told(balanced: Balance) -> Mapping[str, Any]:
-    cost = len(balanced.left_out)
+    cost, after = len(balanced.left_out), balanced.after
+    again = length_share(after.longer, after.pairs).summary()
+    again["message"] = f"Balanced, the longer answer was chosen in {after.words()}."
     return {
         "name": "balance_length",
         "cost": cost,
         "before": balanced.before.as_json(),
-        "after": balanced.after.as_json(),
+        "after": after.as_json(),
+        "again": again,
         "message": f"{cost:,} of {cost + len(balanced.kept):,} pairs are left out, so that length "
         f"tells nothing: the longer answer was chosen in {balanced.before.words()}, now in "
-        f"{balanced.after.words()}.",
+        f"{after.words()}.",
     }
 
 

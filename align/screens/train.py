@@ -121,6 +121,7 @@ EMPTY = (
     "**Nothing to learn from yet.** Judge some answers on *Label* (about 200 votes show a clear "
     "effect; 20 are enough to try the loop), or bring votes in on *Data*."
 )
+NONE_LEFT = "**Nothing is left to learn from.** Take a remedy back, or collect more votes."
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +273,8 @@ def show_ready(
     """Say what a run would use now, what it leaves out, what that costs, and how long it takes."""
     counts = preview(workspace.store, selection(remedies))
     if not counts["pairs"]["all"] and not counts["labels"]["all"]:
-        return {form.ready: EMPTY, form.rows: 0}
+        told = [plain(one["message"]) for one in counts["remedies"] if counts["feedback"]]
+        return {form.ready: "\n\n".join([NONE_LEFT, *told]) if told else EMPTY, form.rows: 0}
     needs = LOSSES[method].needs
     words = [counts_table(counts, needs), dropped_words(counts["dropped"])]
     words += [plain(one["message"]) for one in counts["remedies"]]

@@ -63,6 +63,13 @@ def _printed(answer: Finding | CheckResult) -> dict[str, Any]:
     del fields["example"]
     return fields
 
+    def summary(self) -> dict[str, Any]:
+        """Return what a snapshot's manifest keeps of it, under its name."""
+        return {
+            "value": self.value, "low": self.low, "high": self.high, "n": self.n,
+            "severity": self.severity, "message": self.message, "remedy": self.remedy,
+        }  # fmt: skip
+
 
 def measured(
     name: str, hits: int, n: int, severity: str, message: str, remedy: str,

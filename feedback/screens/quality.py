@@ -362,7 +362,7 @@ def lay_out(workspace: Any) -> None:
     ticks = ticking(REFRESH_SECONDS).tick
     wire(ticks, tick, workspace, view, inputs=[view.took], outputs=drawn)
     on_show(refresh, workspace, view, outputs=drawn)
-    moving = {"inputs": [live.reached], "outputs": view.moving()}
+    moving: dict[str, Any] = {"inputs": [live.reached], "outputs": view.moving()}
     wire(ticking(LIVE_SECONDS).tick, show_live, workspace, view, **moving)
     on_show(show_live, workspace, view, **moving)
     on_show(overview.show_models, workspace, models, outputs=models.parts())

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from align.clearance import AMBER, GREEN, RED, clearance, refuse_unexplained, votes_to_narrow
+from align.clearance import (
+    AMBER,
+    ANSWERS,
+    GREEN,
+    RED,
+    clearance,
+    refuse_unexplained,
+    votes_to_narrow,
+)
 from feedback.checks.result import CheckResult
 from storage.errors import BadInput
 
@@ -64,12 +72,40 @@ def test_amber_asks_for_a_reason_and_names_what_would_mend_it() -> None:
     refuse_unexplained(clearance("dpo", ENOUGH, [said("style", "ok")]), "")
 
 
+def treated(name: str, severity: str = "") -> dict:
+    """Return counts of a snapshot with a remedy, and what its check says of what is left."""
+    again = {"severity": severity, "message": "It is so still.", "remedy": "Mend it again."}
+    return {**ENOUGH, "remedies": [{"name": name, **({"again": again} if severity else {})}]}
+
+
 def test_a_remedy_answers_the_check_that_it_is_for() -> None:
     checks = [said("length_bias", "stop"), said("style", "warn")]
-    seen = clearance("dpo", ENOUGH, checks, remedies=["balance_length"])
+    seen = clearance("dpo", treated("balance_length", "ok"), checks)
     assert ([one.name for one in seen.objections], seen.answered) == (["style"], ("length_bias",))
-    only = clearance("dpo", ENOUGH, checks[:1], remedies=["balance_length", "simulated"])
+    only = clearance("dpo", treated("balance_length", "ok"), checks[:1])
     assert (only.light, only.answered) == (GREEN, ("length_bias",))
+    capped = clearance("dpo", treated("cap_labeler", "ok"), [said("imbalance", "warn")])
+    assert (capped.light, capped.answered) == (GREEN, ("imbalance",))
+
+
+@pytest.mark.parametrize("name", ["balance_length", "cap_labeler"])
+def test_a_remedy_that_did_not_help_answers_nothing(name: str) -> None:
+    """What is left is measured again, and it is what the run would learn from."""
+    for before in ("stop", "ok"):
+        seen = clearance("dpo", treated(name, "warn"), [said(ANSWERS[name], before)])
+        assert (seen.light, seen.answered) == (AMBER, ())
+        (objection,) = seen.objections
+        assert (objection.name, objection.severity) == (ANSWERS[name], "warn")
+        assert objection.message == "It is so still."
+
+
+def test_what_a_remedy_left_may_be_unmeasured() -> None:
+    """Of a snapshot that was frozen before, and of remedies whose check reads more than is left."""
+    for name in ("balance_length", "weigh_labelers", "one_per_cluster"):
+        seen = clearance("dpo", treated(name), [said(ANSWERS[name], "stop")])
+        assert (seen.light, seen.answered) == (GREEN, (ANSWERS[name],))
+    capped = clearance("dpo", treated("cap_labeler"), [said("imbalance", "warn")])
+    assert (capped.light, capped.answered) == (AMBER, ())  # sources and prompts are not capped
 
 
 def test_it_tells_how_many_more_votes_would_narrow_an_interval() -> None:

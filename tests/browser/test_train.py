@@ -161,6 +161,21 @@ def test_what_speaks_against_a_start_turns_the_light_amber(desk: At, server: Ser
     screen.says("#train-command", "--because 'a first look'")
 
 
+def test_balancing_lengths_is_said_to_cost_pairs(desk: At, server: Server) -> None:
+    """Of 30 pairs the longer answer won all: balanced, none of them is left."""
+    screen = desk(server, "Train")
+    screen.says("#train-light", "it can be trained anyway")
+    screen.page.wait_for_function(PAIRS, arg=30)
+    screen.page.get_by_label("Balance lengths").check()
+    screen.says("#train-ready", "Nothing is left to learn from")
+    screen.says("#train-ready", "30 of 30 pairs are left out")
+    screen.says("#train-command", "--balance-length")
+    screen.says("#train-light", "Not ready")
+    screen.page.get_by_label("Balance lengths").uncheck()
+    screen.page.wait_for_function(PAIRS, arg=30)
+    screen.says("#train-light", "it can be trained anyway")
+
+
 def test_the_advice_has_its_figure_and_one_click_takes_it(desk: At, server: Server) -> None:
     """Earlier votes here prefer the longer answer: length shall earn nothing."""
     vote(server, 40, prefer="longer", noise=0.0, labelers=2)

@@ -29,28 +29,36 @@ def response_records(
 
 
 def comparison_records(
-    number: int, a: str, b: str, ended: tuple[bool | None, bool | None] = (True, True)
+    number: int,
+    a: str,
+    b: str,
+    ended: tuple[bool | None, bool | None] = (True, True),
+    models: tuple[str, str] = MODELS,
 ) -> tuple[Comparison, list[Record]]:
     """Return a comparison of two texts for the prompt with this number, and the records to add.
 
     Args:
         ended: of each answer, whether it ended by itself; None where nobody knows.
+        models: of each answer.
     """
     prompt, records = prompt_records(number)
-    left, left_records = response_records(prompt, a, MODELS[0], ended[0])
-    right, right_records = response_records(prompt, b, MODELS[1], ended[1])
+    left, left_records = response_records(prompt, a, models[0], ended[0])
+    right, right_records = response_records(prompt, b, models[1], ended[1])
     comparison = Comparison(f"c_{number:05}", prompt.id, left.id, right.id, "generated:1")
     return comparison, [*records, *left_records, *right_records, comparison]
 
 
-def fill(store: Store, texts: Sequence[tuple[str, str]]) -> list[Comparison]:
+def fill(
+    store: Store, texts: Sequence[tuple[str, str]], models: tuple[str, str] = MODELS
+) -> list[Comparison]:
     """Add one comparison for each couple of texts, each to a prompt of its own."""
-    made = [comparison_records(number, a, b) for number, (a, b) in enumerate(texts)]
+    made = [comparison_records(number, a, b, models) for number, (a, b) in enumerate(texts)]
     store.add([record for _, records in made for record in records])
     return [comparison for comparison, _ in made]
 
 
-def stock(store: Store, n: int) -> list[Comparison]:
+def stock(store: Store, n: int, models: tuple[str, str] = MODELS) -> list[Comparison]:
     """Add `n` comparisons; number i has a short and a long answer, on either side in turn."""
     texts = [(f"Short {i}.", f"A rather longer answer, number {i}.") for i in range(n)]
-    return fill(store, [pair if i % 2 else pair[::-1] for i, pair in enumerate(texts)])
+    pairs = [pair if i % 2 else pair[::-1] for i, pair in enumerate(texts)]
+    return fill(store, pairs, models)

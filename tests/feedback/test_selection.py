@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from feedback.checks import CHECKS
+from feedback.checks import CHECKS, CheckResult
 from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
+from feedback.quality import run_checks
 from feedback.snapshots import SnapshotSettings, freeze, load, preview, unheard
 from storage.errors import BadInput
 from storage.records import Assignment, Comparison, Vote
@@ -33,10 +34,12 @@ def compared(store: Store, question: str, a: str, b: str) -> Comparison:
     return add_comparisons(store, [(one, other)], "x")[0]
 
 
-def vote(store: Store, comparison: Comparison, labeler: str, verdict: str) -> str:
+def vote(
+    store: Store, comparison: Comparison, labeler: str, verdict: str, source: str = "api"
+) -> str:
     id = str(uuid.uuid4())
     store.add([Assignment(id, "default", labeler, comparison.id, "", "a", "plain", "api")])
-    store.append(Vote(id, id, 0, comparison.id, labeler, verdict, source="api"))
+    store.append(Vote(id, id, 0, comparison.id, labeler, verdict, source=source))
     return id
 
 
@@ -75,6 +78,7 @@ def test_a_balanced_snapshot_says_what_it_costs(store: Store):
     (told,) = counts["remedies"]
     assert (told["name"], told["cost"]) == ("balance_length", 6)
     assert (told["before"]["value"], told["after"]["value"]) == (0.8, 0.5)
+    assert (told["again"]["value"], told["again"]["severity"]) == (0.5, "ok")
     assert told["message"] == (
         "6 of 10 pairs are left out, so that length tells nothing: the longer answer was chosen in "
         "80.0 % of 10 pairs (95 % interval 49.0 to 94.3 %), now in 50.0 % of 4 pairs "
@@ -138,10 +142,34 @@ def test_one_labelers_share_is_capped_where_there_are_enough(store: Store):
     assert counts["dropped"] == {"votes, thumbs and edits beyond one labeler's share": 10}
     assert counts["remedies"][0]["name"] == "cap_labeler"
     assert "at most 2 votes" in counts["remedies"][0]["message"]
+    ((before, after),) = measured_twice(counts, run_checks(store))
+    assert (before.severity, after["severity"]) == ("warn", "ok")
     assert preview(store, SnapshotSettings(cap_labeler=1.0))["pairs"]["all"] == 32
     frozen = manifest(store, SnapshotSettings())
     assert len(frozen["left_out"]["capped"]) == 10
     assert frozen["settings"]["cap_labeler"] is None
+
+
+def measured_twice(counts: dict[str, Any], checks: list[CheckResult]) -> list[tuple]:
+    """Return what `imbalance` says of all the feedback and of what a cap leaves."""
+    (before,) = [one for one in checks if one.name == "imbalance"]
+    return [(before, told["again"]) for told in counts["remedies"]]
+
+
+def test_a_cap_on_labelers_does_not_mend_one_source_that_outweighs_the_others(store: Store):
+    """Ten labelers with two votes each and one with twelve, of ten sources with one vote each and
+    one with all the others: what the cap leaves is the busy one's two, and still that source's."""
+    asked = iter(questions(32))
+    said = 0
+    for labeler, n in [*((f"l{i}", 2) for i in range(10)), ("busy", 12)]:
+        for _ in range(n):
+            comparison = compared(store, next(asked), "One.", "Another.")
+            source = f"import:{said}" if said < 10 else "import:all"
+            vote(store, comparison, labeler, "a", source=source)
+            said += 1
+    ((before, after),) = measured_twice(preview(store), run_checks(store))
+    assert (before.severity, after["severity"]) == ("warn", "warn")
+    assert "1 labelers, sources or prompts are over the cap" in after["message"]
 
 
 def test_a_cap_that_too_few_labelers_can_hold_is_refused(store: Store):
