@@ -52,7 +52,7 @@ def fill(
     store: Store, texts: Sequence[tuple[str, str]], models: tuple[str, str] = MODELS
 ) -> list[Comparison]:
     """Add one comparison for each couple of texts, each to a prompt of its own."""
-    made = [comparison_records(number, a, b, models) for number, (a, b) in enumerate(texts)]
+    made = [comparison_records(number, a, b, models=models) for number, (a, b) in enumerate(texts)]
     store.add([record for _, records in made for record in records])
     return [comparison for comparison, _ in made]
 
