@@ -56,19 +56,19 @@ class CheckResult:
         """Return what `check --json` prints."""
         return {**_printed(self), "findings": [finding.as_json() for finding in self.findings]}
 
-
-def _printed(answer: Finding | CheckResult) -> dict[str, Any]:
-    """Return an answer's fields; of the example its words stand in the message."""
-    fields = {**asdict(answer), "items": list(answer.items)}
-    del fields["example"]
-    return fields
-
     def summary(self) -> dict[str, Any]:
         """Return what a snapshot's manifest keeps of it, under its name."""
         return {
             "value": self.value, "low": self.low, "high": self.high, "n": self.n,
             "severity": self.severity, "message": self.message, "remedy": self.remedy,
         }  # fmt: skip
+
+
+def _printed(answer: Finding | CheckResult) -> dict[str, Any]:
+    """Return an answer's fields; of the example its words stand in the message."""
+    fields = {**asdict(answer), "items": list(answer.items)}
+    del fields["example"]
+    return fields
 
 
 def measured(
