@@ -24,7 +24,7 @@ from feedback.frozen import split_of
 from feedback.items import NewResponse, add_comparisons, add_responses
 from feedback.live import excluded_ids, live_feedback
 from storage.errors import BadInput
-from storage.records import Prompt, digest
+from storage.records import DUEL, Prompt, digest
 
 if TYPE_CHECKING:
     from align.workspace import Workspace
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 BASE = "base"
 PROMPTS = 30  # Choice: a win rate of 80 % is decided after about 20 prompts (benchmarks/duels.py)
 AT_ONCE = 8  # prompts answered before they are stored. Choice: a batch fills two cores with 16 rows
-SOURCE = "duel"  # how the sources of a duel's comparisons begin
 
 Progress = Callable[[str], None]
 
@@ -48,7 +47,7 @@ class Duel:
     @property
     def source(self) -> str:
         """Return what the duel's comparisons have as their source."""
-        return f"{SOURCE}:{self.run}:{self.against}"
+        return f"{DUEL}{self.run}:{self.against}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +196,3 @@ def standing(store: Store, duel: Duel) -> Standing:
     longer = ((after - before) / (after + before).clip(lower=1)).tolist()
     found = outcome(scores.reindex(counted.index).fillna(0.5).tolist(), longer)
     return Standing(len(compared), int(same.sum()), int((~same[counted.index]).sum()), found)
-
-
-def duels_of(store: Store, run: str) -> list[Duel]:
-    """Return the duels that a run is the model after of, the one against its base first."""
-    sources = set(store.frame("comparisons")["source"])
-    found = [
-        Duel(run, source.removeprefix(f"{SOURCE}:{run}:"))
-        for source in sorted(sources)
-        if source.startswith(f"{SOURCE}:{run}:")
-    ]
-    return sorted(found, key=lambda duel: duel.against != BASE)

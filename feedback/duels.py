@@ -2,7 +2,8 @@
 
 Pure: one score a prompt in, the outcome out. Its test and its interval may be read after every
 vote, because everybody does: they hold whenever somebody stops. Prompts are counted and not votes,
-since people who judge the same two answers are not independent.
+since people who judge the same two answers are not independent. What is promised is of scores that
+stand: where several people judge each prompt, the last ones may still change a little.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from storage.duck import Cursor
 from storage.live import LIVE_RATING, LIVE_VOTE, frame, stored
+from storage.records import DUEL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +74,7 @@ JOIN score base ON base.response = p.response AND base.model = p.model AND base.
 # asked only of those that have just `overlap` judgements or one more.
 OPEN_COMPARISONS = f"""
 WITH skipped AS MATERIALIZED ({SKIPPED}), gains AS MATERIALIZED ({GAINS}), asked AS (
-    SELECT c.id, c.prompt, c.a, c.b, c.created_at, starts_with(c.source, 'duel:') AS duel,
+    SELECT c.id, c.prompt, c.a, c.b, c.created_at, starts_with(c.source, '{DUEL}') AS duel,
         coalesce(t.judged, 0) AS votes, coalesce(t.leased, 0) AS leased,
         coalesce(t.for_a = t.for_b AND t.for_a > 0, false) AS contested,
         greatest($overlap + CASE

@@ -22,6 +22,7 @@ Message = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "conten
 
 VERDICTS = ("a", "b", "tie", "both_bad", "skip", "undone")  # of a vote; `undone` takes it back
 THUMBS = ("up", "down", "skip", "undone")  # of a rating
+DUEL = "duel:"  # how the source of a duel's comparisons begins
 
 
 def now() -> datetime:
@@ -105,7 +106,7 @@ class Comparison:
     prompt: str
     a: str  # Response.id
     b: str  # Response.id
-    source: str  # "generated:<batch>", "import:<file name>"
+    source: str  # "generated:<batch>", "import:<file name>", "duel:<run>:<against>"
     created_at: datetime = field(default_factory=now)
 
 
@@ -136,7 +137,7 @@ class Assignment:
     comparison: str  # Comparison.id, or "" where one response is rated
     response: str  # Response.id, or ""
     left: str  # "a" or "b": which response stands on the left; "" where nobody recorded it
-    kind: str  # "plain", "repeat" (the same labeler once more), "gold" (later: "duel")
+    kind: str  # "plain", "repeat" (the same labeler once more), "gold"
     source: str  # "screen", "import:<file name>", "simulated", "api"
     created_at: datetime = field(default_factory=now)
 

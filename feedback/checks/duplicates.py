@@ -18,11 +18,12 @@ from feedback.checks.columns import Columns, latest_decisions
 from feedback.checks.result import CheckResult, Finding, nothing, share_text
 from feedback.intervals import wilson
 from feedback.near import PROMPT_THRESHOLD, RESPONSE_THRESHOLD
+from storage.records import DUEL
 
 PROMPTS, RESPONSES = "duplicate_prompts", "duplicate_responses"
 # Choice: every repeat is a question that a person answers once (skip, link, keep): one is enough.
 THRESHOLD = 0.0  # share of undecided repeats above which a check warns; nothing here ever stops
-GENERATED, DUEL = "generated", "duel:"  # how sources begin: of a batch of answers, of a duel
+GENERATED = "generated"  # how the source of a batch of answers begins
 MAX_FINDINGS = 200  # Choice: the most repeated ones; a person reads no more
 SAME = "the same but for case, spaces and punctuation"
 

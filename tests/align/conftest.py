@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from align.locks import FileLock
 from align.models import EMBEDDED, find_model
+from align.workspace import Workspace
+from feedback.simulate import simulate_votes
 from storage.errors import UserError
 from tests.align.small import answer_briefly, tiny_model
+from tests.feedback.stock import stock
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,3 +44,17 @@ def embedded() -> Path:
         return Path(find_model(EMBEDDED).path)
     except UserError as error:
         pytest.skip(f"the embedded model is not set up (make setup): {error}")
+
+
+@pytest.fixture
+def biased(tmp_path: Path) -> Iterator[Workspace]:
+    """Sixty votes, of which the longer answer won about three of four. Nobody starts the runs of a
+    sweep: somebody else looks after the sweeps of this folder."""
+    with Workspace.open(tmp_path / "data") as opened:
+        stock(opened.store, 60)
+        simulate_votes(opened.store, 60, prefer="longer", noise=0.3)
+        (opened.data / "sweeps").mkdir()
+        held = FileLock(opened.data / "sweeps" / ".lock")
+        assert held.acquire()
+        yield opened
+        held.release()
