@@ -3,12 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 HOST ?= 127.0.0.1
 PORT ?= 7860
 DATA ?= ./data
+DEMO ?= ./demo
 BIN := .venv/bin
 PY := $(BIN)/python
 TEST_ENV := HF_HUB_OFFLINE=1 GRADIO_ANALYTICS_ENABLED=False TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model compiled run test test-slow check format bench clean
+.PHONY: help setup model compiled run demo test test-slow check format bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -17,6 +18,9 @@ setup: .venv/.installed model compiled  ## create .venv, install what is pinned,
 
 run: setup  ## start the app on http://127.0.0.1:7860 (PORT=…, DATA=… to change)
 	@$(PY) app.py serve --host $(HOST) --port $(PORT) --data $(DATA)
+
+demo: setup  ## from nothing to a model before and after 150 simulated votes, without a person
+	@$(PY) app.py demo --port $(PORT) --data $(DEMO)
 
 test: .venv/.dev model compiled .venv/.chromium  ## every test that is not slow (12 to 25 minutes on 2 cores)
 	$(TEST_ENV) OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -457,6 +457,41 @@ def runs(data: Data = HERE, as_json: Json = False) -> int:
 
 
 @cli.command()
+def demo(
+    votes: Annotated[int, typer.Option(min=20, max=10_000, help="Simulated ones.")] = 150,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
+    serve: Annotated[bool, typer.Option(help="Serve the app meanwhile and afterwards.")] = True,
+    data: Annotated[
+        Path, typer.Option("--data", help="The demo's own data folder; made when missing.")
+    ] = Path("demo"),
+    as_json: Json = False,
+) -> int:
+    """Go from nothing to a model before and after its votes, without a person."""
+    from align.terminal import Terminal
+
+    terminal = Terminal(sys.stderr)
+    if not serve:
+        return run("demo", data, as_json, {"votes": votes})
+    from align import demo as demonstration
+    from align.folder import prepare_folder
+    from align.server import serve_folder
+
+    demonstration.begin(prepare_folder(data), votes)
+
+    def ready(address: str) -> None:
+        print(f"Hone's demo is at {address}", flush=True)
+
+    def beside(workspace: Any) -> None:
+        try:
+            demonstration.run(workspace, terminal, votes=votes)
+            terminal("the demo is done: look at its page\n")
+        except UserError as error:
+            terminal(f"{error}\n")
+
+    return serve_folder(data, "127.0.0.1", port, starter=False, ready=ready, beside=beside)
+
+
+@cli.command()
 def promote(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or base.")],
     because: Annotated[str, typer.Option(help="Why, where its duel was lost or not held.")] = "",

@@ -19,6 +19,7 @@ import numpy as np
 
 from align import (
     comparing,
+    demo,
     duelling,
     generation,
     lineage,
@@ -500,6 +501,11 @@ def simulate_(
     )
 
 
+def demo_(workspace: Workspace, *, progress: Progress, votes: int = demo.VOTES) -> dict[str, Any]:
+    """Go from nothing to a model before and after simulated votes; return what demo.json says."""
+    return demo.run(workspace, progress, votes=votes)
+
+
 def gold_(
     workspace: Workspace,
     *,
@@ -617,6 +623,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "gold": gold_,
     "campaign": campaign,
     "runs": runs_,
+    "demo": demo_,
     "promote": promote,
     "rollback": roll_back,
     "rounds": rounds_,

@@ -308,6 +308,17 @@ def _duel(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _demo(result: Mapping[str, Any]) -> str:
+    steps = result["steps"]
+    after = steps["after"]
+    lines = [f"{step:9} {one['seconds']:6.0f} s" for step, one in steps.items()]
+    lines.append(
+        f"on {after['preferred']:g} of {after['prompts']} held-out prompts the taste that cast the "
+        f"votes prefers the answer after ({after['low']:.0%} to {after['high']:.0%})"
+    )
+    return "\n".join([*lines, "look at it: python app.py demo"])
+
+
 def _promote(result: Mapping[str, Any]) -> str:
     why = f": {result['because']}" if result["because"] else ""
     lines = [f"{result['run']} answers from now on{why}"]
@@ -385,6 +396,7 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "gold": _gold,
     "campaign": _campaign,
     "runs": _runs,
+    "demo": _demo,
     "promote": _promote,
     "rollback": _promote,
     "rounds": _rounds,
