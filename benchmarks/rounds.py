@@ -219,7 +219,7 @@ def table(found: dict[str, Any]) -> str:
     rows = [(f"round {n} of 3", one) for n, one in enumerate(found["three"], start=1)]
     for name, one in [*rows, ("one round", found["one"][-1])]:
         shares = (
-            words({k: 100 * v for k, v in one[part].items()}, 0)
+            words({end: 100 * value for end, value in one[part].items()}, 0)
             for part in ("win_rate", "accuracy")
         )
         lines.append(
@@ -227,6 +227,14 @@ def table(found: dict[str, Any]) -> str:
             f"{one['kl_per_token']:.3f} |"
         )
     return "\n".join(lines)
+
+
+def spread_of(one: Any, scale: float) -> tuple[float, float, float]:
+    """Return a figure's value and how far its interval reaches down and up; 0 where it has none."""
+    if not isinstance(one, dict):
+        return scale * one, 0.0, 0.0
+    mean, low, high = (scale * one[end] for end in ("mean", "low", "high"))
+    return mean, mean - low, high - mean
 
 
 def draw(found: dict[str, Any]) -> None:
@@ -241,15 +249,9 @@ def draw(found: dict[str, Any]) -> None:
     for axis, (name, label, scale) in zip(axes, shown, strict=True):
         for arm, words_of, style in (("three", "three rounds", "o-"), ("one", "one round", "D")):
             xs = [one["votes"] for one in found[arm]]
-            whole = [one[name] for one in found[arm]]
-            ys = [scale * (one["mean"] if isinstance(one, dict) else one) for one in whole]
-            spread = [
-                [
-                    scale * abs(one[end] - one["mean"]) if isinstance(one, dict) else 0
-                    for one in whole
-                ]
-                for end in ("low", "high")
-            ]
+            whole = [spread_of(one[name], scale) for one in found[arm]]
+            ys = [mean for mean, _, _ in whole]
+            spread = [[one[end] for one in whole] for end in (1, 2)]
             axis.errorbar(xs, ys, yerr=spread, fmt=style, capsize=3, label=words_of)
         if name == "tokens":
             axis.axhline(found["base"]["tokens"]["mean"], color="0.6", ls=":", label="the base")
