@@ -128,6 +128,7 @@ def test_an_endpoint_stands_beside_a_local_one(
         yield Reply("Three", False, None)
 
     monkeypatch.setattr(comparing.openai_client, "stream", far)
+    monkeypatch.setattr(sides, "usual_base", lambda data: None)
     chosen = sides.choose(workspace.data, "base", "http://127.0.0.1:8000/v1#big")
     assert chosen.titles == ("The base", "big @ 127.0.0.1:8000")
     settings = {"seed": 0, "temperature": 0.0, "max_tokens": 2}

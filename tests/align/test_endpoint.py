@@ -49,7 +49,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (folder / "config.json").write_text(json.dumps({"method": "dpo", "model": "tiny"}))
     (folder / "status.json").write_text(json.dumps({"status": "done"}))
     write_manifest(folder / "adapter")
-    model = Model("tiny", tmp_path, "f")
+    model = Model("tiny", tmp_path, "f", 1, template=True)
     monkeypatch.setattr(endpoint.runs, "model_of", lambda data, run: model)
     monkeypatch.setattr(endpoint.sides, "usual_base", lambda data: model)
     return SimpleNamespace(data=tmp_path, client=Worker())
@@ -230,7 +230,7 @@ def test_our_own_client_understands_it(app: FastAPI) -> None:
         assert openai_client.complete(ours, CHAT, **settings).text == "Because"
         texts = [reply.text for reply in openai_client.stream(ours, CHAT, **settings)]
         gone = Endpoint.parse(f"{HOST}:{port}/v1#r-2")
-        with pytest.raises(openai_client.EndpointFailed, match="it has base, r-1"):
+        with pytest.raises(openai_client.EndpointFailed, match="it has 'base', 'r-1'"):
             openai_client.complete(gone, CHAT, **settings)
     finally:
         server.should_exit = True

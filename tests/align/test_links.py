@@ -60,7 +60,7 @@ def test_another_address_is_no_link() -> None:
         ({"tokens": "0"}, "tokens"),
         ({"with": "r\n1"}, "not a name"),
         ({"prompt": "p" * 101}, "not a name"),
-        ({"text": "x" * (MOST_CHARS + 1)}, "at most"),
+        ({"text": "x" * (MOST_CHARS + 1)}, "the most is"),
     ],
 )
 def test_hostile_values_are_refused_by_name(query: dict[str, str], words: str) -> None:

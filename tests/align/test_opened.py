@@ -25,7 +25,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
     with Store.open(tmp_path_factory.mktemp("opened")) as opened_store:
         stock(opened_store, 60)
-        simulate_votes(opened_store, 60, prefer="shorter", noise=0.0)
+        simulate_votes(opened_store, 50, prefer="shorter", noise=0.0)
         yield opened_store
 
 
