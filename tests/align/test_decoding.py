@@ -233,3 +233,18 @@ def test_a_score_is_the_sum_of_the_log_probabilities_of_the_answer(tiny):
     logprob, tokens = model.score(CHAT, "Hi", None, finished=False)
     assert tokens == 2, "a cut answer has no end of turn to be likely or not"
     assert logprob == pytest.approx(cut, abs=1e-4)
+
+
+def test_pieces_make_up_any_answer_and_odd_ones_are_scored(tiny):
+    """One byte a token: four make an emoji; nothing said is its end alone; the longest is cut at
+    the model's 512 tokens, one of which is the prompt's."""
+    model = LoadedModel(tiny, "fp32")
+    said = "a\n\n  b 👩‍💻 é e\u0301 日本"
+    ids, found = model.token_scores(CHAT, said, None)
+    assert "".join(model.pieces_of(ids)) == said
+    assert len(ids) == len(found) == len(said.encode()) + 1
+    for finished in (True, False):
+        assert len(model.token_scores(CHAT, "", None, finished=finished)[0]) == 1
+    ids, found = model.token_scores(CHAT, "x" * 2_000, None)
+    assert len(ids) == len(found) == 511
+    assert all(value <= 0 for value in found)
