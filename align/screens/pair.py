@@ -110,7 +110,7 @@ def build(workspace: Any, run: gr.State) -> View:
     """Lay out the part and connect it; `run` is whose opinion is asked."""
     with gr.Column(elem_classes="hone-card", elem_id="pair"):
         gr.Markdown(LEAD)
-        with gr.Row(elem_classes="hone-buttons"):
+        with gr.Row(elem_classes="hone-buttons hone-ask"):
             pick = gr.Dropdown(label=PICK, elem_id="pair-pick", value=None, scale=4)
             go = gr.Button("Ask the model", elem_id="pair-go", scale=0, min_width=160)
         told = gr.Markdown("", elem_classes="hone-note", elem_id="pair-told")
