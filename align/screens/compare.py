@@ -71,7 +71,8 @@ def refresh(workspace: Any, view: View, against: str | None, run: str | None) ->
         view.against: gr.Dropdown(choices=choices, value=against if against in known else BASE),
         view.run: gr.Dropdown(choices=choices, value=after),
         view.held_out: gr.Dropdown(choices=comparing.held_out_prompts(workspace.store)),
-        view.status: comparing.waiting(workspace.data) or "",
+        # what a link could not do stays said
+        view.status: comparing.waiting(workspace.data) or gr.skip(),
         view.duelled: run_of(against, after),
     }
 

@@ -198,7 +198,8 @@ def build_answers() -> dict[str, Any]:
                 made["sides"].append(gr.Markdown("", elem_classes="hone-answer", **text))
                 made["coloured"].append(coloured_text())
                 made["facts"].append(gr.Markdown(" ", elem_classes="hone-small"))
-    with gr.Row(visible=False, elem_id="compare-more", elem_classes="hone-buttons hone-ask") as more:
+    row = "hone-buttons hone-ask"
+    with gr.Row(visible=False, elem_id="compare-more", elem_classes=row) as more:
         follow = gr.Textbox(
             label="Ask a follow-up: each side goes on from its own answer", lines=1, max_lines=6,
             elem_id="compare-follow", max_length=100_000, scale=4,
