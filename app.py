@@ -364,6 +364,9 @@ def resume(run_id: RunId, data: Data = HERE, as_json: Json = False) -> int:
 def compare(
     run_id: RunId,
     prompt: Annotated[str, typer.Option(help="What both answer.")],
+    against: Annotated[
+        str, typer.Option(help="base, another run, or an endpoint: http://host:8000/v1#model.")
+    ] = "base",
     seed: Annotated[int, typer.Option(help="The same for both.")] = 0,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 256,
@@ -372,7 +375,8 @@ def compare(
 ) -> int:
     """Let the model answer before and after a training."""
     sampling = {"seed": seed, "temperature": temperature, "max_tokens": max_tokens}
-    return run("compare", data, as_json, {"run": run_id, "prompt": prompt, **sampling})
+    params = {"run": run_id, "prompt": prompt, "against": against, **sampling}
+    return run("compare", data, as_json, params)
 
 
 @cli.command()

@@ -134,15 +134,23 @@ class WorkerClient:
         Raises:
             As `generate`.
         """
-        folders = [_adapter_folder(adapter) for adapter in adapters]
-        request = GenerateRequest(
-            messages, seed, settings.max_tokens, settings.temperature, settings.top_p
-        )
+        asked = (settings.max_tokens, settings.temperature, settings.top_p)
+        requests = [GenerateRequest(messages, seed, *asked, adapter) for adapter in adapters]
+        return self.stream_each(requests, model=model)
+
+    def stream_each(
+        self, requests: Sequence[GenerateRequest], *, model: Model | str | None = None
+    ) -> Iterator[Piece]:
+        """Yield how far each row has come: a row per request, all in one batch.
+
+        The requests may have conversations, settings and adapters of their own, on one base. Goes
+        before generation that is under way. Closing the iterator ends the job. Raises as
+        `generate`.
+        """
         message = {
             "op": "stream",
-            **self._base(model, folders),
-            "request": _plain_generate(request),
-            "adapters": folders,
+            **self._base(model, [request.adapter for request in requests]),
+            "requests": [_plain_generate(request) for request in requests],
         }
         for answer in self._answers(lambda: message):
             yield Piece(**answer["piece"])

@@ -8,7 +8,6 @@ time; one that ends in a newline is kept on the terminal, any other is overwritt
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -28,6 +27,7 @@ from align import (
     rounds,
     runs,
     scoring,
+    sides,
     starters,
     sweep_files,
     training,
@@ -411,33 +411,33 @@ def compare(
     progress: Progress,
     run: str,
     prompt: str,
+    against: str = sides.BASE,
     seed: int = 0,
     temperature: float = 0.0,
     max_tokens: int = 256,
 ) -> dict[str, Any]:
-    """Answer a prompt before and after a run, with the same seed."""
+    """Answer a prompt before and after a run, with the same seed.
+
+    Args:
+        run: a run's id; or "base", or an endpoint like "http://host:8000/v1#model".
+        against: what answers before, likewise.
+    """
     messages = check_messages([{"role": "user", "content": prompt}])
-    runs.run_folder(workspace.data, run)  # refused here if there is no such run
+    chosen = sides.choose(workspace.data, against, run)
     progress("loading the model")
     pair = comparing.Pair()
-    for pair in comparing.stream(
-        workspace,
-        run,
-        messages,
-        seed=seed,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        clock=time.monotonic,
-    ):
-        progress(f"{sum(answer.tokens for answer in pair.answers)} tokens")
+    sampling = {"seed": seed, "temperature": temperature, "max_tokens": max_tokens}
+    for pair in comparing.stream(workspace, chosen, (messages, messages), **sampling):
+        progress(f"{sum(len(answer.text) for answer in pair.answers):,} characters")
     before, after = pair.answers
     return {
         "run": run,
+        "against": against,
         "prompt": prompt,
         "before": before.text,
         "after": after.text,
-        "tokens_before": before.tokens,
-        "tokens_after": after.tokens,
+        "tokens_before": comparing.told_tokens(before),
+        "tokens_after": comparing.told_tokens(after),
     }
 
 

@@ -8,14 +8,19 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from align import runs
-from align.wire import Piece, SamplingSettings
+from align import openai_client, runs
+from align.interleaving import merged
+from align.models import Model
+from align.openai_client import Reply
+from align.sides import Side, Sides
+from align.wire import GenerateRequest, Piece, SamplingSettings
 from feedback.snapshots import split_of
 from storage.errors import BadInput, Busy, NotFound
 from storage.records import Message, Prompt
@@ -23,6 +28,7 @@ from storage.store import Store
 
 OFFERED = 200  # Choice: held-out prompts in the list; more than anybody scrolls through
 LABEL_CHARS = 90
+UNTOLD = -1  # tokens of an answer whose endpoint does not count them
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +36,15 @@ class Answer:
     """One side of the comparison so far."""
 
     text: str = ""
-    tokens: int = 0
+    tokens: int = 0  # UNTOLD where an endpoint says nothing of it
     seconds: float | None = None  # from the first token of either to its own last, once it is done
     finished: bool | None = None  # stopped by itself; None while it is being written
+    cut: int = 0  # tokens of the prompt's beginning that the model had no room for
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The answers before and after the run."""
+    """The answers of the two sides."""
 
     answers: tuple[Answer, Answer] = field(default=(Answer(), Answer()))
 
@@ -105,54 +112,105 @@ def order(blind: bool, rng: random.Random) -> tuple[int, int]:
     return (1, 0) if blind and rng.random() < 0.5 else (0, 1)
 
 
+def conversation(turns: Sequence[Message], said: str, text: str) -> Sequence[Message]:
+    """Return a side's conversation with its own answer and the next question behind it.
+
+    Raises:
+        BadInput: the question is empty.
+    """
+    if not text.strip():
+        raise BadInput("The follow-up is empty: type what both shall answer next.")
+    asked: Message = {"role": "user", "content": text}
+    return [*turns, {"role": "assistant", "content": said}, asked]
+
+
 def stream(
-    workspace: Any, run: str | None, messages: Sequence[Message], *, seed: int, temperature: float,
-    max_tokens: int, clock: Callable[[], float] = time.monotonic,
+    workspace: Any, sides: Sides, conversations: Sequence[Sequence[Message]], *, seed: int,
+    temperature: float, max_tokens: int, clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Pair]:  # fmt: skip
-    """Return the pair of answers as it grows; the model before and after the run, in one batch.
+    """Return the pair of answers as it grows; two local ones come from one model, in one batch.
 
     What is wrong is said at once, before the first pair is asked for.
 
     Args:
+        conversations: what each side answers; the two may differ.
         clock: returns seconds; what `Answer.seconds` is measured with.
 
     Raises:
-        BadInput: no run or no prompt.
-        NotFound: no such run, or its adapter is gone or damaged.
+        BadInput: no prompt, or a setting out of its range.
         Busy: a training has the device.
+        EndpointFailed: while it is read; as `align.openai_client.stream`.
     """
-    if not run:
-        raise BadInput("No run was chosen: choose one, or train one first.")
-    if not messages:
+    if not all(conversations):
         raise BadInput("The prompt is empty: type one, or take a held-out prompt.")
-    if (busy := waiting(workspace.data)) is not None:
+    usual = SamplingSettings().top_p
+    top_p = 1.0 if any(side.endpoint for side in sides.both) else usual  # the client sends none
+    settings = SamplingSettings(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
+    asked = [_request(*one, settings, seed) for one in zip(sides.both, conversations, strict=True)]
+    local = [n for n, side in enumerate(sides.both) if side.endpoint is None]
+    if local and (busy := waiting(workspace.data)) is not None:
         raise Busy(f"{busy}.")
-    adapter = runs.load_adapter(workspace.data, run)
-    settings = SamplingSettings(max_tokens=max_tokens, temperature=temperature)
-    return _pairs(workspace.client.stream(messages, [None, adapter], settings, seed), clock)
+    sources = [
+        partial(_far, n, side, asked[n]) for n, side in enumerate(sides.both) if side.endpoint
+    ]
+    if local:
+        requests = [asked[n] for n in local]
+        sources.append(partial(_near, workspace.client, local, requests, sides.model))
+    pieces = sources[0](lambda: False) if len(sources) == 1 else merged(sources)
+    return _pairs(pieces, clock)
 
 
-def _pairs(pieces: Iterable[Piece], clock: Callable[[], float]) -> Iterator[Pair]:
+def _request(
+    side: Side, messages: Sequence[Message], settings: SamplingSettings, seed: int
+) -> GenerateRequest:
+    sampling = (settings.max_tokens, settings.temperature, settings.top_p)
+    return GenerateRequest(messages, seed, *sampling, side.adapter)
+
+
+def _near(
+    client: Any, numbers: Sequence[int], requests: Sequence[GenerateRequest], model: Model | None,
+    stopped: Callable[[], bool],
+) -> Generator[Piece, None, None]:  # fmt: skip
+    """Yield what the local sides say, from one model in memory."""
+    with closing(client.stream_each(requests, model=model)) as pieces:
+        for piece in pieces:
+            yield replace(piece, row=numbers[piece.row])
+
+
+def _far(
+    number: int, side: Side, request: GenerateRequest, stopped: Callable[[], bool]
+) -> Generator[Piece, None, None]:
+    """Yield what an endpoint says; a token count of -1 where it does not tell one."""
+    assert side.endpoint is not None
+    reply = Reply("", True, None)
+    for reply in openai_client.stream(
+        side.endpoint, request.messages, max_tokens=request.max_tokens,
+        temperature=request.temperature, seed=request.seed, stopped=stopped,
+    ):  # fmt: skip
+        yield Piece(number, reply.text, _count(reply), False, False)
+    yield Piece(number, reply.text, _count(reply), True, reply.finished)
+
+
+def _count(reply: Reply) -> int:
+    return UNTOLD if reply.tokens is None else reply.tokens
+
+
+def _pairs(pieces: Generator[Piece, None, None], clock: Callable[[], float]) -> Iterator[Pair]:
     """Yield the pair after each piece."""
     pair, started = Pair(), None
-    for piece in pieces:
-        started = clock() if started is None else started
-        answer = Answer(piece.text, piece.tokens)
-        if piece.done:
-            answer = replace(answer, seconds=clock() - started, finished=piece.finished)
-        pair = pair.with_row(piece.row, answer)
-        yield pair
+    with closing(pieces):
+        for piece in pieces:
+            started = clock() if started is None else started
+            answer = Answer(piece.text, piece.tokens, cut=piece.cut)
+            if piece.done:
+                answer = replace(answer, seconds=clock() - started, finished=piece.finished)
+            pair = pair.with_row(piece.row, answer)
+            yield pair
 
 
-def compare_once(
-    workspace: Any, run: str, messages: Sequence[Message], *, seed: int, temperature: float,
-    max_tokens: int,
-) -> Pair:  # fmt: skip
-    """Return both answers, complete; what `compare` prints. Raises as `stream` does."""
-    pairs = stream(
-        workspace, run, messages, seed=seed, temperature=temperature, max_tokens=max_tokens
-    )
-    return deque(pairs, maxlen=1).pop()
+def told_tokens(answer: Answer) -> int | None:
+    """Return an answer's tokens; None where its endpoint did not count them."""
+    return None if answer.tokens == UNTOLD else answer.tokens
 
 
 def facts(answer: Answer, seconds: float) -> str:
@@ -163,7 +221,15 @@ def facts(answer: Answer, seconds: float) -> str:
         '3 tokens · 8 characters · 1.2 s'
         >>> facts(Answer("Hi", 2), 0.4)
         '2 tokens · 2 characters · 0.4 s'
+        >>> facts(Answer("Hi", UNTOLD, 0.4, True), 0.4)
+        '2 characters · 0.4 s'
     """
-    words = f"{answer.tokens:,} tokens · {len(answer.text):,} characters"
+    count = told_tokens(answer)
+    words = "" if count is None else f"{count:,} tokens · "
+    words += f"{len(answer.text):,} characters"
     words += f" · {answer.seconds if answer.seconds is not None else seconds:.1f} s"
-    return words if answer.finished is not False else f"{words} · cut at the limit"
+    if answer.finished is False:
+        words += " · cut at the limit"
+    if answer.cut:
+        words += f" · the first {answer.cut:,} tokens of the prompt did not fit"
+    return words

@@ -120,6 +120,26 @@ class LoadedModel:
             start = start if half else end
         return pieces
 
+    def together(self, folders: Sequence[Path | None]) -> list[list[int]]:
+        """Return which of these adapters can be on the model at once, by their numbers.
+
+        PEFT takes one kind of adapter on a model: low-rank ones stand beside each other, whatever
+        their ranks and layers; one that holds copies of all weights waits for its turn. The base
+        goes with any.
+
+        Raises:
+            NotFound, BadInput: an adapter has no manifest, or a file differs from it.
+        """
+        groups: dict[str, list[int]] = {}
+        for number, folder in enumerate(folders):
+            if folder is not None:
+                if folder.resolve() not in self._adapters:
+                    verify_manifest(folder)
+                groups.setdefault(_kind_of(folder), []).append(number)
+        first = next(iter(groups.values()), None) or groups.setdefault("", [])
+        first += [number for number, folder in enumerate(folders) if folder is None]
+        return [sorted(group) for group in groups.values()]
+
     def use_adapter(self, folder: Path | None) -> str | None:
         """Return the name of the adapter in `folder`, verified and loaded now if it was not yet.
 
@@ -143,7 +163,7 @@ class LoadedModel:
 
         self._loaded += 1
         name = f"adapter{self._loaded}"
-        kind = str(json.loads((folder / "adapter_config.json").read_text("utf-8"))["peft_type"])
+        kind = _kind_of(folder)
         if self._adapters and kind != self._kind:  # PEFT takes one kind of adapter on a model
             self._drop_adapters()
         self._kind = kind
@@ -291,6 +311,11 @@ class LoadedModel:
             self.model.base_model.enable_adapter_layers()
             self.model.set_adapter(name)
         self._active = name
+
+
+def _kind_of(folder: Path) -> str:
+    """Return PEFT's name for the kind of an adapter."""
+    return str(json.loads((folder / "adapter_config.json").read_text("utf-8"))["peft_type"])
 
 
 @contextlib.contextmanager

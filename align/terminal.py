@@ -262,9 +262,14 @@ def _cancel(result: Mapping[str, Any]) -> str:
 
 def _compare(result: Mapping[str, Any]) -> str:
     return (
-        f"--- before ({result['tokens_before']} tokens)\n{result['before']}\n"
-        f"--- after {result['run']} ({result['tokens_after']} tokens)\n{result['after']}"
+        f"--- before{_counted(result['tokens_before'])}\n{result['before']}\n"
+        f"--- after {result['run']}{_counted(result['tokens_after'])}\n{result['after']}"
     )
+
+
+def _counted(tokens: int | None) -> str:
+    """Return the tokens of an answer in brackets; an endpoint may not tell them."""
+    return "" if tokens is None else f" ({tokens} tokens)"
 
 
 def _simulate(result: Mapping[str, Any]) -> str:

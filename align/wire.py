@@ -75,11 +75,13 @@ class Row:
 class Piece:
     """How far one row of a stream has come."""
 
-    row: int  # index into `adapters`
+    row: int  # index of the request
     text: str  # the whole answer so far
     tokens: int
     done: bool
     finished: bool  # meaningful once done: it stopped by itself
+    asked: int = 0  # tokens of the prompt that the model read
+    cut: int = 0  # tokens taken off the start of a prompt that was too long for the model
 
 
 @dataclass(frozen=True, slots=True)

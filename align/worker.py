@@ -186,15 +186,24 @@ class Worker:
                 yield {}
 
     def _stream(self, message: Message) -> Iterator[Message]:
-        """Answer one prompt under several adapters side by side, in one batch, with one noise."""
+        """Answer requests side by side in one batch, each under its own adapter; those whose
+        adapters cannot be on the model together one after the other."""
+        model = self._load(message)
+        requests = [read_generate(content) for content in message["requests"]]
+        for numbers in model.together([one.adapter for one in requests]):
+            yield from self._stream_group(model, [(n, requests[n]) for n in numbers])
+
+    def _stream_group(
+        self, model: LoadedModel, group: Sequence[tuple[int, GenerateRequest]]
+    ) -> Iterator[Message]:
         from align.decoding import decode
 
-        model = self._load(message)
-        request = read_generate(message["request"])
-        ids, _ = model.prompt_ids(request.messages, request.max_tokens)
-        folders = [None if a is None else Path(a) for a in message["adapters"]]
-        names = [model.use_adapter(folder) for folder in folders]
-        rows = [_decode_row(model, ids, request, name) for name in names]
+        asked = [model.prompt_ids(one.messages, one.max_tokens) for _, one in group]
+        names = [model.use_adapter(one.adapter) for _, one in group]
+        rows = [
+            _decode_row(model, ids, one, name)
+            for (ids, _), (_, one), name in zip(asked, group, names, strict=True)
+        ]
         tokens: list[list[int]] = [[] for _ in rows]
         for step in decode(model, rows):
             for new in step:
@@ -203,7 +212,10 @@ class Worker:
                 text = model.text_of(tokens[new.row])
                 shown = text if new.last else text.rstrip("\ufffd")  # half a character: wait for it
                 count = len(tokens[new.row]) + new.stopped
-                yield {"piece": Piece(new.row, shown, count, new.last, new.last and new.stopped)}
+                ids, cut = asked[new.row]
+                ended = new.last and new.stopped
+                number, _ = group[new.row]
+                yield {"piece": Piece(number, shown, count, new.last, ended, len(ids), cut)}
 
     def _score(self, message: Message) -> Iterator[Message]:
         """Return the log-probability of given responses."""

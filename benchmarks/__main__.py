@@ -19,6 +19,7 @@ COMMANDS = (
     ("benchmarks/detection.py", "--write"),
     ("benchmarks/style_power.py", "--write"),
     ("benchmarks/duels.py", "--write"),
+    ("benchmarks/compare.py", "--write"),
     ("benchmarks/aggregation.py", "--write"),
     ("benchmarks/near_duplicates.py", "--write"),
     ("benchmarks/quality_scale.py", "--write"),

@@ -70,7 +70,15 @@ def test_train_prints_the_issues_json_and_compare_and_generate_use_the_adapter(
 
     words = ["compare", result["run"], "--prompt", "Hi", "--max-tokens", "8", "--json"]
     pair = hone(*words, data=collected).result
-    assert set(pair) == {"run", "prompt", "before", "after", "tokens_before", "tokens_after"}
+    assert set(pair) == {
+        "run",
+        "prompt",
+        "against",
+        "before",
+        "after",
+        "tokens_before",
+        "tokens_after",
+    }
     assert pair["tokens_before"] <= 8
     assert hone(*words, data=collected).result == pair
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
-from align import remote
+from align import endpoint, remote
 from align.demo import FILE
 from feedback import api, downloads
 from feedback.screens import data, label, page, quality, rate
@@ -40,6 +40,7 @@ def build_screens(workspace: Workspace) -> FastAPI:
     api.install_errors(app)
     app.include_router(label.routes(workspace.store))
     app.include_router(remote.router(workspace))
+    app.include_router(endpoint.router(workspace))
     app.include_router(downloads.router(lambda request: workspace.store))
     page.serve_assets(app)
     return page.mount(app, page.lay_out(workspace, screens_of(workspace)))

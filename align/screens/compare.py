@@ -1,7 +1,7 @@
-"""The compare screen: one prompt, the model before and after a run, answering at the same time.
+"""The compare screen: one prompt or conversation, two models, answering at the same time.
 
-Both answers come from one model in memory with one seed and the same settings; only the adapter
-differs.
+Two local ones come from one model in memory with one seed and the same settings; only the adapter
+differs. The easy case, the newest run against its base, needs no choice.
 """
 
 from __future__ import annotations
@@ -9,81 +9,84 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
+from gradio.context import Context
 
-from align import comparing, implicit
-from align.screens import duel
-from feedback.screens.parts import fold, heading, on_show, sheet, shown, ticking, wire
-from storage.records import Message
+from align import comparing, implicit, links, sides
+from align.comparing import Pair
+from align.implicit import Reward
+from align.screens import duel, pair
+from align.screens.colours import WHY, painted, toggled
+from align.screens.compare_parts import (
+    Asked,
+    Told,
+    View,
+    build_answers,
+    build_question,
+)
+from align.sides import BASE, ENDPOINT, Sides
+from feedback.screens.parts import (
+    heading,
+    on_show,
+    plain,
+    sheet,
+    shown,
+    tab_around,
+    ticking,
+    wire,
+)  # fmt: skip
+from storage.errors import BadInput, UserError
+from storage.records import Message, Prompt
 
 NO_RUN = (
     "**No finished run yet.** Judge some answers on *Label*, start a run on *Train*, and come "
     "back: this screen shows the model before and after it, side by side."
 )
-NAMES = ("Before", "After")
 HIDDEN = ("Answer 1", "Answer 2")
 LOADING = "Loading the model. The first answer after a start takes a few seconds."
-WHY = "Colour what changed"
-LEGEND = (
-    "Each word is coloured by the **implicit reward**, log(π / π_ref): purple is what alignment "
-    "made likelier, red what it made less likely; the stronger, the more. The sum, times β, is the "
-    "reward that the aligned model would give the answer."
-)
+THE_BASE = "The base, without any run"
+ANOTHER = "Another endpoint …"
+COPIED = "Copied. The link opens this screen filled in like this; nothing runs by itself."
+LIVELY = 0.8  # Choice: where another try is wanted, temperature 0 would say the same again
+WARMER = "At temperature 0 another try would say the same, so it is 0.8 now."
+SPEAKERS = {"user": "You", "assistant": "Answer", "system": "System"}
 REFRESH_SECONDS = 5  # Choice: soon enough to notice that a training has ended
 DRAW_SECONDS = 0.08  # Choice: twelve times a second reads as a stream and keeps the browser calm
+COPY = "async (text) => { await navigator.clipboard.writeText(text); return [text]; }"
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """Every component that a handler of this screen touches."""
-
-    empty: gr.Markdown
-    desk: gr.Column
-    run: gr.Dropdown
-    held_out: gr.Dropdown
-    prompt: gr.Textbox
-    before: gr.Markdown  # the earlier turns of a held-out conversation
-    seed: gr.Number
-    temperature: gr.Slider
-    max_tokens: gr.Number
-    blind: gr.Checkbox
-    go: gr.Button
-    stop: gr.Button
-    reveal: gr.Button
-    swapped: gr.State  # True: the left side shows the model after the run
-    sides: tuple[gr.Markdown, gr.Markdown]
-    titles: tuple[gr.Markdown, gr.Markdown]
-    facts: tuple[gr.Markdown, gr.Markdown]
-    coloured: tuple[gr.HighlightedText, gr.HighlightedText]
-    reward: gr.Button
-    legend: gr.Markdown
-    told: gr.State  # what was answered, for the reward: see `Told`
-    status: gr.Markdown
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Both answers as they stand on the screen, and to what."""
-
-    run: str
-    messages: Sequence[Message]
-    answers: tuple[comparing.Answer, comparing.Answer]  # left, right
-
-
-def refresh(workspace: Any, view: View, run: str | None) -> dict[Any, Any]:
+def refresh(workspace: Any, view: View, against: str | None, run: str | None) -> dict[Any, Any]:
     """Fill the choices: finished runs, newest first, and held-out prompts."""
     runs = comparing.finished_runs(workspace.data)
-    chosen = run if run in dict((key, label) for label, key in runs) else None
+    known = {key for _, key in runs} | {BASE, ENDPOINT}
+    choices = [(THE_BASE, BASE), *runs, (ANOTHER, ENDPOINT)]
     first = runs[0][1] if runs else None
+    after = run if run in known else first
     return {
         view.empty: gr.Markdown(visible=not runs),
         view.desk: gr.Column(visible=bool(runs)),
-        view.run: gr.Dropdown(choices=runs, value=chosen or first),
+        view.against: gr.Dropdown(choices=choices, value=against if against in known else BASE),
+        view.run: gr.Dropdown(choices=choices, value=after),
         view.held_out: gr.Dropdown(choices=comparing.held_out_prompts(workspace.store)),
-        view.status: comparing.waiting(workspace.data) or "",
+        # what a link could not do stays said
+        view.status: comparing.waiting(workspace.data) or gr.skip(),
+        view.duelled: run_of(against, after),
+    }
+
+
+def run_of(against: str | None, run: str | None) -> str | None:
+    """Return the run whose duel and pairs are shown: the one after, else the one before."""
+    return next((name for name in (run, against) if name not in (None, BASE, ENDPOINT)), None)
+
+
+def sides_chosen(view: View, against: str | None, run: str | None) -> dict[Any, Any]:
+    """Ask for an address where an endpoint was chosen."""
+    return {
+        view.address: gr.Textbox(visible=ENDPOINT in (against, run)),
+        view.duelled: run_of(against, run),
     }
 
 
@@ -100,55 +103,107 @@ def take_prompt(workspace: Any, view: View, prompt: str | None) -> dict[Any, Any
     messages = comparing.messages_of(workspace.store, prompt, "")
     if not messages:
         return {view.before: gr.Markdown(visible=False)}
-    turns = "\n\n".join(f"**{m['role']}**\n\n{shown(m['content'])}" for m in messages[:-1])
+    turns = spoken(messages[:-1])
     return {
         view.prompt: messages[-1]["content"],
         view.before: gr.Markdown(turns, visible=bool(turns)),
     }
 
 
-def answer(
-    workspace: Any, view: View, run: str, prompt: str | None, text: str, seed: float,
-    temperature: float, max_tokens: float, blind: bool,
-) -> Iterator[dict[Any, Any]]:  # fmt: skip
-    """Stream the answers before and after the run, side by side."""
-    messages = comparing.messages_of(workspace.store, prompt, text)
-    sampling = {"seed": int(seed), "temperature": temperature, "max_tokens": int(max_tokens)}
-    pairs = comparing.stream(workspace, run, messages, **sampling)
-    order = comparing.order(blind, random.Random())
-    yield begun(view, order, blind)
+def spoken(turns: Sequence[Message]) -> str:
+    """Return the turns of a conversation as Markdown."""
+    return "\n\n".join(
+        f"**{SPEAKERS.get(m['role'], '?')}**\n\n{shown(m['content'])}" for m in turns
+    )
+
+
+def answer(workspace: Any, view: View, *fields: Any) -> Iterator[dict[Any, Any]]:
+    """Stream both answers to the prompt, side by side; a conversation begins anew."""
+    asked = Asked(*fields)
+    messages = comparing.messages_of(workspace.store, asked.prompt, asked.text)
+    order = comparing.order(asked.blind, random.Random())
+    told = Told(asked.names, order, asked.blind, (messages, messages))
+    yield from say(workspace, view, told, asked)
+
+
+def again(workspace: Any, view: View, told: Told | None, *fields: Any) -> Iterator[dict[Any, Any]]:
+    """Stream both answers to the same once more, with the next seed."""
+    if told is None:
+        return
+    asked = Asked(*fields)
+    cold, warm = not asked.temperature, asked.temperature or LIVELY
+    asked = replace(asked, seed=int(asked.seed or 0) + 1, temperature=warm)
+    for drawn in say(workspace, view, replace(told, answers=None, rewards=()), asked):
+        yield drawn | {view.seed: asked.seed, view.temperature: warm}
+    if cold:
+        yield {view.status: WARMER}
+
+
+def follow_up(
+    workspace: Any, view: View, told: Told | None, text: str, *fields: Any
+) -> Iterator[dict[Any, Any]]:
+    """Stream both answers to a next message, each side after what it said itself."""
+    if told is None or told.answers is None:
+        raise BadInput("There are no two answers yet: let both answer first.")
+    turns = tuple(
+        comparing.conversation(turns, one.text, text)
+        for turns, one in zip(told.turns, told.answers, strict=True)
+    )
+    next_told = replace(told, turns=turns, answers=None, rewards=())
+    for drawn in say(workspace, view, next_told, Asked(*fields)):
+        yield drawn | {view.follow: ""}
+
+
+def say(workspace: Any, view: View, told: Told, asked: Asked) -> Iterator[dict[Any, Any]]:
+    """Stream what both sides say to their conversations."""
+    chosen = sides.choose(workspace.data, *told.names)
+    pairs = comparing.stream(workspace, chosen, told.turns, **asked.sampling)
+    yield begun(view, told, chosen)
     started = drawn = 0.0
-    pair = comparing.Pair()
+    pair = Pair()
     for pair in pairs:
         started = started or time.monotonic()
         if time.monotonic() - drawn >= DRAW_SECONDS:
             drawn = time.monotonic()
-            yield draw(view, pair, order, drawn - started)
-    ended = draw(view, pair, order, time.monotonic() - started)
-    first, second = (pair.answers[which] for which in order)
-    told = {
-        view.told: Told(run, messages, (first, second)),
-        view.reward: gr.Button(visible=not blind),
-    }
-    yield ended | finished(view) | {view.reveal: gr.Button(visible=blind)} | told
+            yield draw(view, pair, told.order, drawn - started)
+    told = replace(told, answers=pair.answers)
+    yield (
+        draw(view, pair, told.order, time.monotonic() - started)
+        | finished(view, told)
+        | {
+            view.told: told,
+            view.reveal: gr.Button(visible=told.blind),
+            view.reward: gr.Button(WHY, visible=not told.blind and chosen.run is not None),
+            view.more: gr.Row(visible=True),
+        }
+    )
 
 
-def begun(view: View, order: tuple[int, int], blind: bool) -> dict[Any, Any]:
-    """Clear both sides and write their names, or hide them."""
-    names = HIDDEN if blind else NAMES
-    drawn: dict[Any, Any] = {view.swapped: order == (1, 0), view.status: LOADING}
-    drawn |= {view.go: gr.Button(visible=False), view.stop: gr.Button(visible=True)}
-    drawn |= {view.reveal: gr.Button(visible=False), view.reward: gr.Button(visible=False)}
-    drawn |= {view.told: None, view.legend: gr.Markdown(visible=False)}
-    for side in (0, 1):
-        drawn[view.coloured[side]] = gr.HighlightedText(visible=False)
+def begun(view: View, told: Told, chosen: Sides) -> dict[Any, Any]:
+    """Clear both sides, write their names, or hide them, and what they said before."""
+    hidden = {"visible": False}
+    drawn: dict[Any, Any] = {view.told: told, view.status: LOADING, view.more: gr.Row(**hidden)}
+    drawn |= {view.stop: gr.Button(visible=True), view.link: gr.Textbox(**hidden)}
+    drawn |= {one: gr.Button(**hidden) for one in (view.go, view.again, view.reveal, view.reward)}
+    drawn[view.legend] = gr.Column(**hidden)
+    drawn |= named(view, told, chosen)
+    for side, which in enumerate(told.order):
+        said = told.turns[which]
+        goes_on = said is not told.turns[1 - which]  # a follow-up: each has its own history
+        drawn[view.turns[side]] = gr.Markdown(spoken(said) if goes_on else "", visible=goes_on)
+        drawn[view.coloured[side]] = gr.HighlightedText(**hidden)
         drawn[view.sides[side]] = gr.Markdown("…", visible=True)
-        drawn[view.titles[side]] = f"### {names[side]}"
         drawn[view.facts[side]] = " "
     return drawn
 
 
-def draw(view: View, pair: Any, order: tuple[int, int], seconds: float) -> dict[Any, Any]:
+def named(view: View, told: Told, chosen: Sides) -> dict[Any, Any]:
+    """Return the titles of both sides."""
+    titles = HIDDEN if told.blind else [plain(chosen.titles[which]) for which in told.order]
+    return {view.titles[side]: f"### {titles[side]}" for side in (0, 1)}
+
+
+def draw(view: View, pair: Pair, order: tuple[int, int], seconds: float) -> dict[Any, Any]:
     """Return both answers so far with their lengths and times, each on its side."""
     drawn: dict[Any, Any] = {view.status: ""}
     for side, which in enumerate(order):
@@ -158,112 +213,116 @@ def draw(view: View, pair: Any, order: tuple[int, int], seconds: float) -> dict[
     return drawn
 
 
-def finished(view: View) -> dict[Any, Any]:
+def finished(view: View, told: Told | None) -> dict[Any, Any]:
     """Give the buttons back."""
-    return {view.go: gr.Button(visible=True), view.stop: gr.Button(visible=False), view.status: ""}
-
-
-def reveal(view: View, swapped: bool) -> dict[Any, Any]:
-    """Say which side is which."""
-    names = NAMES[::-1] if swapped else NAMES
-    drawn: dict[Any, Any] = {view.reveal: gr.Button(visible=False)}
-    drawn[view.reward] = gr.Button(visible=True)
-    return drawn | {view.titles[side]: f"### {names[side]}" for side in (0, 1)}
-
-
-def colour(workspace: Any, view: View, told: Told | None) -> Iterator[dict[Any, Any]]:
-    """Colour both answers by what the run made likelier and what less, token by token."""
-    if told is None:
-        return
-    yield {view.reward: gr.Button("Scoring …", interactive=False)}
-    drawn: dict[Any, Any] = {view.legend: gr.Markdown(visible=True)}
-    for side, answer in enumerate(told.answers):
-        found = implicit.reward(
-            workspace, told.run, told.messages, answer.text, finished=bool(answer.finished)
-        )
-        drawn[view.sides[side]] = gr.Markdown(visible=False)
-        drawn[view.coloured[side]] = gr.HighlightedText(found.coloured(), visible=True)
-        drawn[view.facts[side]] = f"{comparing.facts(answer, 0.0)}\n\n{found.words()}"
-    yield drawn | {view.reward: gr.Button(WHY, visible=False, interactive=True)}
-
-
-def uncoloured(view: View) -> dict[Any, Any]:
-    """Give the button back where scoring failed."""
-    return {view.reward: gr.Button(WHY, interactive=True)}
-
-
-def build_question(desk: gr.Column, empty: gr.Markdown, status: gr.Markdown) -> dict[str, Any]:
-    """Lay out what is asked: the run, the prompt, the settings, the buttons."""
-    with gr.Row():
-        run = gr.Dropdown(label="Run", elem_id="compare-run", filterable=False, scale=1)
-        held_out = gr.Dropdown(
-            label="Take a held-out prompt: no run ever trains on these", elem_id="compare-held-out",
-            scale=2, value=None,
-        )  # fmt: skip
-    before = gr.Markdown(visible=False, elem_classes="hone-turns", latex_delimiters=[])
-    prompt = gr.Textbox(
-        label="Prompt", lines=2, max_lines=12, elem_id="compare-prompt",
-        placeholder="Ask anything, or take a held-out prompt above", max_length=100_000,
-    )  # fmt: skip
-    with fold("Settings", "compare-settings"), gr.Row():
-        temperature = gr.Slider(
-            0, 1.5, 0, step=0.1, label="Temperature", info="0 = always the likeliest word"
-        )
-        max_tokens = gr.Number(
-            200, precision=0, minimum=1, maximum=4096, label="At most, in tokens"
-        )
-        seed = gr.Number(0, precision=0, minimum=0, label="Seed")
-    with gr.Row(elem_classes="hone-buttons"):
-        go = gr.Button(
-            "Answer twice", variant="primary", elem_id="compare-go", scale=0, min_width=180
-        )
-        stop = gr.Button(
-            "Stop", variant="stop", visible=False, elem_id="compare-stop", scale=0, min_width=180
-        )
-        blind = gr.Checkbox(
-            label="Blind: hide which is which",
-            elem_id="compare-blind",
-            elem_classes="hone-blind",
-            scale=0,
-            min_width=260,
-        )
-        show = gr.Button("Reveal", visible=False, elem_id="compare-reveal", scale=0, min_width=140)
-        reward = gr.Button(WHY, visible=False, elem_id="compare-reward", scale=0, min_width=200)
     return {
-        "empty": empty, "desk": desk, "status": status, "run": run, "held_out": held_out,
-        "prompt": prompt, "before": before, "seed": seed, "temperature": temperature,
-        "max_tokens": max_tokens, "blind": blind, "go": go, "stop": stop, "reveal": show,
-        "swapped": gr.State(False), "reward": reward, "told": gr.State(None),
-    }  # fmt: skip
+        view.go: gr.Button(visible=True),
+        view.again: gr.Button(visible=told is not None),
+        view.stop: gr.Button(visible=False),
+        view.status: "",
+    }
 
 
-def build_answers() -> dict[str, Any]:
-    """Lay out the two sides."""
-    sides, titles, facts, coloured = [], [], [], []
-    legend = gr.Markdown(LEGEND, visible=False, elem_classes="hone-small", elem_id="compare-legend")
-    with gr.Row(equal_height=True, elem_classes="hone-sides"):
-        for side in ("left", "right"):
-            with gr.Column(elem_classes="hone-side", min_width=300, elem_id=f"compare-{side}"):
-                titles.append(gr.Markdown(f"### {NAMES[side == 'right']}"))
-                sides.append(
-                    gr.Markdown(
-                        "", elem_classes="hone-answer", latex_delimiters=[], line_breaks=True
-                    )
-                )
-                coloured.append(
-                    gr.HighlightedText(
-                        visible=False,
-                        show_label=False,
-                        show_legend=False,
-                        container=False,
-                        combine_adjacent=False,
-                        elem_classes="hone-coloured",
-                        show_whitespaces=True,
-                    )  # fmt: skip
-                )
-                facts.append(gr.Markdown(" ", elem_classes="hone-small"))
-    made = {"sides": sides, "titles": titles, "facts": facts, "coloured": coloured}
-    return {**{name: tuple(parts) for name, parts in made.items()}, "legend": legend}
+def reveal(workspace: Any, view: View, told: Told | None) -> dict[Any, Any]:
+    """Say which side is which."""
+    if told is None:
+        return {view.reveal: gr.Button(visible=False)}
+    told = replace(told, blind=False)
+    chosen = sides.choose(workspace.data, *told.names)
+    drawn: dict[Any, Any] = {view.reveal: gr.Button(visible=False), view.told: told}
+    drawn[view.reward] = gr.Button(WHY, visible=chosen.run is not None)
+    return drawn | named(view, told, chosen)
+
+
+def score(workspace: Any, view: View, told: Told | None) -> dict[Any, Any]:
+    """Write the implicit reward under both answers, once they are open and complete."""
+    if told is None or told.answers is None or told.blind:
+        return {view.told: gr.skip()}
+    run = sides.choose(workspace.data, *told.names).run
+    if run is None:
+        return {view.told: gr.skip()}
+    told = replace(told, rewards=rewards_of(workspace, run, told))
+    drawn: dict[Any, Any] = {view.told: told}
+    for side, which in enumerate(told.order):
+        facts = comparing.facts(told.answers[which], 0.0)
+        drawn[view.facts[side]] = f"{facts}\n\n{told.rewards[which].words()}"
+    return drawn
+
+
+def rewards_of(workspace: Any, run: str, told: Told) -> tuple[Reward, ...]:
+    """Return what the run would give for both answers."""
+    assert told.answers is not None
+    return tuple(
+        implicit.reward(workspace, run, turns, one.text, finished=bool(one.finished))
+        for turns, one in zip(told.turns, told.answers, strict=True)
+    )
+
+
+def colour(workspace: Any, view: View, told: Told | None, label: str) -> dict[Any, Any]:
+    """Colour both answers by what the run made likelier and what less, or show them plain again."""
+    if told is None or told.answers is None:
+        return {view.reward: gr.Button(visible=False)}
+    drawn: dict[Any, Any] = {}
+    if not told.rewards:  # not scored yet, or the scoring failed
+        drawn = score(workspace, view, told)
+        told = drawn[view.told] if isinstance(drawn[view.told], Told) else told
+    on = label == WHY and bool(told.rewards)
+    drawn |= {view.legend: gr.Column(visible=on), view.reward: gr.Button(toggled(on))}
+    for side, which in enumerate(told.order):
+        drawn[view.sides[side]] = gr.Markdown(visible=not on)
+        pieces = painted(told.rewards[which]) if on else None
+        drawn[view.coloured[side]] = gr.HighlightedText(pieces, visible=on)
+    return drawn
+
+
+def share(workspace: Any, view: View, request: gr.Request, *fields: Any) -> dict[Any, Any]:
+    """Make the link to what the fields hold."""
+    address = f"{request.request.url.scheme}://{request.headers['host']}/"
+    made = links.link(address, question(workspace, Asked(*fields)))
+    return {view.link: gr.Textbox(made, visible=True)}
+
+
+def question(workspace: Any, asked: Asked) -> links.Question:
+    """Return the fields as a link holds them; a held-out prompt by its id while it is unchanged."""
+    messages = comparing.messages_of(workspace.store, asked.prompt, asked.text)
+    if not messages:
+        raise BadInput("The prompt is empty: type one, or take a held-out prompt.")
+    own = asked.prompt is not None and Prompt.id_of(messages) == asked.prompt
+    by = {"prompt": asked.prompt} if own else {"text": asked.text}
+    before, after = asked.names
+    return links.Question(before or BASE, after or "", **by, **asked.sampling)
+
+
+def copied(link: str) -> str:
+    """Say that the link is in the clipboard."""
+    return COPIED
+
+
+def open_link(workspace: Any, view: View, tabs: Any, request: gr.Request) -> dict[Any, Any]:
+    """Fill the screen with what the page's address asks for; nothing runs."""
+    try:
+        found = links.read(dict(request.query_params))
+    except UserError as error:
+        return {tabs: gr.Tabs(selected="compare"), view.status: plain(str(error))}
+    if found is None or found.pair:
+        return {tabs: gr.skip()}
+    drawn = refresh(workspace, view, found.before, found.after)
+    drawn |= sides_chosen(view, found.before, found.after)
+    drawn |= {tabs: gr.Tabs(selected="compare"), view.prompt: found.text}
+    drawn |= {view.seed: found.seed, view.temperature: found.temperature}
+    drawn |= {view.max_tokens: found.max_tokens}
+    if found.prompt:
+        offered = comparing.held_out_prompts(workspace.store)
+        if found.prompt not in {key for _, key in offered}:
+            drawn[view.status] = "The link's prompt is not among the held-out ones here."
+            return drawn
+        drawn[view.held_out] = gr.Dropdown(choices=offered, value=found.prompt)
+        drawn |= take_prompt(workspace, view, found.prompt)
+    known = {key for _, key in comparing.finished_runs(workspace.data)} | {BASE, ENDPOINT}
+    gone = [name for name in (found.before, found.after) if name not in known]
+    if gone:
+        drawn[view.status] = f"The link names a run that is not here: {plain(gone[0])}."
+    return drawn
 
 
 def build(workspace: Any) -> None:
@@ -279,31 +338,69 @@ def lay_out(workspace: Any) -> None:
     with gr.Column(visible=False) as desk:
         status = gr.Markdown("", elem_classes="hone-note", elem_id="compare-status")
         view = View(**build_question(desk, empty, status), **build_answers())
-        decision = duel.build(workspace, view.run)
-    filled = [view.empty, view.desk, view.run, view.held_out, view.status]
-    on_show(refresh, workspace, view, inputs=[view.run], outputs=filled)
-    on_show(
-        duel.show, workspace, decision, inputs=[view.run], outputs=[decision.stands, decision.go]
-    )
+        seen = pair.build(workspace, view.duelled)
+        decision = duel.build(workspace, view.duelled)
+    connect_choices(workspace, view)
+    connect_answers(workspace, view)
+    shown = {"inputs": [view.duelled], "outputs": [decision.stands, decision.go]}
+    on_show(duel.show, workspace, decision, **shown)
+    connect_links(workspace, view, seen)
+
+
+def connect_choices(workspace: Any, view: View) -> None:
+    """Connect what fills the fields of the question."""
+    pick = [view.against, view.run]
+    filled = [view.empty, view.desk, *pick, view.held_out, view.status, view.duelled]
+    on_show(refresh, workspace, view, inputs=pick, outputs=filled)
+    for side in pick:
+        wire(side.change, sides_chosen, view, inputs=pick, outputs=[view.address, view.duelled])
     timer = ticking(REFRESH_SECONDS)
     wire(timer.tick, look_for_training, workspace, inputs=[view.status], outputs=[view.status])
     wire(
         view.held_out.input, take_prompt, workspace, view,
         inputs=[view.held_out], outputs=[view.prompt, view.before],
     )  # fmt: skip
-    drawn = [view.swapped, view.status, view.go, view.stop, view.reveal]
-    drawn += [*view.sides, *view.titles, *view.facts, *view.coloured]
-    drawn += [view.reward, view.legend, view.told]
-    asked = [view.run, view.held_out, view.prompt, view.seed, view.temperature]
-    asked += [view.max_tokens, view.blind]
-    going = wire(view.go.click, answer, workspace, view, inputs=asked, outputs=drawn, limit=2)
-    back = [view.go, view.stop, view.status]
-    wire(going.failure, finished, view, outputs=back)
-    wire(view.stop.click, finished, view, outputs=back, cancels=[going], queue=False)
-    shown = [view.reveal, view.reward, *view.titles]
-    wire(view.reveal.click, reveal, view, inputs=[view.swapped], outputs=shown)
-    painted = [view.reward, view.legend, *view.sides, *view.coloured, *view.facts]
-    scoring = wire(
-        view.reward.click, colour, workspace, view, inputs=[view.told], outputs=painted, limit=2
+
+
+def connect_answers(workspace: Any, view: View) -> None:
+    """Connect the three ways to be answered, what follows an answer, and what ends it."""
+    back, facts = [view.go, view.again, view.stop, view.status], [view.told, *view.facts]
+    ways = (
+        (view.go.click, answer, []),
+        (view.again.click, again, [view.told]),
+        (view.follow_go.click, follow_up, [view.told, view.follow]),
+        (view.follow.submit, follow_up, [view.told, view.follow]),
     )
-    wire(scoring.failure, uncoloured, view, outputs=[view.reward])
+    for event, handler, first in ways:
+        inputs = [*first, *view.asked()]
+        going = wire(event, handler, workspace, view, inputs=inputs, outputs=view.drawn(), limit=2)
+        wire(going.failure, finished, view, inputs=[view.told], outputs=back)
+        wire(
+            view.stop.click, finished, view,
+            inputs=[view.told], outputs=back, cancels=[going], queue=False,
+        )  # fmt: skip
+        wire(going.success, score, workspace, view, inputs=[view.told], outputs=facts, limit=2)
+    revealed = [view.reveal, view.reward, view.told, *view.titles]
+    opened = wire(view.reveal.click, reveal, workspace, view, inputs=[view.told], outputs=revealed)
+    wire(opened.success, score, workspace, view, inputs=[view.told], outputs=facts, limit=2)
+    wire(
+        view.reward.click, colour, workspace, view, inputs=[view.told, view.reward], limit=2,
+        outputs=[view.reward, view.legend, view.told, *view.sides, *view.coloured, *view.facts],
+    )  # fmt: skip
+
+
+def connect_links(workspace: Any, view: View, seen: pair.View) -> None:
+    """Connect the link that is copied, and what a link opens."""
+    made = wire(view.share.click, share, workspace, view, inputs=view.asked(), outputs=[view.link])
+    wire(made.success, copied, outputs=[view.status], inputs=[view.link], js=COPY)
+    page, tab = Context.root_block, tab_around()
+    if page is None or tab is None:
+        return
+    tabs = tab.parent
+    fields = [
+        tabs, view.empty, view.desk, view.against, view.run, view.address, view.held_out,
+        view.prompt, view.before, view.seed, view.temperature, view.max_tokens, view.status,
+        view.duelled,
+    ]  # fmt: skip
+    wire(page.load, open_link, workspace, view, tabs, outputs=fields)
+    wire(page.load, pair.open_link, workspace, seen, tabs, outputs=[tabs, *seen.drawn()])

@@ -12,7 +12,14 @@ def chats(count):
     return [[{"role": "user", "content": f"{i} " + "word " * (i % 7)}] for i in range(count)]
 
 
-def make_adapter(model: Path, folder: Path, seed: int = 1, strength: float = 0.3) -> Path:
+def make_adapter(
+    model: Path,
+    folder: Path,
+    seed: int = 1,
+    strength: float = 0.3,
+    rank: int = 4,
+    layers: str | list[str] = "all-linear",
+) -> Path:
     """Make a LoRA adapter with random weights on that model, published with its manifest."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -21,7 +28,7 @@ def make_adapter(model: Path, folder: Path, seed: int = 1, strength: float = 0.3
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         base = AutoModelForCausalLM.from_pretrained(model)
-        config = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+        config = LoraConfig(r=rank, target_modules=layers, task_type="CAUSAL_LM")
         wrapped = get_peft_model(base, config)
         for name, weights in wrapped.named_parameters():
             if "lora_B" in name:

@@ -140,6 +140,18 @@ def test_before_and_after_stream_side_by_side(client, run_dir, model):
     assert [last[0], last[1]] == alone
 
 
+def test_each_side_of_a_stream_has_a_conversation_of_its_own(client, run_dir, model):
+    """Two turns against one, under two adapters: each answers as it would alone."""
+    longer = [*CHAT, {"role": "assistant", "content": "Hi!"}, {"role": "user", "content": "Why?"}]
+    asked = [GenerateRequest(CHAT, 5, 12, 0.9), GenerateRequest(longer, 5, 9, 0.9, adapter=run_dir)]
+    pieces = list(client.stream_each(asked))
+    last = {piece.row: piece for piece in pieces if piece.done}
+    alone = [client.generate([one], model=model)[0] for one in asked]
+    assert [(last[n].text, last[n].tokens) for n in (0, 1)] == [(r.text, r.tokens) for r in alone]
+    assert last[1].asked > last[0].asked > len("Hello there")
+    assert last[0].cut == 0
+
+
 def test_the_same_model_twice_gives_the_same_answer_twice(client, model):
     pieces = list(client.stream(CHAT, [None, None], SHORT, seed=5, model=model))
     last = {piece.row: piece.text for piece in pieces if piece.done}

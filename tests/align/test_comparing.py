@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from align import comparing, runs
+from align import comparing, runs, sides
 from align.manifest import write_manifest
+from align.openai_client import Reply
 from align.wire import Piece
 from feedback.items import add_prompts
 from feedback.snapshots import split_of
@@ -39,8 +40,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 class Worker:
     """Answers as the worker does: pieces of both rows by turns, the second one shorter."""
 
-    def stream(self, messages: Any, adapters: Any, settings: Any, seed: int) -> Iterator[Piece]:
-        assert adapters[0] is None
+    def stream_each(self, requests: Any, *, model: Any = None) -> Iterator[Piece]:
+        self.asked = requests
+        assert requests[0].adapter is None
         yield Piece(0, "One", 1, False, False)
         yield Piece(1, "Two", 1, True, True)
         yield Piece(0, "One, and", 2, True, False)
@@ -82,7 +84,8 @@ def test_pieces_grow_into_two_answers_with_a_time_each(workspace: Any) -> None:
     """The clock says 0 at the start, 1 when the second ends, 2 when the first does."""
     ticks = iter([0.0, 1.0, 2.0])
     settings = {"seed": 0, "temperature": 0.0, "max_tokens": 2, "clock": lambda: next(ticks)}
-    pairs = list(comparing.stream(workspace, "r-1", TURNS, **settings))
+    chosen = sides.choose(workspace.data, "base", "r-1")
+    pairs = list(comparing.stream(workspace, chosen, (TURNS, TURNS), **settings))
     before, after = pairs[-1].answers
     assert [len(pairs), before.text, after.text] == [3, "One, and", "Two"]
     assert [before.seconds, after.seconds] == [2.0, 1.0]
@@ -92,11 +95,57 @@ def test_pieces_grow_into_two_answers_with_a_time_each(workspace: Any) -> None:
 def test_what_is_missing_is_named(workspace: Any) -> None:
     settings = {"seed": 0, "temperature": 0.0, "max_tokens": 2}
     with pytest.raises(BadInput, match="No run"):
-        comparing.stream(workspace, None, TURNS, **settings)
+        sides.choose(workspace.data, "base", None)
     with pytest.raises(BadInput, match="prompt is empty"):
-        comparing.stream(workspace, "r-1", [], **settings)
+        comparing.stream(
+            workspace, sides.choose(workspace.data, "base", "r-1"), ([], []), **settings
+        )
     with pytest.raises(NotFound, match="r-none"):
-        comparing.stream(workspace, "r-none", TURNS, **settings)
+        sides.choose(workspace.data, "base", "r-none")
+
+
+def test_each_side_goes_on_from_its_own_answer(workspace: Any) -> None:
+    chosen = sides.choose(workspace.data, "base", "r-1")
+    turns = [comparing.conversation(TURNS, said, "Higher?") for said in ("The Rigi.", "Zugspitze!")]
+    list(comparing.stream(workspace, chosen, turns, seed=3, temperature=0.5, max_tokens=9))
+    said = [[message["content"] for message in one.messages] for one in workspace.client.asked]
+    assert said[0][2:] == ["And a mountain?", "The Rigi.", "Higher?"]
+    assert said[1][2:] == ["And a mountain?", "Zugspitze!", "Higher?"]
+    assert [one.seed for one in workspace.client.asked] == [3, 3]
+    with pytest.raises(BadInput, match="follow-up is empty"):
+        comparing.conversation(TURNS, "x", "  ")
+
+
+def test_an_endpoint_stands_beside_a_local_one(
+    workspace: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are read at once; the sampling is what the client of endpoints sends: no top_p."""
+    asked = []
+
+    def far(endpoint: Any, messages: Any, **settings: Any) -> Iterator[Reply]:
+        asked.append((endpoint.name, messages, settings["max_tokens"], settings["seed"]))
+        yield Reply("Thr", False, None)
+        yield Reply("Three", False, None)
+
+    monkeypatch.setattr(comparing.openai_client, "stream", far)
+    monkeypatch.setattr(sides, "usual_base", lambda data: None)
+    chosen = sides.choose(workspace.data, "base", "http://127.0.0.1:8000/v1#big")
+    assert chosen.titles == ("The base", "big @ 127.0.0.1:8000")
+    settings = {"seed": 0, "temperature": 0.0, "max_tokens": 2}
+    worker = [Piece(0, "One", 1, True, True)]
+    workspace.client = SimpleNamespace(
+        stream_each=lambda requests, model: iter_of(requests, worker)
+    )
+    pair = list(comparing.stream(workspace, chosen, (TURNS, TURNS), **settings))[-1]
+    assert [one.text for one in pair.answers] == ["One", "Three"]
+    assert pair.answers[1].finished is False
+    assert comparing.told_tokens(pair.answers[1]) is None
+    assert asked == [("big @ 127.0.0.1:8000", TURNS, 2, 0)]
+
+
+def iter_of(requests: Any, pieces: list[Piece]) -> Iterator[Piece]:
+    assert [one.top_p for one in requests] == [1.0]
+    yield from pieces
 
 
 def test_only_finished_runs_are_offered_and_no_training_is_no_wait(workspace: Any) -> None:

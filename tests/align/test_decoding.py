@@ -1,5 +1,7 @@
 """The decode loop: the tokens of `generate`, whoever stands beside, enters or leaves."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -78,6 +80,33 @@ def test_a_mixed_batch_equals_separate_ones(model, adapter):
     base, tuned = row(model, CHAT, seed=4), row(model, CHAT, seed=4, adapter=name)
     separate = [run(model, [base])[0], run(model, [tuned])[0]]
     assert run(model, [base, tuned]) == separate
+    assert separate[0] != separate[1]
+
+
+def test_two_adapters_of_other_ranks_and_layers_stand_in_one_batch(tiny, model, adapter, tmp_path):
+    narrow = make_adapter(tiny, tmp_path, seed=7, rank=2, layers=["q_proj", "down_proj"])
+    assert model.together([adapter, narrow, None]) == [[0, 1, 2]]
+    names = [model.use_adapter(folder) for folder in (adapter, narrow)]
+    rows = [row(model, CHAT, seed=4, adapter=name) for name in (*names, None)]
+    separate = [run(model, [one])[0] for one in rows]
+    assert run(model, rows) == separate
+    assert len({tuple(tokens) for tokens in separate}) == 3
+
+
+def test_a_base_that_is_stored_in_four_bits_takes_both_adapters_too(tiny, adapter, tmp_path):
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    bits = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    small = AutoModelForCausalLM.from_pretrained(tiny, quantization_config=bits)
+    small.save_pretrained(tmp_path)
+    for file in tiny.iterdir():
+        if not (tmp_path / file.name).exists():
+            shutil.copy(file, tmp_path)
+    model = LoadedModel(tmp_path, "fp32")
+    name = model.use_adapter(adapter)
+    rows = [row(model, CHAT, seed=4, adapter=which) for which in (None, name)]
+    separate = [run(model, [one])[0] for one in rows]
+    assert run(model, rows) == separate
     assert separate[0] != separate[1]
 
 
@@ -204,3 +233,18 @@ def test_a_score_is_the_sum_of_the_log_probabilities_of_the_answer(tiny):
     logprob, tokens = model.score(CHAT, "Hi", None, finished=False)
     assert tokens == 2, "a cut answer has no end of turn to be likely or not"
     assert logprob == pytest.approx(cut, abs=1e-4)
+
+
+def test_pieces_make_up_any_answer_and_odd_ones_are_scored(tiny):
+    """One byte a token: four make an emoji; nothing said is its end alone; the longest is cut at
+    the model's 512 tokens, one of which is the prompt's."""
+    model = LoadedModel(tiny, "fp32")
+    said = "a\n\n  b 👩‍💻 é e\u0301 日本"
+    ids, found = model.token_scores(CHAT, said, None)
+    assert "".join(model.pieces_of(ids)) == said
+    assert len(ids) == len(found) == len(said.encode()) + 1
+    for finished in (True, False):
+        assert len(model.token_scores(CHAT, "", None, finished=finished)[0]) == 1
+    ids, found = model.token_scores(CHAT, "x" * 2_000, None)
+    assert len(ids) == len(found) == 511
+    assert all(value <= 0 for value in found)

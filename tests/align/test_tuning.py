@@ -120,7 +120,9 @@ def test_a_run_on_every_weight_is_resumed_published_and_answers(tiny: Path, tmp_
     apart = [answers(model, [row(which)])[0] for which in (None, name)]
     assert apart[0] != apart[1]
     assert answers(model, [row(None), row(name)]) == apart
-    other = model.use_adapter(make_adapter(tiny, tmp_path / "lora"))  # another kind takes its place
+    lora = make_adapter(tiny, tmp_path / "lora")
+    assert model.together([None, run / "adapter", lora]) == [[0, 1], [2]]
+    other = model.use_adapter(lora)  # another kind takes its place
     assert answers(model, [row(None), row(other)])[0] == apart[0]
 
 

@@ -45,7 +45,47 @@ def test_both_answers_stream_side_by_side(desk: At, trained: Server) -> None:
     for side in ("left", "right"):
         screen.says(f"#compare-{side}", "implicit reward")
         expect(screen.part(f"#compare-{side} .hone-coloured")).to_be_visible()
-    expect(screen.part("#compare-reward")).to_be_hidden()
+    expect(screen.part("#compare-reward")).to_have_text("Show plain text")
+    screen.part("#compare-reward").click()
+    for side in ("left", "right"):
+        expect(screen.part(f"#compare-{side} .hone-coloured")).to_be_hidden()
+        expect(screen.part(f"#compare-{side} .hone-answer")).to_be_visible()
+    assert screen.console == []
+
+
+def test_a_conversation_goes_on_and_its_beginning_is_a_link(desk: At, trained: Server) -> None:
+    """Each side keeps its own history; the link fills another page and runs nothing."""
+    screen = desk(trained, "Compare", permissions=["clipboard-read", "clipboard-write"])
+    ask(screen, "Name a river.", 3)
+    screen.part("#compare-follow textarea").fill("And <b>a</b> lake?", timeout=ANSWER_MS)
+    screen.part("#compare-follow-go").click()
+    for side in ("left", "right"):
+        screen.says(f"#compare-{side} .hone-turns", "And <b>a</b> lake?")
+        screen.says(f"#compare-{side}", "3 tokens", timeout=ANSWER_MS)
+    screen.part("#compare-again").click(timeout=ANSWER_MS)
+    expect(screen.page.get_by_label("Seed")).to_have_value("1", timeout=ANSWER_MS)
+    screen.says("#compare-status", "temperature 0", timeout=ANSWER_MS)
+    screen.part("#compare-share").click()
+    screen.says("#compare-status", "Copied")
+    link = screen.page.evaluate("navigator.clipboard.readText()")
+    screen.page.goto("about:blank")
+    screen.page.goto(link)
+    expect(screen.part("#compare-prompt textarea")).to_have_value("Name a river.", timeout=30_000)
+    expect(screen.page.get_by_label("Seed")).to_have_value("1")
+    expect(screen.part("#compare-go")).to_be_visible()
+    screen.page.wait_for_timeout(500)
+    assert "tokens" not in screen.part("#compare-left").inner_text()
+    assert screen.console == []
+
+
+def test_a_pair_that_people_judged_is_seen_as_the_run_sees_it(desk: At, trained: Server) -> None:
+    screen = desk(trained, "Compare")
+    screen.part("#pair-pick input").click()
+    screen.page.get_by_role("option").first.click()
+    screen.part("#pair-go").click()
+    screen.says("#pair-told", "agrees with people", timeout=ANSWER_MS)
+    screen.says("#pair-found", "People: 1 of 1 chose it")
+    expect(screen.part("#pair-found .hone-coloured")).to_have_count(2)
     assert screen.console == []
 
 
