@@ -14,6 +14,7 @@ import gradio as gr
 
 from align import duelling
 from align.duelling import Duel, Standing
+from align.screens import judges
 from feedback import duels
 from feedback.screens.parts import follow, percent, plain, ticking, track, wire
 
@@ -129,6 +130,7 @@ def build(workspace: Any, run: gr.Dropdown) -> View:
                 elem_id="duel-prompts", scale=0, min_width=120,
             )  # fmt: skip
         told = gr.Markdown("", elem_classes="hone-note", elem_id="duel-told")
+        judges.build(workspace, run)
     view = View(go, stop, prompts, told, stands)
     going = wire(
         go.click, start, workspace, view, inputs=[run, prompts], outputs=view.drawn(), limit=1
