@@ -24,7 +24,7 @@ from feedback.judged import (
 )
 from feedback.live import live_feedback
 from storage.errors import BadInput, NotFound
-from storage.records import DUEL, JUDGE, JUDGE_APART
+from storage.records import DUEL, JUDGE, JUDGE_APART, Vote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,10 +101,11 @@ def let_judge(
 
 def judged_by(store: Store, duel: Duel | None) -> dict[str, Judged]:
     """Return what each judge says of a duel, or of what is in none: labeler → what it says."""
+    source = JUDGE_APART if duel else JUDGE
+    if not store.rows(Vote, limit=1, source=source):
+        return {}  # mostly so, and a screen asks every few seconds
     compared = compared_in(store, duel) if duel else ordinary(store)
-    found = verdicts(store, compared, JUDGE_APART if duel else JUDGE)
-    if found.empty:
-        return {}
+    found = verdicts(store, compared, source)
     votes = live_feedback(store).votes
     people = peoples(votes[votes["comparison"].isin(compared["comparison"])])
     return {

@@ -22,6 +22,7 @@ from pathlib import Path
 from align.openai_client import KEY
 from feedback.judged import Judge
 from feedback.rules import SAYS, asked_text, looked_for
+from feedback.texts import printable
 from feedback.values import shown
 from storage.errors import BadInput, NotFound, UserError
 from storage.records import Message
@@ -64,7 +65,8 @@ def by_file(path: str) -> Iterator[Judge]:
         ) from error
     hashed = hashlib.sha256(content).hexdigest()[:8]
     with _Child(path, "file", path, FILE_SECONDS).running() as child:
-        yield Judge(f"judge: file:{Path(path).name} {hashed}", child.ask, FILE_AT_ONCE)
+        name = f"judge: file:{printable(Path(path).name)} {hashed}"
+        yield Judge(name, child.ask, FILE_AT_ONCE)
 
 
 class _Child:

@@ -314,7 +314,7 @@ def _judge(result: Mapping[str, Any]) -> str:
         lines.append(f"{result['unreadable']} answers were no verdict, and are no vote")
     if result["duel"] is None and result["votes"]:
         lines.append(
-            f"its {result['votes']} votes count like any labeler's, until `exclude --labeler`"
+            f"its {result['votes']} votes count like any labeler's; `exclude` keeps them out"
         )
     return "\n".join(lines)
 
