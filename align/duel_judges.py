@@ -144,4 +144,4 @@ def words(labeler: str, found: Judged) -> str:
     if found.flips:
         share = found.flips / found.votes
         parts.append(f"the order turned {found.flips} of {found.votes} ({share * 100:.0f} %)")
-    return f"{labeler} {', '.join(parts)}"
+    return f"{labeler} – {', '.join(parts)}"

@@ -21,7 +21,8 @@ CHECK = {"name", "value", "low", "high", "n", "severity", "message", "remedy", "
 FINDING = {"subject", "value", "low", "high", "n", "severity", "message", "remedy", "items"}
 WANTED = (
     "serve import export generate check leaderboard score advise exclude exclusions ask-again "
-    "snapshot diff preflight train sweep cancel resume compare duel judge simulate gold campaign runs"
+    "snapshot diff preflight train sweep cancel resume compare duel judge simulate gold campaign "
+    "runs"
 )
 
 

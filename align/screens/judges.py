@@ -51,10 +51,8 @@ def show(workspace: Any, view: View, run: str | None) -> dict[Any, Any]:
 def choose(view: View, kind: str) -> dict[Any, Any]:
     """Show the field for what a judge takes, where it takes something."""
     takes = bool(JUDGES[kind].takes)
-    field = gr.Textbox(
-        label=LABELS.get(kind, ""), placeholder=EXAMPLES.get(kind, ""), visible=takes, value=""
-    )
-    return {view.what: field}
+    example = EXAMPLES.get(kind, "")
+    return {view.what: gr.Textbox(label=LABELS.get(kind, ""), placeholder=example, visible=takes)}
 
 
 def start(
@@ -88,9 +86,18 @@ def buttons(view: View) -> dict[Any, Any]:
     return {view.go: gr.Button(visible=True), view.stop: gr.Button(visible=False), view.told: ""}
 
 
-def build(workspace: Any, run: gr.Dropdown) -> View:
-    """Lay out the part and connect it; `run` is whose duel it is."""
-    lines = gr.Markdown(visible=False, elem_classes="hone-small", elem_id="judges")
+def place() -> gr.Markdown:
+    """Return where the judges' lines stand."""
+    return gr.Markdown(visible=False, elem_classes="hone-small", elem_id="judges")
+
+
+def build(workspace: Any, run: gr.Dropdown, lines: gr.Markdown) -> View:
+    """Lay out the part and connect it.
+
+    Args:
+        run: whose duel it is.
+        lines: of `place`.
+    """
     with fold("Let a judge vote too", "judges-fold"):
         gr.Markdown(LEAD, elem_classes="hone-small")
         with gr.Row(elem_classes="hone-buttons"):

@@ -245,7 +245,7 @@ def test_outside_duels_it_judges_the_rest_and_stands_for_nobody(store: Store) ->
     found = judged_by(store, None)[name]
     assert (found.votes, found.standing, found.agreement.share) == (3, None, None)
     assert duel_judges.words(name, found) == (
-        "judge: shorter judged 3, people have judged none of them yet"
+        "judge: shorter – judged 3, people have judged none of them yet"
     )
     assert judged_by(store, DUEL) == {}
 
