@@ -3,12 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 HOST ?= 127.0.0.1
 PORT ?= 7860
 DATA ?= ./data
+DEMO ?= ./demo
 BIN := .venv/bin
 PY := $(BIN)/python
 TEST_ENV := HF_HUB_OFFLINE=1 GRADIO_ANALYTICS_ENABLED=False TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model compiled run test test-slow check format bench clean
+.PHONY: help setup model compiled run demo test test-slow check format bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -17,6 +18,9 @@ setup: .venv/.installed model compiled  ## create .venv, install what is pinned,
 
 run: setup  ## start the app on http://127.0.0.1:7860 (PORT=…, DATA=… to change)
 	@$(PY) app.py serve --host $(HOST) --port $(PORT) --data $(DATA)
+
+demo: setup  ## from nothing to a model before and after 150 simulated votes, without a person
+	@$(PY) app.py demo --port $(PORT) --data $(DEMO)
 
 test: .venv/.dev model compiled .venv/.chromium  ## every test that is not slow (12 to 25 minutes on 2 cores)
 	$(TEST_ENV) OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -27,7 +31,7 @@ test-slow: .venv/.dev model compiled .venv/.chromium  ## kills, resumes, whole r
 check: .venv/.dev  ## style, types of the pure parts, then the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy storage/records.py storage/errors.py feedback align/losses.py align/batches.py align/recipes.py align/rates.py align/leash.py align/subset.py align/tradeoff.py align/health.py align/keeping.py align/advisor.py align/enough.py align/preflight.py align/estimate.py align/tokens.py align/scored.py align/device.py align/forecast.py
+	$(BIN)/mypy storage/records.py storage/errors.py feedback align/losses.py align/lineage.py align/promotion.py align/rounds.py align/batches.py align/recipes.py align/rates.py align/leash.py align/subset.py align/tradeoff.py align/health.py align/keeping.py align/advisor.py align/enough.py align/preflight.py align/estimate.py align/tokens.py align/scored.py align/device.py align/forecast.py
 	$(MAKE) test
 
 format: .venv/.dev  ## let ruff mend what it can

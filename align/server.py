@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -33,13 +34,20 @@ GRACE_SECONDS = 2  # Choice: votes take milliseconds; only open event streams ta
 
 
 def serve_folder(
-    data: Path, host: str, port: int, *, starter: bool, ready: Callable[[str], None]
+    data: Path,
+    host: str,
+    port: int,
+    *,
+    starter: bool,
+    ready: Callable[[str], None],
+    beside: Callable[[Workspace], None] | None = None,
 ) -> int:
     """Serve until SIGINT or SIGTERM; return 0.
 
     Args:
         starter: Answer starter prompts in the background, so that there is something to judge.
         ready: Called with the address once the first page can be asked for.
+        beside: Called in a thread of its own once the folder is open.
 
     Raises:
         Unsupported: another host than loopback.
@@ -54,6 +62,8 @@ def serve_folder(
         try:
             with Workspace.open(folder) as workspace:
                 workspace.store.announce(address, workspace.token)
+                if beside is not None:
+                    threading.Thread(target=beside, args=[workspace], daemon=True).start()
                 _serve(workspace, listener, address, starter, ready)
         except KeyboardInterrupt:
             pass

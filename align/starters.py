@@ -27,6 +27,8 @@ def fill(
     faulty: Sequence[str] = (),
     seed: int,
     progress: Progress,
+    model: str = EMBEDDED,
+    settings: SamplingSettings = SamplingSettings(),  # noqa: B008  (frozen)
 ) -> None:
     """Generate answers to starter prompts until `votes` simulated verdicts have room.
 
@@ -47,8 +49,8 @@ def fill(
             workspace.store,
             workspace.client,
             part,
-            model=EMBEDDED,
-            settings=SamplingSettings(),
+            model=model,
+            settings=settings,
             seed=seed + lap,
             source=f"generated:{uuid.uuid4().hex[:12]}",
             progress=progress,

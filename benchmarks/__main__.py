@@ -12,6 +12,7 @@ COMMANDS = (
     ("-m", "benchmarks.serve_kill"),
     ("benchmarks/effect.py", "--cache", ".setup/effect", "--write"),
     ("benchmarks/remedy.py", "--cache", ".setup/remedy", "--write"),
+    ("benchmarks/rounds.py", "--cache", ".setup/rounds", "--write"),
     ("benchmarks/growth.py", "--write"),
     ("benchmarks/floor.py", "--write"),
     ("benchmarks/preflight.py", "--write"),

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 
 from align import remote
+from align.demo import FILE
 from feedback import api, downloads
 from feedback.screens import data, label, page, quality, rate
 
-from align.screens import compare, generate, train  # isort: skip  (gradio, after feedback.screens)
+from align.screens import compare, demo, generate, rounds, train  # isort: skip  (gradio, after feedback.screens)
 
 if TYPE_CHECKING:
     from align.workspace import Workspace
@@ -24,7 +25,13 @@ SCREENS: Mapping[str, Callable[[Any], None]] = {
     "Generate": generate.build,
     "Train": train.build,
     "Compare": compare.build,
+    "Rounds": rounds.build,
 }
+
+
+def screens_of(workspace: Workspace) -> Mapping[str, Callable[[Any], None]]:
+    """Return the screens of a workspace: in front of them its demo, where one was begun."""
+    return {"Demo": demo.build, **SCREENS} if (workspace.data / FILE).is_file() else SCREENS
 
 
 def build_screens(workspace: Workspace) -> FastAPI:
@@ -35,4 +42,4 @@ def build_screens(workspace: Workspace) -> FastAPI:
     app.include_router(remote.router(workspace))
     app.include_router(downloads.router(lambda request: workspace.store))
     page.serve_assets(app)
-    return page.mount(app, page.lay_out(workspace, SCREENS))
+    return page.mount(app, page.lay_out(workspace, screens_of(workspace)))

@@ -1,0 +1,208 @@
+"""The demo: from nothing to a model before and after, without a person. Knows no torch.
+
+Starter prompts are answered twice, simulated labelers vote, the checks look, DPO trains, and both
+models answer held-out prompts. Everything but the votes is real, and done by the functions that the
+screens use. How far it has come lies in `demo.json` of the data folder; begun again, it goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from align import runs, starters, training
+from align.answering import answer_seed
+from align.following import follow
+from align.json_files import read_json, write_json
+from align.models import EMBEDDED, find_model
+from align.wire import GenerateRequest, SamplingSettings
+from feedback import simulate
+from feedback.frozen import split_of
+from feedback.intervals import wilson
+from feedback.quality import run_checks
+from feedback.tastes import TASTES, Judged
+from storage.errors import UserError
+from storage.records import Prompt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from align.workspace import Workspace
+
+VOTES = 150
+TASTE, NOISE, LABELERS = "friendly", 0.1, 3
+# Choice: twice as long as most good answers to the starter prompts; long ones are cut and lose.
+ANSWERS = SamplingSettings(max_tokens=128)
+GREEDY = SamplingSettings(max_tokens=160, temperature=0.0)
+# Choice: an SFT term holds on to what was chosen; without it brevity alone is learned, up to
+# answers that only echo the question.
+SETTINGS = {"sft_weight": 0.2}
+BECAUSE = "a demo: its votes are simulated, so that what checks find in them is known"
+MOST_ASKED = 24  # held-out prompts. Choice: about a minute, and enough for a picture
+STEPS = ("answers", "votes", "checks", "training", "after")
+FILE = "demo.json"
+
+Progress = Callable[[str], None]
+
+
+def told(data: Path) -> dict[str, Any]:
+    """Return what demo.json says; {} where no demo was begun.
+
+    {"votes", "taste", "noise", "labelers", "steps": {step: {"seconds", …}}, "going": step or "",
+    "error", "run", "asked": [{"prompt", "before", "after", …}]}
+    """
+    return read_json(data / FILE)
+
+
+def begin(data: Path, votes: int = VOTES, model: str = EMBEDDED) -> dict[str, Any]:
+    """Return what `told` does, written down before the first step where there is nothing yet."""
+    state = told(data) or {
+        "votes": votes, "taste": TASTES[TASTE].words, "noise": NOISE, "labelers": LABELERS,
+        "model": find_model(model).name, "steps": {}, "going": "", "error": "", "run": "",
+        "asked": [],
+    }  # fmt: skip
+    write_json(data / FILE, state)
+    return state
+
+
+def run(
+    workspace: Workspace, progress: Progress, *, votes: int = VOTES, model: str = EMBEDDED,
+    settings: Mapping[str, Any] = SETTINGS,
+) -> dict[str, Any]:  # fmt: skip
+    """Do every step that is not done yet; return what `told` does.
+
+    Raises:
+        UserError: as the step that failed; what came before it stays done.
+    """
+    state = begin(workspace.data, votes, model)
+    asked = {"model": model, "settings": dict(settings)}
+    for step in STEPS:
+        if step in state["steps"]:
+            continue
+        _keep(workspace, state | {"going": step, "error": ""})
+        began = time.monotonic()
+        try:
+            found = DO[step](workspace, progress, state, asked)
+        except UserError as error:
+            _keep(workspace, state | {"going": "", "error": str(error)})
+            raise
+        state["steps"][step] = {"seconds": round(time.monotonic() - began, 1), **found}
+        _keep(workspace, state | {"going": "", "error": ""})
+    return told(workspace.data)
+
+
+def _keep(workspace: Workspace, state: Mapping[str, Any]) -> None:
+    write_json(workspace.data / FILE, state)
+
+
+def _answers(
+    workspace: Workspace, progress: Progress, state: dict[str, Any], asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Let the base answer starter prompts twice until there is enough to vote on."""
+    starters.fill(
+        workspace, state["votes"], labelers=1, thumbs=False, seed=0, progress=progress,
+        model=asked["model"], settings=ANSWERS,
+    )  # fmt: skip
+    sizes = workspace.store.frame("sizes").iloc[0]
+    return {name: int(sizes[name]) for name in ("prompts", "responses", "comparisons")}
+
+
+def _votes(
+    workspace: Workspace, progress: Progress, state: dict[str, Any], asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Let simulated labelers vote, as far as they have not yet."""
+    there = int((workspace.store.frame("votes")["source"] == "simulated").sum())
+    if missing := state["votes"] - there:
+        simulate.simulate_votes(
+            workspace.store, missing, prefer=TASTE, noise=NOISE, labelers=LABELERS, seed=there,
+            progress=progress,
+        )  # fmt: skip
+    return {"votes": state["votes"]}
+
+
+def _checks(
+    workspace: Workspace, progress: Progress, state: dict[str, Any], asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Let every check look at the votes."""
+    found = run_checks(workspace.store)
+    progress(f"{len(found)} checks\n")
+    said = {one.name: {"severity": one.severity, "message": one.message} for one in found}
+    return {"checks": said}
+
+
+def _training(
+    workspace: Workspace, progress: Progress, state: dict[str, Any], asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Train with DPO, or go on with the training that was begun."""
+    if not state["run"]:
+        state["run"] = training.begin(
+            workspace, progress, method="dpo", snapshot=None, model=asked["model"],
+            settings=asked["settings"], because=BECAUSE,
+        )  # fmt: skip
+        _keep(workspace, state | {"going": "training", "error": ""})
+    elif runs.status(workspace.data, state["run"]).resumable:
+        training.begin_again(workspace, state["run"], progress)
+    done = follow(workspace.data, state["run"], progress)
+    if done["status"] != "done":
+        raise UserError(f"the training {state['run']} {done['status']}: see the Train screen")
+    return {"report": done["report"]}
+
+
+def _after(
+    workspace: Workspace, progress: Progress, state: dict[str, Any], asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Let the model before and after answer held-out prompts, and ask the same taste about them."""
+    store, run = workspace.store, state["run"]
+    base, adapter = runs.model_of(workspace.data, run), runs.load_adapter(workspace.data, run)
+    frame = store.frame("prompts").sort_values(["created_at", "prompt"])
+    held_out = [
+        id
+        for id, cluster in zip(frame["prompt"], frame["cluster"], strict=True)
+        if split_of(cluster) == "held_out"
+    ][:MOST_ASKED]
+    rows = {row.id: row for row in store.rows(Prompt, id=held_out)}
+    requests = [
+        GenerateRequest(
+            store.messages(rows[id]), answer_seed(0, id, 0), **dataclasses.asdict(GREEDY),
+            adapter=which,
+        )
+        for id in held_out
+        for which in (None, adapter)
+    ]  # fmt: skip
+    progress(f"both models answer {len(held_out)} held-out prompts\n")
+    answers = workspace.client.generate(requests, model=base)
+    state["asked"] = []
+    for id, before, after in zip(held_out, answers[::2], answers[1::2], strict=True):
+        question = store.messages(rows[id])[-1]["content"]
+        costs = [
+            TASTES[TASTE].cost(Judged(len(one.text), one.text, question, one.finished))
+            for one in (before, after)
+        ]
+        state["asked"].append({
+            "prompt": id,
+            "question": question,
+            **{
+                name: {"text": one.text, "tokens": one.tokens, "finished": one.finished}
+                for name, one in (("before", before), ("after", after))
+            },
+            "score": 0.5 if costs[0] == costs[1] else float(costs[1] < costs[0]),
+        })  # fmt: skip
+    return preferred(state["asked"])
+
+
+def preferred(asked: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return on how many of the prompts the taste prefers the answer after: a tie is half a one."""
+    n, won = len(asked), sum(one["score"] for one in asked)
+    low, high = wilson(won, n) if n else (None, None)
+    return {"prompts": n, "preferred": won, "low": low, "high": high}
+
+
+DO: dict[str, Callable[..., dict[str, Any]]] = {
+    "answers": _answers,
+    "votes": _votes,
+    "checks": _checks,
+    "training": _training,
+    "after": _after,
+}
