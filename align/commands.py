@@ -19,8 +19,8 @@ import numpy as np
 
 from align import (
     comparing,
-    duel_judges,
     demo,
+    duel_judges,
     duelling,
     generation,
     lineage,
