@@ -397,6 +397,32 @@ def duel(
 
 
 @cli.command()
+def judge(
+    judge: Annotated[
+        str,
+        typer.Argument(
+            metavar="JUDGE",
+            help="shorter, longer, contains:TEXT, regex:PATTERN, file:PATH.py or model:ADDRESS.",
+        ),
+    ],
+    duel: Annotated[str | None, typer.Option(help="Whose duel: a run; else the newest.")] = None,
+    against: Annotated[str, typer.Option(help="base, or another run.")] = "base",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every comparison of no duel; these votes train.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(help="Judge at most so many more.")] = None,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Let a rule or a model vote too, marked as such, and say how far people agree with it."""
+    kind, _, what = judge.partition(":")
+    if kind == "file" and what:
+        judge = f"file:{absolute(Path(what))}"
+    params = {"run": duel, "against": against, "everything": everything, "limit": limit}
+    return run("judge", data, as_json, {"judge": judge, **params})
+
+
+@cli.command()
 def simulate(
     votes: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 100,
     prefer: Annotated[str, typer.Option(help="shorter, longer, friendly or random.")] = "shorter",

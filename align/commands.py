@@ -19,6 +19,7 @@ import numpy as np
 from align import (
     comparing,
     demo,
+    duel_judges,
     duelling,
     generation,
     lineage,
@@ -461,6 +462,42 @@ def duel(
     return {"run": run, "against": against, **stands.as_json(), **said}
 
 
+def judge(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    judge: str,
+    run: str | None = None,
+    against: str = duelling.BASE,
+    everything: bool = False,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """Let a rule or a model vote too, and say how far people agree with it.
+
+    Args:
+        run: whose duel; the newest duel when None.
+        everything: what is in no duel, instead.
+    """
+    if everything and run:
+        raise BadInput("Give either --duel or --all: a judge's votes in a duel count apart.")
+    store = workspace.store
+    asked = None if everything else duelling.Duel(run, against) if run else None
+    if not everything and asked is None:
+        asked = duel_judges.newest_duel(store)
+    labeler, done = duel_judges.let_judge(store, judge, asked, progress, limit=limit)
+    found = duel_judges.judged_by(store, asked).get(labeler, duel_judges.NOTHING)
+    duel = {"run": asked.run, "against": asked.against} if asked else None
+    return {
+        "judge": judge,
+        "labeler": labeler,
+        "duel": duel,
+        "judged": done.judged,
+        "unreadable": done.unreadable,
+        **found.as_json(),
+        "words": duel_judges.words(labeler, found),
+    }
+
+
 def simulate_(
     workspace: Workspace,
     *,
@@ -619,6 +656,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "resume": resume,
     "compare": compare,
     "duel": duel,
+    "judge": judge,
     "simulate": simulate_,
     "gold": gold_,
     "campaign": campaign,

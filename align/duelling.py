@@ -24,7 +24,7 @@ from feedback.frozen import split_of
 from feedback.items import NewResponse, add_comparisons, add_responses
 from feedback.live import excluded_ids, live_feedback
 from storage.errors import BadInput
-from storage.records import DUEL, Prompt, digest
+from storage.records import DUEL, JUDGE, Prompt, digest
 
 if TYPE_CHECKING:
     from align.workspace import Workspace
@@ -109,7 +109,7 @@ def begin(
     if prompts < 1:
         raise BadInput(f"prompts is {prompts}: a duel needs at least 1")
     check(workspace, duel)
-    there = set(_compared(workspace.store, duel)["prompt"])
+    there = set(compared_in(workspace.store, duel)["prompt"])
     free = [id for id in duel_prompts(workspace.store) if id not in there]
     if not free and not there:
         raise BadInput(
@@ -123,7 +123,7 @@ def begin(
         part = wanted[start : start + AT_ONCE]
         _answer(workspace, duel, part, settings, seed, cancelled)
         progress(f"{min(start + AT_ONCE, len(wanted))} of {len(wanted)} prompts answered twice")
-    return len(_compared(workspace.store, duel))
+    return len(compared_in(workspace.store, duel))
 
 
 def duel_prompts(store: Store) -> list[str]:
@@ -175,16 +175,26 @@ def _answer(
     add_comparisons(store, pairs, duel.source, ids)
 
 
-def _compared(store: Store, duel: Duel) -> pd.DataFrame:
+def compared_in(store: Store, duel: Duel) -> pd.DataFrame:
     """Return the duel's comparisons: "a" is the model before, "b" the one after."""
     frame = store.frame("comparisons")
     return frame[frame["source"] == duel.source]
 
 
 def standing(store: Store, duel: Duel) -> Standing:
-    """Return how a duel stands, by the votes that count now."""
-    compared = _compared(store, duel).set_index("comparison")
+    """Return how a duel stands, by the votes of people that count now."""
     votes = live_feedback(store).votes
+    return standing_of(compared_in(store, duel), votes[votes["source"] != JUDGE])
+
+
+def standing_of(compared: pd.DataFrame, votes: pd.DataFrame) -> Standing:
+    """Return how the comparisons of a duel stand by these votes.
+
+    Args:
+        compared: as `compared_in` returns them.
+        votes: comparison, verdict.
+    """
+    compared = compared.set_index("comparison")
     votes = votes[votes["comparison"].isin(compared.index) & (votes["verdict"] != "skip")]
     points = votes["verdict"].map({"a": 0.0, "b": 1.0}).astype(float).fillna(0.5)
     scores = points.groupby(votes["comparison"]).mean()

@@ -313,6 +313,17 @@ def _duel(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _judge(result: Mapping[str, Any]) -> str:
+    lines = [result["words"]]
+    if result["unreadable"]:
+        lines.append(f"{result['unreadable']} answers were no verdict, and are no vote")
+    if result["duel"] is None and result["votes"]:
+        lines.append(
+            f"its {result['votes']} votes count like any labeler's; `exclude` keeps them out"
+        )
+    return "\n".join(lines)
+
+
 def _demo(result: Mapping[str, Any]) -> str:
     steps = result["steps"]
     after = steps["after"]
@@ -397,6 +408,7 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "cancel": _cancel,
     "compare": _compare,
     "duel": _duel,
+    "judge": _judge,
     "simulate": _simulate,
     "gold": _gold,
     "campaign": _campaign,

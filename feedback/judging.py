@@ -15,7 +15,7 @@ import numpy as np
 from feedback.moving import Moving, Table, answer_chars, lengths
 from feedback.nudges import SITTING, Judged
 from storage.news import Told
-from storage.records import Comparison, Event, Rating, Vote
+from storage.records import JUDGE, JUDGE_APART, Comparison, Event, Rating, Vote
 from storage.store import Store
 
 
@@ -48,7 +48,7 @@ class _Tally(Moving):
         super().__init__(store)
         self._day: datetime | None = None  # its midnight, UTC
         self._counts: Counter[tuple[str, str]] = Counter()  # ("vote", "rating" or "today", labeler)
-        self._judged: Table | None = None  # comparison → live votes that judge it
+        self._judged: Table | None = None  # comparison → people's live votes on it
         self._judged_total = 0
 
     def read(self, labeler: str, now: datetime) -> Progress:
@@ -88,12 +88,14 @@ class _Tally(Moving):
     def _move(self, event: Event | None, change: int) -> None:
         if not isinstance(event, Vote | Rating) or event.verdict == "undone":
             return
+        if event.source == JUDGE_APART:
+            return
         what = "vote" if isinstance(event, Vote) else "rating"
         today = self._day is not None and event.created_at >= self._day
         for name in (what, "today") if today else (what,):
             self._counts[name, event.labeler] += change
             self._counts[name, ""] += change
-        if isinstance(event, Vote) and event.verdict != "skip":
+        if isinstance(event, Vote) and event.verdict != "skip" and event.source != JUDGE:
             self._judge(event.comparison, change)
 
     def _judge(self, comparison: str, change: int) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from feedback.moving import Moving, Table, lengths
 from storage.news import Told
-from storage.records import Comparison, Vote
+from storage.records import JUDGE_APART, Comparison, Vote
 from storage.store import Store
 
 VERDICTS = ("a", "b", "tie", "both_bad")  # those that count for a majority
@@ -109,11 +109,13 @@ class _Counted(Moving):
         for told in news:
             found += [(told.event, 1)] if isinstance(told.event, Vote) else []
             found += [(told.before, -1)] if isinstance(told.before, Vote) else []
-        found = [(vote, n) for vote, n in found if vote.verdict != "undone" and self._counts(vote)]
+        found = [(vote, n) for vote, n in found if self._counts(vote)]
         out = self._compared_out({vote.comparison for vote, _ in found})
         return [(vote, n) for vote, n in found if vote.comparison not in out]
 
     def _counts(self, vote: Vote) -> bool:
+        if vote.verdict == "undone" or vote.source == JUDGE_APART:
+            return False
         named = {("labeler", vote.labeler), ("source", vote.source), ("vote", vote.id)}
         return named.isdisjoint(self._out)
 

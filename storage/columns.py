@@ -23,6 +23,7 @@ from storage.open_items import (
     open_responses,
     own_verdicts,
 )
+from storage.records import JUDGE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,7 +171,7 @@ SELECT reached.n, counted.* FROM reached LEFT JOIN (
 ) counted ON true"""
 
 # How far everybody is, to count on from there: n live votes and ratings of each labeler, n of them
-# today, n live votes that judge each comparison. One row at least, as for the meters.
+# today, n live votes of people that judge each comparison. One row at least, as for the meters.
 TALLY = f"""
 WITH reached AS (SELECT greatest(
     (SELECT coalesce(max(n), 0) FROM command), (SELECT coalesce(max(n), 0) FROM batch)
@@ -182,7 +183,7 @@ SELECT reached.n AS reached, counted.* FROM reached LEFT JOIN (
     UNION ALL SELECT 'today', labeler, count(*) FROM v WHERE created_at >= $today GROUP BY labeler
     UNION ALL SELECT 'today', labeler, count(*) FROM r WHERE created_at >= $today GROUP BY labeler
     UNION ALL SELECT 'judged', comparison, count(*) FROM v WHERE verdict != 'skip'
-        AND comparison IN (SELECT id FROM comparison) GROUP BY comparison
+        AND source != '{JUDGE}' AND comparison IN (SELECT id FROM comparison) GROUP BY comparison
 ) counted ON true"""
 
 LENGTHS = """
@@ -201,7 +202,7 @@ SELECT (SELECT count(*) FROM mine) AS mine_total,
     (SELECT count(*) FROM r) AS ratings_total,
     (SELECT count(*) FROM comparison) AS comparisons_total,
     (SELECT count(*) FROM comparison ANTI JOIN (
-        SELECT comparison FROM v WHERE verdict != 'skip'
+        SELECT comparison FROM v WHERE verdict != 'skip' AND source != '{JUDGE}'
     ) judged ON judged.comparison = comparison.id) AS comparisons_open"""
 
 

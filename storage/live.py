@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from storage.duck import Cursor
+from storage.records import JUDGE_APART
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +18,9 @@ LIVE = """
         (SELECT assignment, revision FROM {table} WHERE revision > 0) newer
         ON newer.assignment = e.assignment AND newer.revision > e.revision
 """
-LIVE_VOTE = LIVE.format(table="vote") + " WHERE e.verdict != 'undone'"
+LIVE_VOTE = (
+    LIVE.format(table="vote") + f" WHERE e.verdict != 'undone' AND e.source != '{JUDGE_APART}'"
+)
 LIVE_RATING = LIVE.format(table="rating") + " WHERE e.verdict != 'undone'"
 LIVE_EDIT = LIVE.format(table="edit") + " WHERE e.corrected != ''"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from storage.duck import Cursor
 from storage.live import LIVE_RATING, LIVE_VOTE, frame, stored
-from storage.records import DUEL
+from storage.records import DUEL, JUDGE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,15 +25,17 @@ TIE_BREAKS = 3
 TWO_MORE = 1 / 3
 
 # An assignment is taken by its judgement, or by somebody who may be looking at it right now. A skip
-# frees it: it judged nothing. A repeat is the same person's second look, which takes nothing.
-TAKEN = """
-SELECT s.{item} AS item, count(*) FILTER (v.verdict IS NOT NULL AND v.verdict != 'skip') AS judged,
+# frees it: it judged nothing. A repeat is the same person's second look, which takes nothing, and
+# neither does a judge's vote: people are asked all the same.
+TAKEN = f"""
+SELECT s.{{item}} AS item,
+    count(*) FILTER (v.verdict IS NOT NULL AND v.verdict != 'skip') AS judged,
     count(*) FILTER (v.verdict = 'a') AS for_a, count(*) FILTER (v.verdict = 'b') AS for_b,
     count(*) FILTER (v.verdict IS NULL AND s.source = 'screen' AND s.created_at >= $leased_since)
         AS leased,
     bool_or(s.labeler = $labeler) AS mine
-FROM assignment s LEFT JOIN ({live}) v ON v.assignment = s.id
-WHERE s.{item} != '' AND s.kind != 'repeat' GROUP BY s.{item}"""
+FROM assignment s LEFT JOIN ({{live}}) v ON v.assignment = s.id AND v.source != '{JUDGE}'
+WHERE s.{{item}} != '' AND s.kind != 'repeat' GROUP BY s.{{item}}"""
 
 # What stays out of snapshots now: the newest decision about each thing says so.
 EXCLUDED = """

@@ -23,6 +23,8 @@ Message = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "conten
 VERDICTS = ("a", "b", "tie", "both_bad", "skip", "undone")  # of a vote; `undone` takes it back
 THUMBS = ("up", "down", "skip", "undone")  # of a rating
 DUEL = "duel:"  # how the source of a duel's comparisons begins
+JUDGE = "judge"  # the source of votes that a rule or a model cast, and not a person
+JUDGE_APART = "judge:duel"  # of those in a duel, which count beside people's and nowhere else
 
 
 def now() -> datetime:
@@ -125,7 +127,7 @@ class Campaign:
 @dataclass(frozen=True, slots=True)
 class Labeler:
     id: str  # the name as it was given, trimmed
-    kind: str  # "person", "simulated", "import"
+    kind: str  # "person", "simulated", "import", "judge"
     created_at: datetime = field(default_factory=now)
 
 
@@ -138,7 +140,7 @@ class Assignment:
     response: str  # Response.id, or ""
     left: str  # "a" or "b": which response stands on the left; "" where nobody recorded it
     kind: str  # "plain", "repeat" (the same labeler once more), "gold"
-    source: str  # "screen", "import:<file name>", "simulated", "api"
+    source: str  # "screen", "import:<file name>", "simulated", "api", "judge", "judge:duel"
     created_at: datetime = field(default_factory=now)
 
 

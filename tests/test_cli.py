@@ -21,8 +21,8 @@ CHECK = {"name", "value", "low", "high", "n", "severity", "message", "remedy", "
 FINDING = {"subject", "value", "low", "high", "n", "severity", "message", "remedy", "items"}
 WANTED = (
     "serve import export generate check leaderboard score advise exclude exclusions ask-again "
-    "snapshot diff preflight train sweep cancel resume compare duel simulate gold campaign runs "
-    "demo promote rollback rounds lineage"
+    "snapshot diff preflight train sweep cancel resume compare duel judge simulate gold campaign "
+    "runs demo promote rollback rounds lineage"
 )
 
 
@@ -258,6 +258,22 @@ def test_simulated_votes_are_counted_and_marked(data: Path, twenty: Path) -> Non
     assert out.read_text("utf-8").count('"sim-1"') == 10
 
 
+def test_a_judge_prints_its_documented_json_and_judges_nothing_twice(
+    data: Path, twenty: Path
+) -> None:
+    """The longer answer was chosen in 5 of 20 pairs, so the shorter one in 15."""
+    hone("import", twenty, data=data)
+    result = hone("judge", "shorter", "--all", "--json", data=data).result
+    text = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    example = json.loads(re.search(r'^\{"judge": .*\}$', text, re.MULTILINE).group())
+    assert list(result) == list(example)
+    assert set(result["agreement"]) == set(example["agreement"])
+    assert (result["judged"], result["votes"], result["flips"]) == (20, 20, 0)
+    assert (result["agreement"]["same"], result["agreement"]["share"]) == (15, 0.75)
+    assert result["standing"] is None
+    assert hone("judge", "shorter", "--all", "--json", data=data).result["judged"] == 0
+
+
 def test_a_gold_verdict_is_set_listed_and_taken_back(data: Path, twenty: Path) -> None:
     hone("import", twenty, data=data)
     hone("export", data / "votes.jsonl", "--format", "votes", data=data)
@@ -320,6 +336,9 @@ def test_without_json_the_result_is_plain_text(name: str, data: Path, twenty: Pa
         (["score", "--model", "no-such-model"], "no-such-model"),
         (["score", "--adapter", "r-none"], "r-none"),
         (["simulate", "--votes", "many"], "many"),
+        (["judge", "shorter"], "no duel to judge"),
+        (["judge", "shorter", "--all"], "nothing to judge outside duels"),
+        (["judge", "shorter", "--all", "--duel", "r-1"], "either --duel or --all"),
         (["cancel", "r-none"], "r-none"),
         (["resume", "r-none"], "r-none"),
         (["compare", "r-none", "--prompt", "Hi"], "r-none"),

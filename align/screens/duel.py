@@ -14,6 +14,7 @@ import gradio as gr
 
 from align import duelling
 from align.duelling import Duel, Standing
+from align.screens import judges
 from feedback import duels
 from feedback.screens.parts import follow, percent, plain, ticking, track, wire
 
@@ -119,6 +120,7 @@ def build(workspace: Any, run: gr.Dropdown) -> View:
     with gr.Column(elem_classes="hone-card", elem_id="duel"):
         gr.Markdown(LEAD)
         stands = gr.HTML("", js_on_load=None, elem_id="duel-stands", padding=False)
+        judged = judges.place()
         with gr.Row(elem_classes="hone-buttons"):
             go = gr.Button("Start a duel", elem_id="duel-go", scale=0, min_width=160)
             stop = gr.Button(
@@ -129,6 +131,7 @@ def build(workspace: Any, run: gr.Dropdown) -> View:
                 elem_id="duel-prompts", scale=0, min_width=120,
             )  # fmt: skip
         told = gr.Markdown("", elem_classes="hone-note", elem_id="duel-told")
+        judges.build(workspace, run, judged)
     view = View(go, stop, prompts, told, stands)
     going = wire(
         go.click, start, workspace, view, inputs=[run, prompts], outputs=view.drawn(), limit=1

@@ -144,4 +144,9 @@ def test_people_decide_blind_and_the_screen_counts(desk: At, browser: Any, train
     screen.says("#duel-stands", "0 tied")
     screen.says("#duel-stands", "valid whenever you look")
     expect(screen.part("#duel-go")).to_have_text("Add prompts")
+    screen.unfold("Let a judge vote too")
+    screen.part("#judges-go").click()
+    screen.says("#judges", "judge: shorter – prefers the model after on")
+    screen.says("#judges", "of 1")
+    screen.says("#judges-told", "judge: shorter judged 1 more.")
     assert screen.console == []
