@@ -49,7 +49,7 @@ def test_both_answers_stream_side_by_side(desk: At, trained: Server) -> None:
     screen.part("#compare-reward").click()
     for side in ("left", "right"):
         expect(screen.part(f"#compare-{side} .hone-coloured")).to_be_hidden()
-        expect(screen.part(f"#compare-{side} .hone-answer")).to_be_visible()
+        expect(screen.part(f"#compare-{side} .block.hone-answer")).to_be_visible()
     assert screen.console == []
 
 
@@ -60,7 +60,7 @@ def test_a_conversation_goes_on_and_its_beginning_is_a_link(desk: At, trained: S
     screen.part("#compare-follow textarea").fill("And <b>a</b> lake?", timeout=ANSWER_MS)
     screen.part("#compare-follow-go").click()
     for side in ("left", "right"):
-        screen.says(f"#compare-{side} .hone-turns", "And <b>a</b> lake?")
+        screen.says(f"#compare-{side} .block.hone-turns", "And <b>a</b> lake?")
         screen.says(f"#compare-{side}", "3 tokens", timeout=ANSWER_MS)
     screen.part("#compare-again").click(timeout=ANSWER_MS)
     expect(screen.page.get_by_label("Seed")).to_have_value("1", timeout=ANSWER_MS)
@@ -149,4 +149,24 @@ def test_people_decide_blind_and_the_screen_counts(desk: At, browser: Any, train
     screen.says("#judges", "judge: shorter – prefers the model after on")
     screen.says("#judges", "of 1")
     screen.says("#judges-told", "judge: shorter judged 1 more.")
+    assert screen.console == []
+
+
+def test_an_adapter_is_promoted_with_a_reason_and_taken_back(desk: At, trained: Server) -> None:
+    """After the duel of one prompt that is before it or not: the reason is given in any case."""
+    screen = desk(trained, "Rounds")
+    screen.says("#rounds-answers", "The base answers")
+    screen.says("#rounds-story", "Round 0")
+    screen.fill("Why", "shorter, and we want to see it")
+    screen.part("#rounds-go").click()
+    screen.says("#rounds-answers", "Because: shorter, and we want to see it")
+    screen.says("#rounds-story", "Round 1")
+    screen.says("#rounds-story", "promoted")
+    screen.unfold("Which votes are behind a run")
+    screen.part("#rounds-check").click()
+    screen.says("#rounds-behind", "Every hash is as it was")
+    screen.part("#rounds-back").click()
+    screen.says("#rounds-answers", "The base answers")
+    screen.says("#rounds-story", "Round 2")
+    expect(screen.part("#rounds-back")).to_be_hidden()
     assert screen.console == []
