@@ -308,6 +308,34 @@ def _duel(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _publish(result: Mapping[str, Any]) -> str:
+    lines = [f"{result['run']}: {_tree(result)} in {result['folder']}"]
+    if parity := result["parity"]:
+        said = "yes" if result["merged"] else "no"
+        lines.append(
+            f"  merged    {said}: as written it differs from base and adapter by "
+            f"{parity['written']:.2g} nats per token (training moved it by "
+            f"{parity['changed']:.2g}); {parity['written_same']} of {parity['answers']} greedy "
+            "answers are the same"
+        )
+    if result["why_not_merged"]:
+        lines.append(f"  no merged weights: {result['why_not_merged']}")
+    if dataset := result["dataset"]:
+        lines.append(f"  dataset   {dataset['pairs']} pairs, {dataset['labels']} labels")
+    return "\n".join(lines)
+
+
+def _tree(result: Mapping[str, Any]) -> str:
+    return f"{result['files']} files, {result['bytes'] / 1e6:,.0f} MB"
+
+
+def _verify(result: Mapping[str, Any]) -> str:
+    return (
+        f"{result['folder']} is what was published of {result['run']} on {result['base']}: "
+        f"{_tree(result)}, every hash right"
+    )
+
+
 WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "import": _import,
     "export": _export,
@@ -328,6 +356,8 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "cancel": _cancel,
     "compare": _compare,
     "duel": _duel,
+    "publish": _publish,
+    "verify": _verify,
     "simulate": _simulate,
     "gold": _gold,
     "campaign": _campaign,
