@@ -19,6 +19,7 @@ import os
 import shutil
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Any
 
 import torch
 from transformers import GenerationConfig
+from transformers.utils.logging import disable_progress_bar
 
 from align.decoding import DecodeRow, decode
 from align.json_files import read_json, write_json
@@ -198,6 +200,8 @@ def write(model: LoadedModel, base: Path, out: Path, dtype: torch.dtype) -> None
 def main(arguments: Sequence[str]) -> int:
     """Do the one job that is named; return the exit code."""
     threading.Thread(target=_end_with_stdin, daemon=True).start()
+    disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     job = Job(**read_json(Path(arguments[0])))
     try:
         parity = merge(job, lambda line: print(line, flush=True))
@@ -216,9 +220,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _end_with_stdin() -> None:
-    """Leave when the other side of stdin is gone, also in the middle of a sum."""
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdin.buffer.read()
+    """Leave when the other side of stdin is gone, also in the middle of a sum.
+
+    Past Python's own buffer, whose lock a waiting thread would hold to the end of the process.
+    """
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
     os._exit(1)
 
 

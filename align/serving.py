@@ -114,8 +114,8 @@ def _ollama(served: Served) -> str:
         parts.append(
             "Ollama converts some architectures only; for another one write `FROM "
             f"./{name}.gguf` with the file that llama.cpp made above. It has templates of its "
-            f"own: see that `ollama show --modelfile {name}` says what `merged/chat_template.jinja` "
-            "says."
+            f"own: see that `ollama show --modelfile {name}` says what "
+            "`merged/chat_template.jinja` says."
         )
     if served.lora:
         parts.append(
