@@ -42,6 +42,7 @@ class Card:
     snapshot: Facts  # the snapshot's manifest
     report: Facts  # the run's report.json
     labelers: Mapping[str, int]  # kind → how many gave the snapshot's feedback
+    against: Sequence[str] = ()  # names of what spoke against the start
     duel: str = ""  # how it stands, in words; "" if there was none
     duel_rate: float | None = None
     merged: Facts = field(default_factory=dict)  # `align.merging.Parity`; {} if not merged
@@ -249,18 +250,28 @@ def _merging(facts: Card) -> str:
     if not found:
         return ""
     exact = f"before rounding {found['merged']:.2g}, " if found.get("merged") is not None else ""
+    instead = ""
+    if found.get("instead_of"):
+        instead = (
+            f" Written in {found['dtype']} instead of {found['instead_of']}: served in bfloat16 it "
+            "loses that again, and an engine that computes in float16 may overflow on some bases, "
+            "which was not tried."
+        )
     return (
         f"## Merged weights\n\n`merged/` holds the sum of base and adapter in {found['dtype']}, "
         "made from the base's 16-bit weights. Compared with base and adapter on "
         f"{found['tokens']:,} tokens of {found['rows']} answers (root mean square, nats per "
         f"token): {exact}as written {found['written']:.2g}, where training itself moved it by "
         f"{found['changed']:.2g}. Greedy answers as written: {found['written_same']} of "
-        f"{found['answers']} are the same tokens."
+        f"{found['answers']} are the same tokens.{instead}"
     )
 
 
 def _limits(facts: Card) -> str:
     lines = [f"{one['what']} {one['remedy']}" for one in facts.report.get("warnings") or ()]
+    if facts.against:
+        names = ", ".join(facts.against)
+        lines.append(f"It was trained although these spoke against it: {names}.")
     held = (facts.report.get("held_out") or {}).get("pairs") or 0
     if held < FEW:
         lines.append(f"{held} held-out pairs are few: read the interval, not the figure.")

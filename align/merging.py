@@ -21,7 +21,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,7 @@ class Parity:
     answers: int  # greedy ones compared
     merged_same: int | None  # of them
     written_same: int
+    instead_of: str = ""  # what was tried before and rounded too much away
 
     @property
     def failed(self) -> str:
@@ -110,6 +111,22 @@ class Parity:
                 f"and training moved it by no more than {self.changed:.2g}: serve the adapter"
             )
         return ""
+
+
+def merge_closely(job: Job, say: Say) -> Parity:
+    """Merge as the job says; where bf16 rounds too much of it away, in fp16 instead.
+
+    fp16 has eight times finer steps. Measured: of SmolLM2-135M after a DPO of 28 steps, bf16 is
+    0.17 nats per token (rms) off, where training moved it by 0.54.
+    """
+    parity = merge(job, say)
+    lost = parity.failed and parity.merged is not None and parity.merged <= SUMS
+    if not lost or job.dtype != "bfloat16" or parity.merged_same != parity.answers:
+        return parity
+    say(f"{parity.failed}: once more in float16")
+    shutil.rmtree(job.out)
+    finer = merge(replace(job, dtype="float16"), say)
+    return replace(finer, instead_of=f"bfloat16, which is {parity.written:.2g} off")
 
 
 def merge(job: Job, say: Say) -> Parity:
@@ -204,7 +221,7 @@ def main(arguments: Sequence[str]) -> int:
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     job = Job(**read_json(Path(arguments[0])))
     try:
-        parity = merge(job, lambda line: print(line, flush=True))
+        parity = merge_closely(job, lambda line: print(line, flush=True))
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -254,11 +254,14 @@ def _facts(
         for name, one in write_tree_manifest(part)["files"].items()
         if name.endswith(".safetensors")
     }
+    folder = runs.run_folder(workspace.data, run)
+    readiness = read_json(folder / "config.json").get("readiness") or {}
     return Card(
         base=base,
         made=made,
         snapshot=snapshot.manifest,
-        report=read_json(runs.run_folder(workspace.data, run) / "report.json"),
+        report=read_json(folder / "report.json"),
+        against=[str(one["name"]) for one in readiness.get("objections") or ()],
         labelers=labelers_behind(workspace.store, snapshot.manifest.get("votes") or []),
         duel=duels.words(stands.outcome) if judged else "",
         duel_rate=stands.outcome.rate,

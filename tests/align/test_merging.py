@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, Llam
 from align import merging
 from align.client import WorkerClient
 from align.manifest import write_manifest
-from align.merging import Job, Parity, merge
+from align.merging import Job, Parity, merge, merge_closely
 from align.tuning import BEYOND, folded, unwarned, with_copies
 from align.wire import GenerateRequest
 from storage.errors import Unsupported
@@ -64,6 +64,21 @@ def test_the_merged_model_says_what_base_and_adapter_say(
     torch.testing.assert_close(plain(ids).logits, wrapped(ids).logits, atol=0.05, rtol=0.0)
     assert str(tmp_path) not in (out / "config.json").read_text("utf-8")
     assert (out / "chat_template.jinja").is_file()
+
+
+def test_what_bf16_would_round_away_is_written_in_fp16(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """bf16 keeps 8 bits of a number and fp16 11: eight times less is lost."""
+    adapter, out = make_adapter(tiny, tmp_path / "adapter"), tmp_path / "merged"
+    coarse = merge(job_of(tiny, adapter, tmp_path / "coarse"), silent)
+    monkeypatch.setattr(merging, "ROUNDING", coarse.written / 2)
+    found = merge_closely(job_of(tiny, adapter, out), silent)
+    assert (found.failed, found.dtype) == ("", "float16")
+    assert found.instead_of.startswith("bfloat16, which is")
+    assert found.written < coarse.written / 4
+    with safe_open(out / "model.safetensors", "pt") as file:
+        assert file.get_tensor("model.norm.weight").dtype == torch.float16
 
 
 def test_copies_of_every_weight_are_merged_and_ties_stay(tiny: Path, tmp_path: Path) -> None:
@@ -165,7 +180,7 @@ def test_ten_prompts_are_answered_alike_by_peft_transformers_and_the_worker(
     transformers on the merged files, and what the compare screen asks."""
     adapter = make_adapter(embedded, tmp_path / "adapter", strength=0.02)
     out = tmp_path / "merged"
-    found = merge(job_of(embedded, adapter, out), silent)
+    found = merge_closely(job_of(embedded, adapter, out), silent)
     print(json.dumps(dataclasses.asdict(found)))
     assert found.failed == ""
     base = AutoModelForCausalLM.from_pretrained(embedded, dtype=torch.float32)

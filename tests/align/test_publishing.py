@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -61,6 +62,7 @@ def workspace(tmp_path: Path, tiny: Path) -> Iterator[Workspace]:
             "run": "r-1", "method": "dpo", "model": str(tiny), "model_name": str(tiny),
             "model_fingerprint": base.fingerprint, "settings": SETTINGS,
             "snapshot": str(opened.data / "snapshots" / frozen.id),
+            "readiness": {"objections": [{"name": "length_bias", "message": "Ada is long"}]},
         }  # fmt: skip
         (folder / "config.json").write_text(json.dumps(config), "utf-8")
         (folder / "status.json").write_text(json.dumps({"status": "done"}), "utf-8")
@@ -145,7 +147,7 @@ def test_the_card_is_valid_and_quotes_nobody(
         "All labelers are simulated", "1 simulated", "`length_bias`",
         "0.500 (0.200 to 0.800, 6 pairs)",
         "labeler: 1", "It grew \\*longer\\*. Balance lengths.", "6 held-out pairs are few",
-        "Nobody compared it blind",
+        "Nobody compared it blind", "although these spoke against it: length\\_bias",
     ):  # fmt: skip
         assert said in texts
     config = json.loads((place / "adapter" / "adapter_config.json").read_text("utf-8"))
@@ -288,13 +290,14 @@ def test_what_cannot_be_merged_here_is_said_before_anything_is_written(
         (four / file.name).write_bytes(file.read_bytes())
     config = json.loads((four / "config.json").read_text("utf-8"))
     (four / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16"}), "utf-8")
-    half = 2 * base.parameters * merge_process.MORE + merge_process.SPARE + 1e6
+    weights = (adapter / "adapter_model.safetensors").stat().st_size
+    half = 3 * base.parameters * merge_process.MORE + weights + merge_process.SPARE
     assert plan(find_model(four), adapter, tmp_path, free=half).exact is False
     packed = {**config, "quantization_config": {"quant_method": "bitsandbytes"}}
     (four / "config.json").write_text(json.dumps(packed), "utf-8")
     with pytest.raises(Unsupported, match="in 4 bits alone"):
         plan(find_model(four), adapter, tmp_path)
-    monkeypatch.setattr(merge_process.shutil, "disk_usage", lambda _: (0, 0, 10))
+    monkeypatch.setattr(merge_process.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(DiskFull, match="--no-merged"):
         plan(base, adapter, tmp_path)
 
@@ -309,6 +312,7 @@ def test_held_out_answers_are_compared_first(workspace: Workspace) -> None:
     assert compared_rows(snapshot, most=2) == rows[:2]
 
 
+@pytest.mark.slow
 def test_the_child_merges_and_the_folder_says_how_it_compares(
     workspace: Workspace, tmp_path: Path
 ) -> None:
