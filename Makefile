@@ -27,7 +27,7 @@ test-slow: .venv/.dev model compiled .venv/.chromium  ## kills, resumes, whole r
 check: .venv/.dev  ## style, types of the pure parts, then the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy storage/records.py storage/errors.py feedback align/losses.py align/batches.py align/recipes.py align/rates.py align/leash.py align/subset.py align/tradeoff.py align/health.py align/keeping.py align/advisor.py align/enough.py align/preflight.py align/estimate.py align/tokens.py align/scored.py align/device.py align/forecast.py
+	$(BIN)/mypy storage/records.py storage/errors.py feedback align/losses.py align/lineage.py align/promotion.py align/rounds.py align/batches.py align/recipes.py align/rates.py align/leash.py align/subset.py align/tradeoff.py align/health.py align/keeping.py align/advisor.py align/enough.py align/preflight.py align/estimate.py align/tokens.py align/scored.py align/device.py align/forecast.py
 	$(MAKE) test
 
 format: .venv/.dev  ## let ruff mend what it can

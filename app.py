@@ -103,9 +103,16 @@ def export(
 
 @cli.command()
 def generate(
-    prompts: Annotated[Path, typer.Option(help="JSON lines with `prompt` or `messages`, or text.")],
+    prompts: Annotated[
+        Path | None, typer.Option(help="JSON lines with `prompt` or `messages`, or text.")
+    ] = None,
+    stored: Annotated[
+        int, typer.Option(min=0, help="So many stored prompts that it has not answered yet.")
+    ] = 0,
     model: Annotated[str | None, typer.Option(help="A name, a folder or a hub id.")] = None,
-    adapter: Annotated[str, typer.Option(help="The id of the run whose adapter answers.")] = "",
+    adapter: Annotated[
+        str | None, typer.Option(help="A run, or base; else the promoted run.")
+    ] = None,
     n: Annotated[int, typer.Option(help="Answers per prompt; two make a comparison.")] = 2,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Sample from this share of the probability.")] = 1.0,
@@ -114,11 +121,14 @@ def generate(
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
-    """Let a model answer every prompt of a file, and make comparisons of the answers."""
+    """Let a model answer prompts of a file, or stored ones, and compare its answers."""
     from align.prompt_files import read_prompts
 
+    if prompts is None and not stored:
+        raise UserError("No prompts: name a file with --prompts, or say how many --stored ones.")
     params = {
-        "prompts": read_prompts(prompts),
+        "prompts": read_prompts(prompts) if prompts else [],
+        "stored": stored,
         "model": resolved_model(model),
         "adapter": adapter,
         "n": n,
@@ -412,7 +422,7 @@ def verify(
 @cli.command()
 def simulate(
     votes: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 100,
-    prefer: Annotated[str, typer.Option(help="shorter, longer or random.")] = "shorter",
+    prefer: Annotated[str, typer.Option(help="shorter, longer, friendly or random.")] = "shorter",
     noise: Annotated[float, typer.Option(help="Share of votes cast at random, 0 to 1.")] = 0.1,
     left_bias: Annotated[float, typer.Option(help="Share of votes that go left anyway.")] = 0.0,
     labelers: Annotated[int, typer.Option(min=1, max=10_000, help="How many labelers.")] = 1,
@@ -471,6 +481,43 @@ def campaign(
 def runs(data: Data = HERE, as_json: Json = False) -> int:
     """List every training run, newest first."""
     return run("runs", data, as_json, {})
+
+
+@cli.command()
+def promote(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or base.")],
+    because: Annotated[str, typer.Option(help="Why, where its duel was lost or not held.")] = "",
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Let a run's adapter answer from now on: the next round begins."""
+    return run("promote", data, as_json, {"run": run_id, "because": because, "by": operator()})
+
+
+@cli.command()
+def rollback(
+    because: Annotated[str, typer.Option(help="Why; kept with the decision.")] = "",
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Go back to what answered before the last promotion."""
+    return run("rollback", data, as_json, {"because": because, "by": operator()})
+
+
+@cli.command()
+def rounds(data: Data = HERE, as_json: Json = False) -> int:
+    """Tell the rounds: votes, runs, duels, promotions."""
+    return run("rounds", data, as_json, {})
+
+
+@cli.command()
+def lineage(
+    id: Annotated[str, typer.Argument(metavar="ID", help="A run's id, or a vote's.")],
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Show every vote behind a run, its hashes checked; or which runs learned from a vote."""
+    return run("lineage", data, as_json, {"id": id})
 
 
 def remedies(

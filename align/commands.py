@@ -21,8 +21,11 @@ from align import (
     comparing,
     duelling,
     generation,
+    lineage,
+    promotion,
     publishing,
     readiness,
+    rounds,
     runs,
     scoring,
     starters,
@@ -47,11 +50,12 @@ from feedback import (
     snapshot_diff,
     snapshots,
 )
+from feedback.ages import BASE, sampler
 from feedback.campaigns import default_campaign, set_collecting
 from feedback.frozen import SPLITS
 from feedback.texts import check_messages
 from storage.errors import BadInput, NotFound
-from storage.records import Message, Snapshot
+from storage.records import Edit, Message, Promotion, Rating, Snapshot, Vote
 
 Progress = Callable[[str], None]
 
@@ -109,20 +113,33 @@ def generate(
     workspace: Workspace,
     *,
     progress: Progress,
-    prompts: Sequence[Sequence[Message]],
+    prompts: Sequence[Sequence[Message]] = (),
+    stored: int = 0,
     model: str | None = None,
-    adapter: str = "",
+    adapter: str | None = None,
     n: int = 2,
     temperature: float = 1.0,
     top_p: float = 1.0,
     max_tokens: int = 256,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Answer every prompt n times; return {"prompts", "responses", "comparisons", "dropped"}."""
+    """Answer every prompt n times; return {"prompts", "responses", "comparisons", "dropped"}.
+
+    Args:
+        stored: so many stored prompts as well that this adapter has not answered twice yet.
+        model: None is that of the adapter, else the embedded one.
+        adapter: the run whose adapter answers, or "base"; None is the promoted one, where no model
+            is named.
+    """
     if not 1 <= n <= MAX_N:
         raise BadInput(f"--n {n} answers per prompt: give 1 to {MAX_N} (2 make one comparison)")
+    if adapter is None:
+        adapter = BASE if model else sampler(workspace.store)
+    adapter = BASE if adapter == duelling.BASE else adapter
     if adapter:
         runs.load_adapter(workspace.data, adapter)  # refused here if it is missing or damaged
+    if stored:
+        prompts = [*prompts, *rounds.unanswered(workspace.store, adapter, stored)]
     return generation.generate_comparisons(
         workspace.store,
         workspace.client,
@@ -541,6 +558,51 @@ def campaign(
     return {name: getattr(now, name) for name in asked}
 
 
+def promote(
+    workspace: Workspace, *, progress: Progress, run: str, by: str, because: str = ""
+) -> dict[str, Any]:
+    """Let a run's adapter ("base": none) answer from now on; return the decision."""
+    run = BASE if run == duelling.BASE else run
+    return told_decision(promotion.promote(workspace, run, because=because, by=by))
+
+
+def roll_back(
+    workspace: Workspace, *, progress: Progress, by: str, because: str = ""
+) -> dict[str, Any]:
+    """Go back to who answered before the last promotion; return the decision."""
+    return told_decision(promotion.roll_back(workspace, because=because, by=by))
+
+
+def told_decision(made: Promotion) -> dict[str, Any]:
+    """Return a promotion as the command line prints it."""
+    facts = {"promotion": made.id, "run": made.run or duelling.BASE, "because": made.reason}
+    return {**facts, "by": made.labeler, "evidence": dict(made.evidence)}
+
+
+def rounds_(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
+    """Tell the rounds, oldest first; return {"answers", "rounds": [...]}."""
+    told = [one.as_json() for one in rounds.story(workspace)]
+    return {"answers": sampler(workspace.store) or duelling.BASE, "rounds": told}
+
+
+def lineage_(workspace: Workspace, *, progress: Progress, id: str) -> dict[str, Any]:
+    """Tell what is behind a run, every hash checked, or which runs learned from a vote.
+
+    Returns:
+        {"run", "chain", "votes": {run: ids}, "stale", "verified"} or {"vote", "learned_from"}.
+    """
+    data = workspace.data
+    if (data / "runs" / id / "config.json").is_file():
+        lineage.verify(data, id)
+        votes = {run: sorted(ids) for run, ids in lineage.behind(data, id).items()}
+        stale = lineage.gone(workspace.store, data, id)
+        gone = {"taken_back": list(stale.taken_back), "left_out": list(stale.left_out)}
+        return {"run": id, "chain": list(votes), "votes": votes, "stale": gone, "verified": True}
+    if not any(workspace.store.rows(kind, id=id) for kind in (Vote, Rating, Edit)):
+        raise NotFound(f"{id!r} is no run and no vote: see `runs`, and `export --format votes`")
+    return {"vote": id, "learned_from": lineage.learned_from(data, id)}
+
+
 def runs_(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
     """List every run, newest first; return {"runs": [...]}."""
     return list_runs(workspace.data)
@@ -576,4 +638,8 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "gold": gold_,
     "campaign": campaign,
     "runs": runs_,
+    "promote": promote,
+    "rollback": roll_back,
+    "rounds": rounds_,
+    "lineage": lineage_,
 }

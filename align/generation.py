@@ -1,7 +1,8 @@
 """Generate what is to be judged; keep it in stock: a thread that answers Hone's starter prompts.
 
 While the folder holds nothing but starter comparisons it goes on to the last starter prompt; once
-people bring their own, it only sees to it that the stock does not run dry. Knows no torch.
+people bring their own, it only sees to it that the stock does not run dry. After a promotion the
+promoted adapter answers them anew. Knows no torch.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from align.answering import generate_comparisons, starter_prompts
 from align.models import EMBEDDED
 from align.wire import SamplingSettings
+from feedback.ages import beginnings, promotions, sampler
 from storage.errors import Busy, UserError
 from storage.records import Message, Prompt
 
@@ -65,7 +67,7 @@ class Replenisher:
         self._lock = threading.Lock()
         self._made, self._of = 0, 0
         self._running, self._message = False, ""
-        self._tried: set[str] = set()  # prompts that gave no two different answers
+        self._tried: set[tuple[str, str]] = set()  # (adapter, prompt) without two different answers
 
     def start(self) -> None:
         """Start the thread if it does not run yet."""
@@ -140,17 +142,20 @@ class Replenisher:
         return 0.0
 
     def _answer(self, prompts: Sequence[Sequence[Message]]) -> None:
+        run = sampler(self._store)
         generate_comparisons(
             self._store,
             self._client,
             prompts,
             model=self._model,
+            adapter=run,
+            seed=len(promotions(self._store)),
             source=SOURCE,
             cancelled=self._stop.is_set,
             background=True,
             progress=self._count,
         )
-        self._tried.update(Prompt.id_of(messages) for messages in prompts)
+        self._tried.update((run, Prompt.id_of(messages)) for messages in prompts)
 
     def _count(self, line: str) -> None:
         self._missing()  # counts anew
@@ -158,8 +163,10 @@ class Replenisher:
     def _missing(self) -> list[list[Message]]:
         """Return the starter prompts without a comparison, in the order in which they are asked."""
         prompts = in_order(starter_prompts())
-        frame = self._store.frame("prompts")
-        have = set(frame["prompt"][frame["comparisons"] > 0]) | self._tried
+        frame, run = self._store.frame("comparisons"), sampler(self._store)
+        if run:
+            frame = frame[(frame["adapter_a"] == run) & (frame["adapter_b"] == run)]
+        have = {*frame["prompt"], *(prompt for adapter, prompt in self._tried if adapter == run)}
         missing = [messages for messages in prompts if Prompt.id_of(messages) not in have]
         self._made, self._of = len(prompts) - len(missing), len(prompts)
         return missing
@@ -167,6 +174,8 @@ class Replenisher:
     def _wanted(self, missing: int) -> int:
         """Return how many prompts to answer now."""
         frame = self._store.frame("comparisons")
+        if began := beginnings(self._store):
+            frame = frame[frame["created_at"] >= began[-1]]
         if len(frame) == 0:
             return min(FIRST_PROMPTS, missing)
         only_ours = bool((frame["source"] == SOURCE).all())

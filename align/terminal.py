@@ -336,6 +336,59 @@ def _verify(result: Mapping[str, Any]) -> str:
     )
 
 
+def _promote(result: Mapping[str, Any]) -> str:
+    why = f": {result['because']}" if result["because"] else ""
+    lines = [f"{result['run']} answers from now on{why}"]
+    if duel := result["evidence"].get("duel"):
+        lines.append(
+            f"  duel against {duel['against']}: {duel['wins']} won, {duel['losses']} lost, "
+            f"{duel['ties']} tied: {_rate(duel)}"
+        )
+    return "\n".join([*lines, "  let it answer: python app.py generate --stored 50"])
+
+
+def _rate(duel: Mapping[str, Any]) -> str:
+    return f"preferred {duel['rate']:.0%} ({duel['low']:.0%} to {duel['high']:.0%})"
+
+
+def _rounds(result: Mapping[str, Any]) -> str:
+    lines = []
+    for one in result["rounds"]:
+        said = one["feedback"]
+        lines.append(
+            f"round {one['round']}: {one['sampler'] or 'base'} answered {one['comparisons']} "
+            f"comparisons; {said['votes']} votes, {said['ratings']} thumbs, {said['edits']} edits"
+        )
+        lines += [line for ran in one["runs"] for line in _ran(ran)]
+    return "\n".join([*lines, f"now answers: {result['answers']}"])
+
+
+def _ran(ran: Mapping[str, Any]) -> list[str]:
+    """Return a run of a round in a line or more."""
+    held_out = ran["held_out"] or {}
+    right = held_out.get("reward_accuracy")
+    told = f"held-out {right:.3f}" if right is not None else ran["status"]
+    lines = [f"  {ran['run']} {ran['method']}: {ran['votes']} votes, {told}"]
+    for against, duel in ran["duels"].items():
+        if duel["rate"] is not None:
+            lines.append(f"    duel against {against}: {_rate(duel)}")
+    if gone := sum(ran["stale"].values()):
+        lines.append(f"    stale: {gone} of its votes do not count any more")
+    if ran["promoted"]:
+        lines.append(f"    promoted by {ran['promoted']['labeler']}: {ran['promoted']['reason']}")
+    return lines
+
+
+def _lineage(result: Mapping[str, Any]) -> str:
+    if "vote" in result:
+        return "\n".join(result["learned_from"]) or "no run learned from it"
+    lines = [f"{run}: {len(ids)} votes, thumbs and edits" for run, ids in result["votes"].items()]
+    gone = sum(map(len, result["stale"].values()))
+    if gone:
+        lines.append(f"stale: {gone} of them do not count any more")
+    return "\n".join([*lines, "every hash is as it was (--json lists the votes)"])
+
+
 WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "import": _import,
     "export": _export,
@@ -362,4 +415,8 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "gold": _gold,
     "campaign": _campaign,
     "runs": _runs,
+    "promote": _promote,
+    "rollback": _promote,
+    "rounds": _rounds,
+    "lineage": _lineage,
 }

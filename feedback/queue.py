@@ -37,15 +37,16 @@ def choose(
     """Return up to `n` ids, the most wanted first.
 
     Duels come first, because a decision waits for them; then contested items (as many say a as b),
-    those about which the policy is least sure, the least judged, prompts in turn, and chance. Among
-    equally wanted items a prompt comes again only after every other prompt had its turn, because
-    two items of one prompt in a row are judged against each other. Chance decides among equals, so
-    that a file sorted by topic or by model does not become a labeler's afternoon.
+    those of the round that goes on, since a model learns most from its own answers, those about
+    which the policy is least sure, the least judged, prompts in turn, and chance. Among equally
+    wanted items a prompt comes again only after every other prompt had its turn, because two items
+    of one prompt in a row are judged against each other. Chance decides among equals, so that a
+    file sorted by topic or by model does not become a labeler's afternoon.
 
     Args:
         candidates: Open items, one a row, with columns `item`, "prompt" and `done`; optionally
-            "duel" and "contested" (bool) and "margin" (nats from 0, missing where nobody knows
-            it).
+            "duel", "contested" and "fresh" (bool) and "margin" (nats from 0, missing where nobody
+            knows it).
         n: How many ids to return at most.
         rng: Decides among equals; the same state gives the same answer whatever the rows' order.
         item: Name of the column with the ids.
@@ -68,16 +69,16 @@ def choose(
     return [str(id) for *_, id in sorted(ranked)[:n]]
 
 
-Wanted = tuple[bool, bool, float, int]  # the smaller, the more wanted
+Wanted = tuple[bool, bool, bool, float, int]  # the smaller, the more wanted
 
 
 def _wanted(candidates: pd.DataFrame, done: str) -> list[Wanted]:
-    """Return for each row what it is sorted by: duel, contested, margin, verdicts so far."""
-    later, settled = _without(candidates, "duel"), _without(candidates, "contested")
+    """Return for each row what it is sorted by: duel, contested, fresh, margin, verdicts so far."""
+    marks = [_without(candidates, mark) for mark in ("duel", "contested", "fresh")]
     margins = [math.inf] * len(candidates)
     if "margin" in candidates:
         margins = candidates["margin"].astype(float).fillna(math.inf).tolist()
-    return list(zip(later, settled, margins, map(int, candidates[done]), strict=True))
+    return list(zip(*marks, margins, map(int, candidates[done]), strict=True))
 
 
 def _without(candidates: pd.DataFrame, mark: str) -> list[bool]:

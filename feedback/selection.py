@@ -8,12 +8,13 @@ balanced. What is left out is remembered by id, so that two snapshots can be com
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from feedback.ages import rounds_of_responses
 from feedback.frozen import SPLITS, split_of
 from feedback.live import live_feedback, preferences_of
 from feedback.preferences import Label, Pair, Preferences
@@ -86,6 +87,17 @@ class Selection:
     sources: Mapping[str, int]  # source of feedback → live votes, ratings and edits
     left_out: LeftOut
     remedies: tuple[Mapping[str, Any], ...]  # what each did and cost
+    rounds: Mapping[str, int]  # Response.id → the round it was made in, where that is not 0
+
+    def round_of(self, row: Pair | Label) -> int:
+        """Return the round in which a row's answers were made; of a pair's two, that of the older.
+
+        A correction is made later than the answer that it corrects: the model that wrote that one
+        is what the pair tells of.
+        """
+        if isinstance(row, Label):
+            return self.rounds.get(row.response, 0)
+        return min(self.rounds.get(row.chosen, 0), self.rounds.get(row.rejected, 0))
 
     def counts(self) -> dict[str, Any]:
         """Return pairs and labels by split, how much feedback there is, and what is dropped."""
@@ -103,7 +115,15 @@ class Selection:
             "dropped": dropped,
             "feedback": dict(self.sources),
             "remedies": list(self.remedies),
+            "rounds": {  # of what a run trains on
+                "pairs": self._by_round(pair for pair in pairs if split(pair) == "train"),
+                "labels": self._by_round(label for label in labels if split(label) == "train"),
+            },
         }
+
+    def _by_round(self, rows: Iterable[Pair | Label]) -> dict[str, int]:
+        """Return {"0": how many of round 0, …}, for JSON."""
+        return {str(number): n for number, n in sorted(Counter(map(self.round_of, rows)).items())}
 
     def nothing(self) -> str:
         """Return the sentence that says why there is nothing to freeze."""
@@ -152,7 +172,8 @@ def select(store: Store, settings: SnapshotSettings) -> Selection:
         found = _without(found, balance, BALANCED)
         remedies.append(told)
     left_out = LeftOut(beyond, repeats, balance)
-    return Selection(found, prompts, live.texts(), sources, left_out, tuple(remedies))
+    ages = rounds_of_responses(store)
+    return Selection(found, prompts, live.texts(), sources, left_out, tuple(remedies), ages)
 
 
 def _prompts(store: Store) -> dict[str, tuple[str, str]]:

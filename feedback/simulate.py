@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feedback.campaigns import default_campaign
 from feedback.faulty import FAULTS, MOST_SECONDS, Fault, Said, Sight, always_left, honest
+from feedback.tastes import TASTES
 from feedback.turns import Candidate, names_of, plan
 from feedback.values import one_of, shown
 from feedback.votes import new_rating, new_vote
@@ -27,7 +28,6 @@ from storage.records import Assignment, Labeler, Rating, Vote, now
 if TYPE_CHECKING:
     from storage.store import Store
 
-TASTES = ("shorter", "longer", "random")
 CHUNK = 500  # verdicts in one group commit; progress is told after each
 MAX_LABELERS = 1_000  # Choice: more than any study; keeps a typing slip from filling the table.
 
@@ -47,13 +47,13 @@ def simulate_votes(
 ) -> dict[str, int]:
     """Cast `n` simulated verdicts, on what nobody has judged yet first, and say how many.
 
-    A labeler takes the left answer blindly with probability `left_bias`; otherwise the shorter one
-    (or the longer, or either), and the other one instead with probability `noise`. Length is in
-    characters; equal lengths are decided by chance. With `thumbs` an answer is up when it is
-    shorter than the median answer to its prompt, or, where it is the only one, than the median of
-    all answers. Each of `faulty` is one more labeler, with a fault of `feedback.faulty.FAULTS`,
-    whose name says so: "sim-left-1". No labeler judges the same thing twice. The same seed on the
-    same store gives the same verdicts; run again, it goes on.
+    A labeler takes the left answer blindly with probability `left_bias`; otherwise the one that it
+    likes better (`feedback.tastes`), and the other one instead with probability `noise`. Chance
+    decides between equals. With `thumbs` an answer is up when it is better than the median answer
+    to its prompt, or, where it is the only one, than the median of all answers. Each of `faulty` is
+    one more labeler, with a fault of `feedback.faulty.FAULTS`, whose name says so: "sim-left-1". No
+    labeler judges the same thing twice. The same seed on the same store gives the same verdicts;
+    run again, it goes on.
 
     Returns:
         {"votes": cast, "labelers": that cast any, "comparisons": judged (or responses rated)}
@@ -63,11 +63,11 @@ def simulate_votes(
     """
     _check(n, prefer, noise, left_bias, labelers, thumbs, faulty)
     names = names_of(labelers, faulty)
-    turns, before = plan(store, n, names, thumbs, seed)
+    turns, before = plan(store, n, names, thumbs, seed, TASTES[prefer])
     rng = random.Random(f"{seed}:{before}")
     most = max(Counter(labeler for labeler, _ in turns).values())
     begin = now() - timedelta(seconds=(MOST_SECONDS + 1) * most)
-    taste = _Taste(prefer, noise, left_bias)
+    taste = _Taste(noise, left_bias)
     evening = _Evening(begin, default_campaign(store).id, taste, rng)
     faults = dict(zip(names, [honest] * labelers + [FAULTS[f] for f in faulty], strict=True))
     store.add([Labeler(name, "simulated") for name in names])
@@ -90,15 +90,12 @@ def simulate_votes(
 
 
 class _Taste(NamedTuple):
-    prefer: str
     noise: float
     left_bias: float
 
     def likes_first(self, first: float, second: float, rng: random.Random) -> bool:
-        """Return whether the first of two lengths is the better one; by chance where neither is."""
-        if self.prefer == "random" or first == second:
-            return rng.random() < 0.5
-        return (first < second) == (self.prefer == "shorter")
+        """Return whether the first of two costs is the smaller one; by chance where neither is."""
+        return rng.random() < 0.5 if first == second else first < second
 
 
 class _Last(NamedTuple):
@@ -124,9 +121,8 @@ class _Evening:
     def rate(self, labeler: str, item: Candidate) -> tuple[Assignment, Rating]:
         """Return a labeler's thumb on an answer."""
         place = self._place(labeler, response=item.id)
-        first, second = item.chars, item.other
-        up = self.taste.likes_first(first, second, self.rng)
-        said = honest(Sight("left" if up else "right", first, 0), self.taste.noise, self.rng)
+        up = self.taste.likes_first(item.cost, item.other_cost, self.rng)
+        said = honest(Sight("left" if up else "right", item.chars, 0), self.taste.noise, self.rng)
         verdict, id = "up" if said.side == "left" else "down", _uuid(self.rng)
         rating = new_rating(
             place, id=id, verdict=verdict, revision=0, seconds_spent=round(said.seconds, 1)
@@ -154,8 +150,10 @@ class _Evening:
         return replace(place, created_at=shown), replace(vote, created_at=at)
 
     def _sight(self, place: Assignment, item: Candidate, last: _Last | None) -> Sight:
-        left, right = (item.chars, item.other) if place.left == "a" else (item.other, item.chars)
-        better = "left" if self.taste.likes_first(left, right, self.rng) else "right"
+        seen, costs = (item.chars, item.other), (item.cost, item.other_cost)
+        left, right = seen if place.left == "a" else seen[::-1]
+        liked = costs if place.left == "a" else costs[::-1]
+        better = "left" if self.taste.likes_first(*liked, self.rng) else "right"
         others = ("left" if last.verdict == place.left else "right") if last else ""
         return Sight(better, left, right, others)
 
@@ -200,7 +198,7 @@ def _check(
     faulty: Sequence[str],
 ) -> None:
     """Refuse settings out of range, each by its name."""
-    one_of(prefer, TASTES, "prefer")
+    one_of(prefer, tuple(TASTES), "prefer")
     _whole(n, "votes", 10_000_000)
     _whole(labelers, "labelers", MAX_LABELERS)
     for name, share in (("noise", noise), ("left_bias", left_bias)):

@@ -6,7 +6,8 @@ its place and renamed, so that a half-written one is never seen. Reading one is 
 
 An answer that was cut off at its token limit says so (`chosen_finished`, `rejected_finished` or
 `completion_finished`: false), since a model must not learn to stop there. Of every other answer
-nothing is said, as in snapshots of older versions.
+nothing is said, as in snapshots of older versions. Answers made after a promotion say in which
+round (`feedback.ages`): a snapshot holds the earlier rounds too.
 """
 
 from __future__ import annotations
@@ -199,6 +200,7 @@ def _pair_rows(store: Store, chosen: Selection) -> Iterator[dict[str, Any]]:
                 "weight": pair.weight,
                 "source": pair.source,
                 **_ends(cut, chosen=pair.chosen, rejected=pair.rejected),
+                **_age(chosen, pair),
             }
 
 
@@ -218,6 +220,7 @@ def _label_rows(store: Store, chosen: Selection) -> Iterator[dict[str, Any]]:
                 "weight": label.weight,
                 "source": label.source,
                 **_ends(cut, completion=label.response),
+                **_age(chosen, label),
             }
 
 
@@ -230,6 +233,12 @@ def _cut_off(store: Store) -> Set[str]:
 def _ends(cut: Set[str], **responses: str) -> dict[str, bool]:
     """Return {"<name>_finished": False} for each of the named responses that was cut off."""
     return {f"{name}_finished": False for name, id in responses.items() if id in cut}
+
+
+def _age(chosen: Selection, row: Pair | Label) -> dict[str, int]:
+    """Return {"round": n} of a row whose answers were not made in round 0."""
+    number = chosen.round_of(row)
+    return {"round": number} if number else {}
 
 
 def _prompt_of(chosen: Selection, contents: Mapping[str, str], row: Pair | Label) -> dict[str, Any]:

@@ -139,10 +139,23 @@ def wanted_table(connection: sa.Connection) -> None:
     connection.exec_driver_sql(WANTED_TABLE)
 
 
+PROMOTION_TABLE = """
+CREATE TABLE promotion (
+    id VARCHAR NOT NULL PRIMARY KEY, run VARCHAR NOT NULL, evidence VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL, labeler VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+)"""
+
+
+def promotion_table(connection: sa.Connection) -> None:
+    """Add which adapter answers: a decision that opens a round."""
+    connection.exec_driver_sql(PROMOTION_TABLE)
+
+
 MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {
     1: first_tables,
     2: quality_tables,
     3: wanted_table,
+    4: promotion_table,
 }
 
 

@@ -68,6 +68,11 @@ JOIN (SELECT model, adapter FROM score WHERE adapter != '' ORDER BY created_at D
     policy USING (model, adapter)
 JOIN score base ON base.response = p.response AND base.model = p.model AND base.adapter = ''"""
 
+# When the round that goes on now began: whoever answers now was promoted.
+ROUND_BEGAN = "SELECT coalesce(max(created_at), TIMESTAMP '1970-01-01') FROM promotion"
+
+MOST_WANTED = "duel DESC, contested DESC, fresh DESC, margin NULLS LAST, c.created_at, c.id"
+
 # In two steps, because looking at texts is what costs: first the most wanted that nobody has, then
 # those of them whose texts can be judged. 10,000 comparisons: 12 ms instead of 78. Which ones one
 # or two more judge is drawn by a hash of the id: the same for everybody, and nothing to keep. It is
@@ -75,6 +80,7 @@ JOIN score base ON base.response = p.response AND base.model = p.model AND base.
 OPEN_COMPARISONS = f"""
 WITH skipped AS MATERIALIZED ({SKIPPED}), gains AS MATERIALIZED ({GAINS}), asked AS (
     SELECT c.id, c.prompt, c.a, c.b, c.created_at, starts_with(c.source, '{DUEL}') AS duel,
+        c.created_at >= ({ROUND_BEGAN}) AS fresh,
         coalesce(t.judged, 0) AS votes, coalesce(t.leased, 0) AS leased,
         coalesce(t.for_a = t.for_b AND t.for_a > 0, false) AS contested,
         greatest($overlap + CASE
@@ -92,14 +98,15 @@ WITH skipped AS MATERIALIZED ({SKIPPED}), gains AS MATERIALIZED ({GAINS}), asked
             THEN greatest(wanted, least(votes + 1, $overlap + $tie_breaks)) ELSE wanted END
         AND c.id NOT IN (FROM skipped) AND c.prompt NOT IN (FROM skipped)
         AND c.a NOT IN (FROM skipped) AND c.b NOT IN (FROM skipped)
-    ORDER BY duel DESC, contested DESC, margin NULLS LAST, c.created_at, c.id LIMIT $look
+    ORDER BY {MOST_WANTED} LIMIT $look
 )
-SELECT c.id AS comparison, c.prompt, c.votes, c.duel, c.contested, c.margin, c.created_at
+SELECT c.id AS comparison, c.prompt, c.votes, c.duel, c.contested, c.fresh, c.margin,
+    c.created_at
 FROM free c
 JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
 JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
 WHERE ta.id != tb.id AND trim(ta.content, $blank) != '' AND trim(tb.content, $blank) != ''
-ORDER BY duel DESC, contested DESC, margin NULLS LAST, c.created_at, c.id LIMIT $limit"""
+ORDER BY {MOST_WANTED} LIMIT $limit"""
 
 OPEN_RESPONSES = f"""
 WITH skipped AS MATERIALIZED ({SKIPPED}), free AS (
@@ -178,9 +185,9 @@ def open_comparisons(
 
     Comparisons never assigned to them, both texts non-blank and different, neither skipped as
     duplicates nor left out, that want more judgements than they have, fresh unanswered leases of
-    others among them. Contested ones (as many say a as b) come first, then the smallest margin of
-    the policy (nats; missing where a score is), then the oldest. One that is asked again takes as
-    many judgements as it is wanted to have.
+    others among them. Contested ones (as many say a as b) come first, then those of the round that
+    goes on now, then the smallest margin of the policy (nats; missing where a score is), then the
+    oldest. One that is asked again takes as many judgements as it is wanted to have.
 
     Args:
         shared: Share of the comparisons, 0..1, that want more judgements than `overlap`: one

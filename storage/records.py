@@ -274,6 +274,18 @@ class Run:
     created_at: datetime = field(default_factory=now)
 
 
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """The decision that a run's adapter answers from now on; the newest counts. A round begins."""
+
+    id: str
+    run: str  # Run.id, or "" for the base itself
+    evidence: Mapping[str, Any]  # what was known of the run when it was decided
+    reason: str
+    labeler: str  # who decided
+    created_at: datetime = field(default_factory=now)
+
+
 Event = Vote | Rating | Edit
 Record = (
     Text
@@ -290,6 +302,7 @@ Record = (
     | Score
     | Snapshot
     | Run
+    | Promotion
 )
 
 

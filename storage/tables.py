@@ -20,6 +20,7 @@ from storage.records import (
     Exclusion,
     Gold,
     Labeler,
+    Promotion,
     Prompt,
     Rating,
     Response,
@@ -72,7 +73,7 @@ TABLES: dict[type, sa.Table] = {
     kind: _table(kind)
     for kind in (
         Text, Prompt, Response, Comparison, Campaign, Labeler, Assignment, Duplicate, Exclusion,
-        Gold, Wanted, Score, Snapshot, Run, Vote, Rating, Edit,
+        Gold, Wanted, Score, Snapshot, Run, Promotion, Vote, Rating, Edit,
     )
 }  # fmt: skip
 KINDS: dict[str, type] = {kind.__name__.lower(): kind for kind in TABLES}

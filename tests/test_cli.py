@@ -22,7 +22,7 @@ FINDING = {"subject", "value", "low", "high", "n", "severity", "message", "remed
 WANTED = (
     "serve import export generate check leaderboard score advise exclude exclusions ask-again "
     "snapshot diff preflight train sweep cancel resume compare duel publish verify simulate gold "
-    "campaign runs"
+    "campaign runs promote rollback rounds lineage"
 )
 
 

@@ -11,7 +11,7 @@ from align import remote
 from feedback import api, downloads
 from feedback.screens import data, label, page, quality, rate
 
-from align.screens import compare, generate, train  # isort: skip  (gradio, after feedback.screens)
+from align.screens import compare, generate, rounds, train  # isort: skip  (gradio, after feedback.screens)
 
 if TYPE_CHECKING:
     from align.workspace import Workspace
@@ -24,6 +24,7 @@ SCREENS: Mapping[str, Callable[[Any], None]] = {
     "Generate": generate.build,
     "Train": train.build,
     "Compare": compare.build,
+    "Rounds": rounds.build,
 }
 
 

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
-from storage.records import Comparison, Prompt, Record, Response, Text, canonical_messages
+from storage.records import (
+    Assignment,
+    Comparison,
+    Labeler,
+    Prompt,
+    Record,
+    Response,
+    Text,
+    Vote,
+    canonical_messages,
+    digest,
+)
 from storage.store import Store
 
 MODELS = ("secret-model-one", "secret-model-two")  # must never reach a page before the vote
@@ -55,6 +68,38 @@ def fill(
     made = [comparison_records(number, a, b, models=models) for number, (a, b) in enumerate(texts)]
     store.add([record for _, records in made for record in records])
     return [comparison for comparison, _ in made]
+
+
+def answered(store: Store, question: str, source: str, adapter: str = "") -> Comparison:
+    """Add a comparison of two answers of an adapter to a prompt of its own."""
+    messages = [{"role": "user", "content": question}]
+    asked, id = Text.of(canonical_messages(messages)), Prompt.id_of(messages)
+    texts = [Text.of(f"{side} answer to {question}") for side in ("One", "Another")]
+    one, other = (
+        Response(
+            Response.id_of(id, text.id, "m", adapter), id, text.id, "m", adapter, {}, None, True,
+            "generated",
+        )
+        for text in texts
+    )  # fmt: skip
+    made = Comparison(f"c_{digest(question, source, length=12)}", id, one.id, other.id, source)
+    store.add([asked, Prompt(id, asked.id, id, "api"), *texts, one, other, made])
+    return made
+
+
+def say(store: Store, comparison: str, verdict: str, labeler: str = "Ada") -> str:
+    """Let somebody judge a comparison that has a on the left; return the vote's id."""
+    id = str(uuid.uuid4())
+    store.add([Labeler(labeler, "person")])
+    store.add([Assignment(id, "default", labeler, comparison, "", "a", "plain", "api")])
+    store.append(Vote(id, id, 0, comparison, labeler, verdict, source="api"))
+    return id
+
+
+def take_back(store: Store, vote: str) -> None:
+    """Undo a vote that `say` cast."""
+    (one,) = store.rows(Vote, id=vote)
+    store.append(replace(one, id=str(uuid.uuid4()), revision=1, verdict="undone"))
 
 
 def stock(store: Store, n: int, models: tuple[str, str] = MODELS) -> list[Comparison]:
