@@ -423,6 +423,33 @@ def judge(
 
 
 @cli.command()
+def publish(
+    run_id: RunId,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    merged: Annotated[bool, typer.Option(help="Also the base with the adapter merged in.")] = True,
+    dataset: Annotated[bool, typer.Option(help="Also the pairs and labels behind it.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace what was published there.")] = (
+        False
+    ),
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Write a run for others: adapter, merged weights, model card, how to serve it, its data."""
+    parts = {"merged": merged, "dataset": dataset, "force": force}
+    return run("publish", data, as_json, {"run": run_id, "folder": absolute(folder), **parts})
+
+
+@cli.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A published folder.")],
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Say whether a published folder is what was published, file by file."""
+    return run("verify", data, as_json, {"folder": absolute(folder)})
+
+
+@cli.command()
 def simulate(
     votes: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 100,
     prefer: Annotated[str, typer.Option(help="shorter, longer, friendly or random.")] = "shorter",

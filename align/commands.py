@@ -24,6 +24,7 @@ from align import (
     generation,
     lineage,
     promotion,
+    publishing,
     readiness,
     rounds,
     runs,
@@ -498,6 +499,25 @@ def judge(
     }
 
 
+def publish(
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    run: str,
+    folder: str,
+    merged: bool = True,
+    dataset: bool = True,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Write a run's adapter, merged weights, card, notes on serving and data to a folder."""
+    wanted = publishing.Wanted(run, Path(folder), merged=merged, dataset=dataset, force=force)
+    done = publishing.publish(workspace, wanted, progress)
+    for name, found in ((done["dataset"] or {}).get("personal_data") or {}).items():
+        if told := personal.told(found):
+            progress(f"dataset/{name}.jsonl: {told} Look at them before you pass the folder on.\n")
+    return done
+
+
 def simulate_(
     workspace: Workspace,
     *,
@@ -657,6 +677,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "compare": compare,
     "duel": duel,
     "judge": judge,
+    "publish": publish,
     "simulate": simulate_,
     "gold": gold_,
     "campaign": campaign,

@@ -186,6 +186,19 @@ class LoadedModel:
             _, oldest = self._adapters.popitem(last=False)
             self.model.delete_adapter(oldest)
 
+    def fold(self, name: str) -> None:
+        """Make an adapter's weights the base's own; no adapter is left then.
+
+        Raises:
+            Unsupported: as `align.tuning.folded`.
+        """
+        from align.tuning import folded, unwarned
+
+        with unwarned():
+            self.model = folded(self.model, name).eval()
+        self._adapters.clear()
+        self._active = BASE
+
     def _drop_adapters(self) -> None:
         """Begin again with the base alone."""
         self.model, self._active = self._base(), BASE

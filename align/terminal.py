@@ -335,6 +335,34 @@ def _demo(result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "look at it: python app.py demo"])
 
 
+def _publish(result: Mapping[str, Any]) -> str:
+    lines = [f"{result['run']}: {_tree(result)} in {result['folder']}"]
+    if parity := result["parity"]:
+        said = "yes" if result["merged"] else "no"
+        lines.append(
+            f"  merged    {said}: as written it differs from base and adapter by "
+            f"{parity['written']:.2g} nats per token (training moved it by "
+            f"{parity['changed']:.2g}); {parity['written_same']} of {parity['answers']} greedy "
+            "answers are the same"
+        )
+    if result["why_not_merged"]:
+        lines.append(f"  no merged weights: {result['why_not_merged']}")
+    if dataset := result["dataset"]:
+        lines.append(f"  dataset   {dataset['pairs']} pairs, {dataset['labels']} labels")
+    return "\n".join(lines)
+
+
+def _tree(result: Mapping[str, Any]) -> str:
+    return f"{result['files']} files, {result['bytes'] / 1e6:,.0f} MB"
+
+
+def _verify(result: Mapping[str, Any]) -> str:
+    return (
+        f"{result['folder']} is what was published of {result['run']} on {result['base']}: "
+        f"{_tree(result)}, every hash right"
+    )
+
+
 def _promote(result: Mapping[str, Any]) -> str:
     why = f": {result['because']}" if result["because"] else ""
     lines = [f"{result['run']} answers from now on{why}"]
@@ -409,6 +437,8 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "compare": _compare,
     "duel": _duel,
     "judge": _judge,
+    "publish": _publish,
+    "verify": _verify,
     "simulate": _simulate,
     "gold": _gold,
     "campaign": _campaign,

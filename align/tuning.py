@@ -21,12 +21,26 @@ from peft import (
     get_peft_model_state_dict,
 )
 from peft.tuners.ln_tuning.layer import LNTuningLayer
+from peft.tuners.lora.layer import LoraLayer
 from torch import Tensor, nn
 
 from align.lora import use_in
 from storage.errors import Unsupported
 
 TRAINED = "default"  # the name of the adapter that is trained, PEFT's and ours
+# What an adapter's configuration may have that a sum of low-rank products is not, and its absence.
+BEYOND = {
+    "use_dora": None,
+    "use_qalora": None,
+    "use_bdlora": None,
+    "bias": "none",
+    "lora_bias": None,
+    "modules_to_save": None,
+    "target_parameters": None,
+    "trainable_token_indices": None,
+    "alora_invocation_tokens": None,
+    "layer_replication": None,
+}
 
 
 @contextlib.contextmanager
@@ -100,3 +114,35 @@ def weights_of(model: PeftModel) -> dict[str, Tensor]:
     """Return what is trained, by name, each tensor in memory of its own, as files want them."""
     tensors = get_peft_model_state_dict(model, save_embedding_layers=copies_weights(model))
     return {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def folded(model: PeftModel, name: str) -> Any:
+    """Return the base with an adapter's weights in its own, each summed in fp32 and rounded once.
+
+    The sum is PEFT's own: its scaling (also rsLoRA's) and which way round a layer's weights lie.
+
+    Raises:
+        Unsupported: it is more than low-rank products or copies of weights.
+    """
+    config = model.peft_config[name]
+    if isinstance(config, LNTuningConfig):
+        base = model.merge_and_unload(adapter_names=[name])
+        base.tie_weights()
+        return base
+    if beyond := [word for word, nothing in BEYOND.items() if _says(config, word) != nothing]:
+        raise Unsupported(
+            f"the adapter has {beyond[0]} {_says(config, beyond[0])}, which cannot be merged here: "
+            "publish it with --no-merged"
+        )
+    layer: Any
+    for layer in model.modules():
+        if isinstance(layer, LoraLayer) and name in layer.lora_A:
+            weight = layer.get_base_layer().weight
+            total = weight.data.float() + layer.get_delta_weight(name).float()
+            weight.data = total.to(weight.dtype)
+    return model.unload()
+
+
+def _says(config: Any, word: str) -> Any:
+    """Return a setting of an adapter's configuration; an empty one is None."""
+    return getattr(config, word, None) or None

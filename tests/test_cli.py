@@ -21,8 +21,8 @@ CHECK = {"name", "value", "low", "high", "n", "severity", "message", "remedy", "
 FINDING = {"subject", "value", "low", "high", "n", "severity", "message", "remedy", "items"}
 WANTED = (
     "serve import export generate check leaderboard score advise exclude exclusions ask-again "
-    "snapshot diff preflight train sweep cancel resume compare duel judge simulate gold campaign "
-    "runs demo promote rollback rounds lineage"
+    "snapshot diff preflight train sweep cancel resume compare duel judge publish verify simulate "
+    "gold campaign runs demo promote rollback rounds lineage"
 )
 
 
@@ -342,6 +342,9 @@ def test_without_json_the_result_is_plain_text(name: str, data: Path, twenty: Pa
         (["cancel", "r-none"], "r-none"),
         (["resume", "r-none"], "r-none"),
         (["compare", "r-none", "--prompt", "Hi"], "r-none"),
+        (["publish", "r-none", "no-such-folder/out"], "no-such-folder"),
+        (["publish", "r-none", "out-of-the-door"], "r-none"),
+        (["verify", "no-such-folder"], "no-such-folder has no manifest.json"),
         (["train", "--method", "magic"], "magic"),
         (["train", "--model", "no-such-model"], "no-such-model"),
         (["exclude", "person", "bob", "--reason", "x"], "person"),
