@@ -25,8 +25,9 @@ demo: setup  ## from nothing to a model before and after 150 simulated votes, wi
 test: .venv/.dev model compiled .venv/.chromium  ## every test that is not slow (12 to 25 minutes on 2 cores)
 	$(TEST_ENV) OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-slow: .venv/.dev model compiled .venv/.chromium  ## kills, resumes, whole runs beside TRL (30 to 50 minutes)
-	$(TEST_ENV) $(PY) -m pytest -m slow --timeout=1500
+test-slow: .venv/.dev model compiled .venv/.chromium  ## kills, resumes, whole runs beside TRL (20 to 40 minutes)
+	$(TEST_ENV) OMP_NUM_THREADS=1 $(PY) -m pytest -m "slow and not alone" -n 2 --dist loadfile --no-loadscope-reorder --timeout=1500
+	$(TEST_ENV) $(PY) -m pytest -m "slow and alone" --timeout=1500
 
 check: .venv/.dev  ## style, types of the pure parts, then the tests
 	$(BIN)/ruff check .

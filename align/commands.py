@@ -61,6 +61,7 @@ from storage.records import Edit, Message, Promotion, Rating, Snapshot, Vote
 
 Progress = Callable[[str], None]
 
+USUAL = SamplingSettings()
 MAX_N = 16  # Choice: answers per prompt; more than eight comparisons of one prompt teach little
 
 
@@ -451,8 +452,8 @@ def duel(
     against: str = duelling.BASE,
     prompts: int = duelling.PROMPTS,
     seed: int = 0,
-    temperature: float = SamplingSettings.temperature,
-    max_tokens: int = SamplingSettings.max_tokens,
+    temperature: float = USUAL.temperature,
+    max_tokens: int = USUAL.max_tokens,
 ) -> dict[str, Any]:
     """Let both models answer duel prompts, blind for the label screen, and say how it stands."""
     asked = duelling.Duel(run, against)

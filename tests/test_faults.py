@@ -32,6 +32,7 @@ def test_three_kills_lose_no_acknowledged_vote(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_thirty_kills_under_fifty_clients_lose_no_acknowledged_vote(tmp_path: Path) -> None:
     outcome = run(Plan(), tmp_path / "data")

@@ -293,6 +293,7 @@ def test_a_real_worker_answers_too(store, tiny):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_first_comparison_of_a_fresh_folder_comes_within_30_seconds(store):
     """On a machine set up before: torch, the model, a small batch; then faster than judging."""
     try:

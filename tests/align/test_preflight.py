@@ -312,6 +312,7 @@ def test_a_gpu_is_asked_by_its_drivers_tool(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_peak_of_a_real_step_is_within_a_quarter_of_the_forecast() -> None:
     """SmolLM2, four pairs of 384 tokens in one pass, in a process of its own."""
     from benchmarks.preflight import measured_point

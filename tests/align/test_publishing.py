@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-from align import comparing, merge_process, publishing, runs
+from align import merge_process, publishing, runs, sides
 from align.commands import generate
 from align.locks import FileLock
 from align.manifest import MANIFEST, file_digest, write_manifest
@@ -201,8 +201,7 @@ def test_a_damaged_run_is_used_by_nobody(workspace: Workspace, tmp_path: Path) -
     with pytest.raises(BadInput, match=r"adapter_model.safetensors was changed or damaged"):
         publish(workspace, alone(tmp_path / "out"), silent)
     with pytest.raises(BadInput, match="changed or damaged"):
-        comparing.stream(workspace, "r-1", [{"role": "user", "content": "Hi"}], seed=0,
-                         temperature=0.0, max_tokens=4)  # fmt: skip
+        sides.choose(workspace.data, "base", "r-1")
     with pytest.raises(BadInput, match="changed or damaged"):
         generate(workspace, progress=silent, prompts=[], adapter="r-1")
     assert not list(tmp_path.glob("*out*"))

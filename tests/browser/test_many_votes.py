@@ -14,7 +14,7 @@ from storage.store import Store
 from tests.browser.conftest import Screen, Server
 from tests.browser.lead import Desk, vote
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.alone]
 LOADED = 60_000  # ms; generous: every check reads all votes, on a machine that may be busy
 
 

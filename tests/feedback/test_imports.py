@@ -438,6 +438,7 @@ def test_an_export_into_a_folder_that_is_not_there_says_so(store: Store, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_hundred_thousand_new_prompts_come_in_within_two_minutes(store: Store, tmp_path: Path):
     """On two cores about a minute: it grows with the number of rows, not with its square."""
     rng = random.Random(0)
