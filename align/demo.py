@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from align import runs, starters, training
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from align.workspace import Workspace
 
 VOTES = 150
+# Choice: so that some comparisons have two votes, whose agreement the checks can look at; and on
+# two cores without bf16 answering is most of the time.
+COMPARED = 0.6  # comparisons for each vote
 TASTE, NOISE, LABELERS = "friendly", 0.1, 3
 # Choice: twice as long as most good answers to the starter prompts; long ones are cut and lose.
 ANSWERS = SamplingSettings(max_tokens=128)
@@ -102,7 +106,8 @@ def _answers(
 ) -> dict[str, Any]:
     """Let the base answer starter prompts twice until there is enough to vote on."""
     starters.fill(
-        workspace, state["votes"], labelers=1, thumbs=False, seed=0, progress=progress,
+        workspace, ceil(COMPARED * state["votes"]), labelers=1, thumbs=False, seed=0,
+        progress=progress,
         model=asked["model"], settings=ANSWERS,
     )  # fmt: skip
     sizes = workspace.store.frame("sizes").iloc[0]

@@ -12,6 +12,7 @@ import gradio as gr
 from align import comparing, lineage, promotion
 from align.commands import COMMANDS
 from align.rounds import story
+from align.screens import publish
 from align.screens.story import story_html
 from feedback.ages import line_of_succession, promotions
 from feedback.screens.parts import (
@@ -220,6 +221,7 @@ def lay_out(workspace: Any) -> None:
         story=gr.HTML("", js_on_load=None, elem_id="rounds-story"),
         **build_lineage(),
     )
+    publish.build(workspace, view.run)
     run, drawn = [view.run], view.decided()
     on_show(refresh, workspace, view, inputs=run, outputs=drawn)
     known = [view.evidence, view.behind]
