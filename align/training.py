@@ -238,6 +238,17 @@ def asked_for(remedies: Mapping[str, Any] | None, snapshot: Path | None) -> Snap
     return SnapshotSettings(**(remedies or {}))
 
 
+def age_words(counts: Mapping[str, Any], needs: str) -> str:
+    """Return of which rounds the rows are that a run trains on; "" where all are of one.
+
+    >>> age_words({"rounds": {"pairs": {"0": 40, "1": 30}}}, "pairs")
+    'of round 0: 40, of round 1: 30'
+    """
+    ages = counts.get("rounds", {}).get(needs, {})
+    told = ", ".join(f"of round {number}: {n:,}" for number, n in ages.items())
+    return told if len(ages) > 1 else ""
+
+
 def plan(method: str, snapshot: str, counts: Mapping[str, Any]) -> list[str]:
     """Return in words what a run uses of a snapshot and what was left out of it."""
     rows, needs = counts[LOSSES[method].needs], LOSSES[method].needs
@@ -246,5 +257,6 @@ def plan(method: str, snapshot: str, counts: Mapping[str, Any]) -> list[str]:
         f"pairs held out to judge it, {rows['duel']} {needs} kept for duels"
     ]
     lines += [str(one["message"]) for one in counts.get("remedies", ())]
+    lines += [told] if (told := age_words(counts, needs)) else []
     dropped = [f"{count} {reason}" for reason, count in counts["dropped"].items() if count]
     return [*lines, f"dropped: {', '.join(dropped)}"] if dropped else lines

@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from align import readiness, recipes, runs, sweep_files
+from align import readiness, recipes, runs, sweep_files, training
 from align.advisor import advise
 from align.commands import COMMANDS
 from align.comparing import finished_runs
@@ -278,6 +278,8 @@ def show_ready(
     needs = LOSSES[method].needs
     words = [counts_table(counts, needs), dropped_words(counts["dropped"])]
     words += [plain(one["message"]) for one in counts["remedies"]]
+    if ages := training.age_words(counts, needs):
+        words.append(f"To train on {ages} (*Rounds* tells them).")
     if counts[needs]["train"]:
         words.append(time_words(workspace, method, model, counts[needs]["train"]))
     return {form.ready: "\n\n".join(filter(None, words)), form.rows: counts[needs]["train"]}

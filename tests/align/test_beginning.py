@@ -158,3 +158,16 @@ def test_the_feedback_is_read_once_for_the_light_and_the_snapshot(workspace: Wor
     assert asked["votes"] == 1  # what becomes pairs and labels
     (folder,) = workspace.data.glob("snapshots/s_*")
     assert "personal_data" in load(folder).manifest["checks"]  # all of them ran, and are kept
+
+
+@pytest.mark.parametrize(
+    ("ages", "words"),
+    [
+        ({}, ""),
+        ({"1": 30}, ""),
+        ({"0": 1_040, "2": 30}, "of round 0: 1,040, of round 2: 30"),
+    ],
+)
+def test_rows_of_several_rounds_are_told_by_round(ages: dict[str, int], words: str) -> None:
+    assert training.age_words({"rounds": {"labels": ages}}, "labels") == words
+    assert training.age_words({}, "labels") == ""
