@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from align.workspace import Workspace
 
 VOTES = 150
-# Choice: so that some comparisons have two votes, whose agreement the checks can look at; and on
-# two cores without bf16 answering is most of the time.
-COMPARED = 0.6  # comparisons for each vote
+# Choice: two votes for each comparison, so that the checks see whether labelers agree, and because
+# answering is most of the time on two cores without bf16.
+COMPARED = 0.5  # comparisons for each vote
 TASTE, NOISE, LABELERS = "friendly", 0.1, 3
-# Choice: twice as long as most good answers to the starter prompts; long ones are cut and lose.
-ANSWERS = SamplingSettings(max_tokens=128)
-GREEDY = SamplingSettings(max_tokens=160, temperature=0.0)
+# Choice: longer than most good answers to the starter prompts; what is cut off loses.
+ANSWERS = SamplingSettings(max_tokens=96)
+GREEDY = SamplingSettings(max_tokens=128, temperature=0.0)
 # Choice: an SFT term holds on to what was chosen; without it brevity alone is learned, up to
 # answers that only echo the question.
 SETTINGS = {"sft_weight": 0.2}
