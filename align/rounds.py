@@ -131,7 +131,7 @@ def _ran(workspace: Workspace, decided: Sequence[Promotion]) -> list[Ran]:
     every = reversed(runs.list_runs(workspace.data))
     known = [one for one in every if not one.settings.get("max_rows")]
     promoted = {one.run: one for one in decided}
-    duels, votes = _duels(workspace.store), _votes(workspace.data, known)
+    duels, votes = duels_of(workspace.store), _votes(workspace.data, known)
     whole = [run for run, told in votes.items() if isinstance(told, int)]
     gone = stale(workspace.store, workspace.data, whole)
     found = []
@@ -165,7 +165,7 @@ def _votes(data: Path, known: Sequence[RunStatus]) -> dict[str, int | str]:
     return found
 
 
-def _duels(store: Store) -> dict[str, dict[str, Standing]]:
+def duels_of(store: Store) -> dict[str, dict[str, Standing]]:
     """Return run → against → how that duel stands, of every duel that has answers."""
     found: dict[str, dict[str, Standing]] = {}
     sources = set(store.frame("comparisons")["source"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from align.duelling import BASE, Standing
+from feedback import duels
 from feedback.screens.parts import minutes, percent, plain
 
 FEW_PAIRS = 30  # Choice: below this the 95 % interval is wider than about ±0.17; say so
@@ -39,6 +41,17 @@ def concern_words(concerns: Sequence[Mapping[str, Any]]) -> str:
     """Return what looks wrong in a run, one line each with its remedy; "" where nothing does."""
     lines = [f"- **{plain(one['what'])}** {plain(one['remedy'])}" for one in concerns]
     return "\n".join(lines)
+
+
+def duel_words(held: Mapping[str, Standing]) -> str:
+    """Return what people said in a run's duels (against → how it stands), a line for each that
+    somebody judged."""
+    return "\n".join(
+        f"- **Duel against {'the base' if against == BASE else against}:** "
+        f"{duels.words(stands.outcome)}"
+        for against, stands in held.items()
+        if stands.outcome.rate is not None
+    )
 
 
 def against_words(readiness: Mapping[str, Any]) -> str:

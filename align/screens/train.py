@@ -601,7 +601,8 @@ def lay_out(workspace: Any) -> None:
     on_show(show_advice, workspace, form, **advised)
     origins = [form.origin, form.held]
     on_show(show_origins, workspace, form, inputs=[form.origin], outputs=origins)
-    on_show(look, workspace, view, inputs=[view.run, view.drawn], outputs=view.parts())
+    anew = gr.State(None)  # votes of a duel may have come in: nothing counts as drawn already
+    on_show(look, workspace, view, inputs=[view.run, anew], outputs=view.parts())
 
 
 def connect_tryout(

@@ -16,8 +16,9 @@ import gradio as gr
 import pandas as pd
 
 from align import runs
+from align.rounds import duels_of
 from align.screens.curves import curves_html
-from align.screens.report import against_words, concern_words, report_words
+from align.screens.report import against_words, concern_words, duel_words, report_words
 from feedback.screens.parts import minutes, percent, plain, wire
 
 LOG_LINES = 60  # Choice: what a person scrolls through; the whole log lies in the run's folder
@@ -78,7 +79,8 @@ def look(workspace: Any, view: Watch, run: str | None, drawn: Any) -> dict[Any, 
     }
     if now == drawn:
         return parts
-    parts |= {view.curves: curves_html(rows), view.drawn: now} | switched(view, one)
+    told = duel_words(duels_of(workspace.store).get(one.run, {}))
+    parts |= {view.curves: curves_html(rows), view.drawn: now} | switched(view, one, told)
     going = any(r.running for r in known)
     parts[view.run] = gr.Dropdown(choices=[(label(r), r.run) for r in known], value=one.run)
     parts[view.history] = pd.DataFrame([history_row(r) for r in known], columns=HISTORY)
@@ -86,10 +88,14 @@ def look(workspace: Any, view: Watch, run: str | None, drawn: Any) -> dict[Any, 
     return parts
 
 
-def switched(view: Watch, one: runs.RunStatus) -> dict[Any, Any]:
-    """Return what depends on the run's state: the buttons and the report."""
+def switched(view: Watch, one: runs.RunStatus, duels: str = "") -> dict[Any, Any]:
+    """Return what depends on the run's state: the buttons and the report.
+
+    Args:
+        duels: what people said in its duels, as Markdown lines.
+    """
     words = report_words(one.report, [concern["name"] for concern in one.warnings])
-    words = "\n".join(filter(None, [words, against_words(one.readiness)])) if words else ""
+    words = "\n".join(filter(None, [words, duels, against_words(one.readiness)])) if words else ""
     concerns = concern_words(one.warnings)
     return {
         view.concerns: gr.Markdown(f"### Look out\n{concerns}", visible=bool(concerns)),

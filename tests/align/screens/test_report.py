@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from align.screens.report import against_words, concern_words, report_words
+from align.duelling import Standing
+from align.screens.report import against_words, concern_words, duel_words, report_words
+from feedback.duels import outcome
 
 FULL = {
     "held_out": {
@@ -87,3 +89,17 @@ def test_what_spoke_against_a_start_and_what_was_not_heard_is_told() -> None:
         r"- **Not heard:** its snapshot was frozen without too\_easy.",
     ]
     assert against_words({"objections": [], "unheard": []}) == against_words({}) == ""
+
+
+def test_a_duel_that_somebody_judged_is_part_of_the_report() -> None:
+    held = {
+        "base": Standing(10, 0, 8, outcome([1.0] * 8)),
+        "r-1": Standing(4, 0, 2, outcome([0.0, 0.5])),
+        "r-2": Standing(4, 0, 0, outcome([])),
+    }
+    lines = duel_words(held).splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("- **Duel against the base:** Preferred on 8 of 8 prompts")
+    assert lines[0].endswith("It is better.")
+    assert lines[1].startswith("- **Duel against r-1:** Preferred on 0 of 2 prompts, worse on 1")
+    assert duel_words({}) == ""
