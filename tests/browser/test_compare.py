@@ -68,7 +68,9 @@ def test_a_conversation_goes_on_and_its_beginning_is_a_link(desk: At, trained: S
     screen.part("#compare-share").click()
     screen.says("#compare-status", "Copied")
     link = screen.page.evaluate("navigator.clipboard.readText()")
+    assert screen.console == []
     screen.page.goto("about:blank")
+    screen.console.clear()  # what leaving a page broke off
     screen.page.goto(link)
     expect(screen.part("#compare-prompt textarea")).to_have_value("Name a river.", timeout=30_000)
     expect(screen.page.get_by_label("Seed")).to_have_value("1")
