@@ -29,6 +29,13 @@ ROWS = [
 ALIKE = Parity("bfloat16", True, 4, 80, 0.5, 1e-6, 0.01, 0.05, 4, 4, 3)
 
 
+QUESTIONS = (
+    "What is the capital of France?", "Name a colour.", "Say hello.", "Has a cat legs?",
+    "Write one sentence about the sea.", "What is two plus two?", "Give me a tip for sleep.",
+    "Is water wet?", "Name an animal that can fly.", "Why is the sky blue?",
+)  # fmt: skip
+
+
 def job_of(model: Path, adapter: Path, out: Path, **changes: Any) -> Job:
     job = Job(str(model), str(adapter), str(out), str(out) + ".json", "bfloat16", True, ROWS)
     return dataclasses.replace(job, **changes)
@@ -180,20 +187,19 @@ def test_ten_prompts_are_answered_alike_by_peft_transformers_and_the_worker(
     transformers on the merged files, and what the compare screen asks."""
     adapter = make_adapter(embedded, tmp_path / "adapter", strength=0.02)
     out = tmp_path / "merged"
-    found = merge_closely(job_of(embedded, adapter, out), silent)
+    rows = [
+        {"prompt": [{"role": "user", "content": asked}], "response": "I am not sure."}
+        for asked in QUESTIONS
+    ]
+    found = merge_closely(job_of(embedded, adapter, out, rows=rows), silent)
     print(json.dumps(dataclasses.asdict(found)))
-    assert found.failed == ""
+    assert (found.failed, found.written_same) == ("", 10)
     base = AutoModelForCausalLM.from_pretrained(embedded, dtype=torch.float32)
     plain = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32).eval()
     wrapped = PeftModel.from_pretrained(base, adapter).eval()
-    questions = [
-        "What is the capital of France?", "Name a colour.", "Say hello.", "Has a cat legs?",
-        "Write one sentence about the sea.", "What is two plus two?", "Give me a tip for sleep.",
-        "Is water wet?", "Name an animal that can fly.", "Why is the sky blue?",
-    ]  # fmt: skip
     requests = [
         GenerateRequest([{"role": "user", "content": asked}], 0, 24, 0.0, 1.0, adapter)
-        for asked in questions
+        for asked in QUESTIONS
     ]
     client = WorkerClient(tmp_path / "data", precision="fp32")
     try:
@@ -213,5 +219,5 @@ def test_ten_prompts_are_answered_alike_by_peft_transformers_and_the_worker(
             tokenizer.decode(whole[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
         )
 
-    assert [answered(wrapped, asked) for asked in questions] == told
-    assert [answered(plain, asked) for asked in questions] == told
+    assert [answered(wrapped, asked) for asked in QUESTIONS] == told
+    assert [answered(plain, asked) for asked in QUESTIONS] == told
