@@ -37,7 +37,7 @@ NAMES = {
     "training": "DPO learns from them",
     "after": "Both models answer prompts that taught nothing",
 }
-SEVERITIES = {"stop": "speaks against training", "warn": "warns", "ok": "is content"}
+SEVERITIES = {"stop": "against training", "warn": "with a warning", "ok": "content"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ def test_afterwards_each_step_says_what_it_found() -> None:
     assert html.count("<li class='hone-ok'>") == len(STEPS)
     for words in (
         "150 votes",
-        "1 warns · 2 is content",
+        "1 with a warning · 2 content",
         "held-out accuracy 75 % (47 % to 91 %) of 12 pairs",
         "on 1.5 of 2 the same taste prefers the answer after",
         "7 min in all.",
