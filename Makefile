@@ -22,7 +22,7 @@ run: setup  ## start the app on http://127.0.0.1:7860 (PORT=…, DATA=… to cha
 demo: setup  ## from nothing to a model before and after 150 simulated votes, without a person
 	@$(PY) app.py demo --port $(PORT) --data $(DEMO)
 
-test: .venv/.dev model compiled .venv/.chromium  ## every test that is not slow (12 to 25 minutes on 2 cores)
+test: .venv/.dev model compiled .venv/.chromium  ## every test that is not slow (15 to 30 minutes on 2 cores)
 	$(TEST_ENV) OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/.dev model compiled .venv/.chromium  ## kills, resumes, whole runs beside TRL (20 to 40 minutes)

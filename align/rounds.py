@@ -17,12 +17,13 @@ from align.json_files import read_json
 from align.lineage import Gone, behind, stale
 from align.losses import LOSSES
 from align.runs import RunStatus
+from align.sweep_files import read_sweep, sweep_ids
 from feedback.ages import promotions, round_of
 from feedback.assignments import skipped_items
 from feedback.frozen import split_of
 from feedback.live import excluded_ids
 from storage.errors import BadInput, UserError
-from storage.records import DUEL, Message, Promotion, Prompt, digest
+from storage.records import DUEL, GENERATED, Message, Promotion, Prompt, digest
 
 if TYPE_CHECKING:
     from align.workspace import Workspace
@@ -127,11 +128,15 @@ def _collected(
 
 
 def _ran(workspace: Workspace, decided: Sequence[Promotion]) -> list[Ran]:
-    """Return every run, oldest first, without the short ones that a sweep compares."""
+    """Return every run, oldest first; of those that a sweep compares the ones that came to more."""
+    promoted, duels = {one.run: one for one in decided}, duels_of(workspace.store)
+    tried = {
+        run for id in sweep_ids(workspace.data) for run in read_sweep(workspace.data, id)["runs"]
+    }
+    left_out = tried - set(promoted) - set(duels)
     every = reversed(runs.list_runs(workspace.data))
-    known = [one for one in every if not one.settings.get("max_rows")]
-    promoted = {one.run: one for one in decided}
-    duels, votes = duels_of(workspace.store), _votes(workspace.data, known)
+    known = [one for one in every if one.run not in left_out]
+    votes = _votes(workspace.data, known)
     whole = [run for run, told in votes.items() if isinstance(told, int)]
     gone = stale(workspace.store, workspace.data, whole)
     found = []
@@ -183,7 +188,8 @@ def ages(data: Path, run: RunStatus) -> dict[str, int]:
 
 
 def unanswered(store: Store, run: str, most: int) -> list[Sequence[Message]]:
-    """Return stored prompts that a run's adapter ("" for the base) has not answered twice yet.
+    """Return stored prompts that a run's adapter ("" for the base) has not answered twice yet; what
+    a file brought was answered by nobody here.
 
     Without those of duels and those left out, and in an order that is another one in every round:
     each round shall learn from all that people bring, not from what they brought first.
@@ -194,7 +200,8 @@ def unanswered(store: Store, run: str, most: int) -> list[Sequence[Message]]:
     if most < 1:
         raise BadInput(f"{most} stored prompts: ask for at least 1")
     frame, compared = store.frame("prompts"), store.frame("comparisons")
-    own = compared[(compared["adapter_a"] == run) & (compared["adapter_b"] == run)]
+    sampled = compared[compared["source"].str.startswith(GENERATED)]
+    own = sampled[(sampled["adapter_a"] == run) & (sampled["adapter_b"] == run)]
     out = {*own["prompt"], *excluded_ids(store).get("prompt", ()), *skipped_items(store)}
     free = [
         id

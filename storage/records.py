@@ -22,6 +22,7 @@ Message = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "conten
 
 VERDICTS = ("a", "b", "tie", "both_bad", "skip", "undone")  # of a vote; `undone` takes it back
 THUMBS = ("up", "down", "skip", "undone")  # of a rating
+GENERATED = "generated"  # how the source of a batch of sampled comparisons begins
 DUEL = "duel:"  # how the source of a duel's comparisons begins
 JUDGE = "judge"  # the source of votes that a rule or a model cast, and not a person
 JUDGE_APART = "judge:duel"  # of those in a duel, which count beside people's and nowhere else

@@ -25,7 +25,7 @@ from feedback.screens.parts import (
     sheet,
     wire,
 )
-from storage.errors import BadInput
+from storage.errors import BadInput, UserError
 from storage.records import Promotion
 
 LEAD = "lead"  # there is one lead without accounts
@@ -107,7 +107,10 @@ def look(workspace: Any, view: View, run: str | None) -> dict[Any, Any]:
     """Show what is known of a run before it is promoted."""
     if not run:
         return {view.evidence: "", view.behind: ""}
-    found = promotion.evidence(workspace, run)
+    try:
+        found = promotion.evidence(workspace, run)
+    except UserError as error:  # of this run: the others and the story are still to be seen
+        return {view.evidence: f"**It cannot be promoted:** {plain(str(error))}", view.behind: ""}
     against = promotion.objection(found)
     words = evidence_words(found)
     if against:

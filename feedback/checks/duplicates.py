@@ -18,12 +18,11 @@ from feedback.checks.columns import Columns, latest_decisions
 from feedback.checks.result import CheckResult, Finding, nothing, share_text
 from feedback.intervals import wilson
 from feedback.near import PROMPT_THRESHOLD, RESPONSE_THRESHOLD
-from storage.records import DUEL
+from storage.records import DUEL, GENERATED
 
 PROMPTS, RESPONSES = "duplicate_prompts", "duplicate_responses"
 # Choice: every repeat is a question that a person answers once (skip, link, keep): one is enough.
 THRESHOLD = 0.0  # share of undecided repeats above which a check warns; nothing here ever stops
-GENERATED = "generated"  # how the source of a batch of answers begins
 MAX_FINDINGS = 200  # Choice: the most repeated ones; a person reads no more
 SAME = "the same but for case, spaces and punctuation"
 
@@ -116,7 +115,7 @@ def _batches(thumbs: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     first = made.sort_values("created_at").drop_duplicates("prompt").set_index("prompt")["source"]
     known = thumbs["prompt"].astype(object).map(first.astype(object))
     sources = thumbs["source"].astype(object)
-    return sources.where((sources != "generated") | known.isna(), known)
+    return sources.where((sources != GENERATED) | known.isna(), known)
 
 
 def repeated_prompts(items: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import pytest
 from align import lineage, promotion, rounds
 from align.manifest import write_manifest
 from align.rounds import story
+from align.sweep_files import write_sweep
 from feedback.ages import promotions, sampler
 from feedback.curation import exclude
 from feedback.frozen import split_of
@@ -170,8 +171,12 @@ def test_the_story_of_two_rounds(workspace: Any, tiny: Path) -> None:
     promotion.promote(workspace, first, by="Ada")
     collect(workspace, VOTES + 8, VOTES)
     second = train(workspace, tiny, freeze(workspace.store), after=first)
-    short = train(workspace, tiny, freeze(workspace.store), max_rows=5)
+    short, won = (train(workspace, tiny, freeze(workspace.store), max_rows=5) for _ in range(2))
+    write_sweep(workspace.data, {0.1: short, 0.5: won})
     told = story(workspace)
+    assert {one.run.run for part in told for one in part.ran} == {first, second}
+    duel(workspace, won, 0, 1)
+    assert [one.run.run for one in story(workspace)[-1].ran] == [second, won]
     assert [(one.number, one.sampler, one.comparisons) for one in told] == [
         (0, "", VOTES),
         (1, first, 8),
@@ -187,7 +192,7 @@ def test_the_story_of_two_rounds(workspace: Any, tiny: Path) -> None:
     assert one.ages == {"0": one.votes}  # each row rests on one vote
     assert two.ages == {"0": one.votes, "1": two.votes - one.votes}
     assert 0 < one.votes < two.votes
-    assert short not in json.dumps([part.as_json() for part in told])
+    assert json.loads(json.dumps([part.as_json() for part in told]))[1]["sampler"] == first
     take_back(workspace.store, sorted(lineage.behind(workspace.data, first)[first])[0])
     told = story(workspace)
     assert [len(part.ran[0].gone) for part in told] == [1, 1]
@@ -219,5 +224,9 @@ def test_stored_prompts_are_answered_by_who_has_not_yet(workspace: Any) -> None:
     wanted = {id for id, cluster in clusters.items() if split_of(cluster) != "duel"}
     assert ids == wanted - {made[0].prompt, mine.prompt}
     assert len(rounds.unanswered(workspace.store, "r-1", 3)) == 3
+    brought = answered(workspace.store, "Brought", "import:votes.csv")
+    left = {Prompt.id_of(messages) for messages in rounds.unanswered(workspace.store, "", 5)}
+    assert left == {one.prompt for one in (mine, brought) if split_of(one.prompt) != "duel"}
+    assert brought.prompt in left
     with pytest.raises(BadInput, match="at least 1"):
         rounds.unanswered(workspace.store, "r-1", 0)

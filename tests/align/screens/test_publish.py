@@ -18,7 +18,7 @@ DONE: dict[str, Any] = {"files": 12, "bytes": 23_400_000, "why_not_merged": "", 
 @pytest.mark.parametrize(
     ("run", "folder", "why"),
     [
-        (None, "/tmp/x", "No run was chosen"),
+        (None, "~/out", "No run was chosen"),
         ("r-1", "", "'' is no full path of a folder"),
         ("r-1", " out ", "'out' is no full path of a folder: begin it with / or ~, such as ~/r-1"),
     ],

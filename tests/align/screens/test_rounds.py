@@ -18,7 +18,7 @@ from align.screens.story import story_html
 from feedback.snapshots import freeze
 from storage.errors import BadInput, NotFound
 from storage.store import Store
-from tests.align.finished import VOTES, collect, duel, train
+from tests.align.finished import VOTES, WEIGHTS, collect, duel, train
 from tests.feedback.stock import take_back
 
 VIEW = rounds.View(*[field.name for field in fields(rounds.View)])  # type: ignore[arg-type]
@@ -130,3 +130,16 @@ def test_an_answer_to_stored_prompts_is_asked_of_who_answers_now(
     assert shown[1] == {"told": "1 of 2"}
     assert shown[-1]["told"] == "**Done:** 7 new comparisons wait on *Label*."
     assert shown[-1]["ask"].visible
+
+
+def test_a_damaged_run_does_not_take_the_screen_away(workspace: Any, tiny: Path) -> None:
+    collect(workspace)
+    run = train(workspace, tiny, freeze(workspace.store))
+    weights = workspace.data / "runs" / run / "adapter" / WEIGHTS
+    weights.write_bytes(weights.read_bytes() + b"!")
+    drawn = rounds.refresh(workspace, VIEW, None)
+    assert drawn["evidence"].startswith("**It cannot be promoted:** ")
+    assert "changed or damaged" in drawn["evidence"]
+    assert run in drawn["story"]
+    with pytest.raises(BadInput, match="changed or damaged"):
+        rounds.promote(workspace, VIEW, run, "all the same")
