@@ -107,6 +107,29 @@ def messages_of(store: Store, prompt: str | None, text: str) -> Sequence[Message
     return [{"role": "user", "content": text}] if text.strip() else []
 
 
+def step_through(listed: str, current: str, by: int) -> tuple[str, int, int]:
+    """Return a list's prompt after (by 1) or before (by -1) the current one, its number, how many.
+
+    At an end it begins anew; where the current prompt is none of the list, with the first or the
+    last.
+
+    Raises:
+        BadInput: the list is empty.
+
+    Example:
+        >>> step_through("What is tea?\\n\\nWhat is rain?", "What is tea?", 1)
+        ('What is rain?', 2, 2)
+    """
+    prompts = [line.strip() for line in listed.split("\n") if line.strip()]
+    if not prompts:
+        raise BadInput("The list is empty: paste prompts into it, one a line.")
+    if current.strip() in prompts:
+        at = (prompts.index(current.strip()) + by) % len(prompts)
+    else:
+        at = 0 if by > 0 else len(prompts) - 1
+    return prompts[at], at + 1, len(prompts)
+
+
 def order(blind: bool, rng: random.Random) -> tuple[int, int]:
     """Return which answer (0 before, 1 after) stands left and right."""
     return (1, 0) if blind and rng.random() < 0.5 else (0, 1)

@@ -1,4 +1,5 @@
-"""An OpenAI-compatible endpoint of our own: the base and every finished run by name.
+"""An OpenAI-compatible endpoint of our own: the base and every finished run by name, and
+"promoted" for whichever of them was promoted last.
 
 A convenience, so that a product's tests can talk to what was just trained; no serving engine: one
 request at a time, and none while a run trains. `GET /v1/models` and `POST /v1/chat/completions`,
@@ -26,6 +27,7 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from align import runs, sides
 from align.wire import GenerateRequest, Piece, check_conversation
+from feedback.ages import sampler
 from feedback.texts import check_text
 from storage.errors import BadInput, Busy, NotFound, UserError
 from storage.records import Message
@@ -38,6 +40,7 @@ MOST_MESSAGES = 1_000
 USUAL_TOKENS = 512  # Choice: of an answer whose length nobody limits; some 40 s on two cores
 MOST_TOKENS = 32_768
 RETRY_SECONDS = 5  # Choice: about one answer of the embedded model
+PROMOTED = "promoted"  # a name that stays the same from round to round
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 TAKEN = frozenset(
     [
@@ -232,14 +235,14 @@ class Endpoint:
     turn: threading.Lock  # held while a request is answered
 
     def models(self) -> Response:
-        """List the base and every finished run, the newest first."""
+        """List what was promoted, the base, and every finished run, the newest first."""
         done = [one for one in runs.list_runs(self.workspace.data) if one.adapter is not None]
         return JSONResponse(
             {
                 "object": "list",
                 "data": [
                     {"id": name, "object": "model", "created": 0, "owned_by": "hone"}
-                    for name in (sides.BASE, *(one.run for one in done))
+                    for name in (PROMOTED, sides.BASE, *(one.run for one in done))
                 ],
             }
         )
@@ -282,6 +285,8 @@ class Endpoint:
 
     def _chosen(self, name: str) -> tuple[Any, Any]:
         """Return a model's adapter and its base."""
+        if name == PROMOTED:
+            name = sampler(self.workspace.store) or sides.BASE
         try:
             if name == sides.BASE:
                 return None, sides.usual_base(self.workspace.data)

@@ -30,12 +30,12 @@ from align.screens.compare_parts import (
 from align.sides import BASE, ENDPOINT, Sides
 from feedback.screens.parts import (
     heading,
+    on_news,
     on_show,
     plain,
     sheet,
     shown,
     tab_around,
-    ticking,
     wire,
 )  # fmt: skip
 from storage.errors import BadInput, UserError
@@ -53,7 +53,6 @@ COPIED = "Copied. The link opens this screen filled in like this; nothing runs b
 LIVELY = 0.8  # Choice: where another try is wanted, temperature 0 would say the same again
 WARMER = "At temperature 0 another try would say the same, so it is 0.8 now."
 SPEAKERS = {"user": "You", "assistant": "Answer", "system": "System"}
-REFRESH_SECONDS = 5  # Choice: soon enough to notice that a training has ended
 DRAW_SECONDS = 0.08  # Choice: twelve times a second reads as a stream and keeps the browser calm
 COPY = "async (text) => { await navigator.clipboard.writeText(text); return [text]; }"
 
@@ -107,6 +106,27 @@ def take_prompt(workspace: Any, view: View, prompt: str | None) -> dict[Any, Any
     return {
         view.prompt: messages[-1]["content"],
         view.before: gr.Markdown(turns, visible=bool(turns)),
+    }
+
+
+def take_next(view: View, listed: str, text: str) -> dict[Any, Any]:
+    """Put the next prompt of one's own list into the box."""
+    return take_listed(view, comparing.step_through(listed, text, 1))
+
+
+def take_previous(view: View, listed: str, text: str) -> dict[Any, Any]:
+    """Put the prompt before into the box."""
+    return take_listed(view, comparing.step_through(listed, text, -1))
+
+
+def take_listed(view: View, found: tuple[str, int, int]) -> dict[Any, Any]:
+    """Draw a prompt of the list; what a held-out one brought with it goes."""
+    text, number, count = found
+    return {
+        view.prompt: text,
+        view.place: f"{number:,} of {count:,}",
+        view.held_out: gr.Dropdown(value=None),
+        view.before: gr.Markdown(visible=False),
     }
 
 
@@ -354,12 +374,17 @@ def connect_choices(workspace: Any, view: View) -> None:
     on_show(refresh, workspace, view, inputs=pick, outputs=filled)
     for side in pick:
         wire(side.change, sides_chosen, view, inputs=pick, outputs=[view.address, view.duelled])
-    timer = ticking(REFRESH_SECONDS)
-    wire(timer.tick, look_for_training, workspace, inputs=[view.status], outputs=[view.status])
+    status = {"inputs": [view.status], "outputs": [view.status]}
+    on_news("waiting", look_for_training, workspace, **status)
     wire(
         view.held_out.input, take_prompt, workspace, view,
         inputs=[view.held_out], outputs=[view.prompt, view.before],
     )  # fmt: skip
+    for button, handler in ((view.back, take_previous), (view.on, take_next)):
+        wire(
+            button.click, handler, view, inputs=[view.listed, view.prompt],
+            outputs=[view.prompt, view.place, view.held_out, view.before],
+        )  # fmt: skip
 
 
 def connect_answers(workspace: Any, view: View) -> None:

@@ -32,6 +32,10 @@ class View:
     held_out: gr.Dropdown
     prompt: gr.Textbox
     before: gr.Markdown  # the earlier turns of a held-out conversation
+    listed: gr.Textbox  # prompts of one's own, one a line
+    back: gr.Button
+    on: gr.Button
+    place: gr.Markdown  # which one of the list is asked
     seed: gr.Number
     temperature: gr.Slider
     max_tokens: gr.Number
@@ -135,6 +139,7 @@ def build_question(desk: gr.Column, empty: gr.Markdown, status: gr.Markdown) -> 
         label="Prompt", lines=2, max_lines=12, elem_id="compare-prompt",
         placeholder="Ask anything, or take a held-out prompt above", max_length=100_000,
     )  # fmt: skip
+    own = build_list()
     with fold("Settings", "compare-settings"), gr.Row():
         temperature = gr.Slider(
             0, links.MOST_TEMPERATURE, 0, step=0.1, label="Temperature",
@@ -147,9 +152,24 @@ def build_question(desk: gr.Column, empty: gr.Markdown, status: gr.Markdown) -> 
     return {
         "empty": empty, "desk": desk, "status": status, "against": against, "run": run,
         "address": address, "held_out": held_out, "prompt": prompt, "before": before, "seed": seed,
-        "temperature": temperature, "max_tokens": max_tokens, **build_buttons(),
+        "temperature": temperature, "max_tokens": max_tokens, **own, **build_buttons(),
         "told": gr.State(None), "duelled": gr.State(None),
     }  # fmt: skip
+
+
+def build_list() -> dict[str, Any]:
+    """Lay out the list of one's own prompts, and how to go through it."""
+    with fold("A list of your own prompts", "compare-list"):
+        listed = gr.Textbox(
+            label="Prompts, one a line", lines=3, max_lines=8, elem_id="compare-listed",
+            placeholder="Paste them here; nothing of it is stored", max_length=1_000_000,
+        )  # fmt: skip
+        with gr.Row(elem_classes="hone-buttons"):
+            small = {"scale": 0, "min_width": 120}
+            back = gr.Button("Previous", elem_id="compare-back", **small)
+            on = gr.Button("Next", elem_id="compare-on", **small)
+            place = gr.Markdown("", elem_id="compare-place", elem_classes="hone-small")
+    return {"listed": listed, "back": back, "on": on, "place": place}
 
 
 def build_buttons() -> dict[str, Any]:

@@ -17,18 +17,16 @@ from align.screens.lengths import lengths_html
 from feedback.screens.parts import (
     heading,
     minutes,
+    on_news,
     on_show,
     percent,
     plain,
     sheet,
     shown,
-    ticking,
     track,
     two_sides,
-    wire,
 )
 
-REFRESH_SECONDS = 2  # Choice: as the curves of the train screen
 SHOWN = 5  # held-out prompts whose answers are laid out
 NAMES = {
     "answers": "The model answers starter prompts, twice each",
@@ -179,4 +177,4 @@ def build(workspace: Any) -> None:
     )
     drawn: dict[str, Any] = {"inputs": [view.drawn], "outputs": view.parts()}
     on_show(look, workspace, view, **drawn)
-    wire(ticking(REFRESH_SECONDS).tick, look, workspace, view, **drawn)
+    on_news("demo", look, workspace, view, **drawn)

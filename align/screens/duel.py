@@ -16,14 +16,13 @@ from align import duelling
 from align.duelling import Duel, Standing
 from align.screens import judges
 from feedback import duels
-from feedback.screens.parts import follow, percent, plain, ticking, track, wire
+from feedback.screens.parts import follow, on_news, percent, plain, track, wire
 
 LEAD = (
     "## Let people decide\nBoth models answer prompts that no run ever trains on. The answers come "
     "first on *Label*, where nobody can tell which is which. The interval holds whenever you look."
 )
 NONE_YET = "No duel yet for this run."
-REFRESH_SECONDS = 4  # Choice: about as long as a vote takes
 STATES = {"better": ("ok", "Better"), "worse": ("stop", "Worse"), "": ("unknown", "Open")}
 
 
@@ -140,5 +139,5 @@ def build(workspace: Any, run: gr.Dropdown) -> View:
     wire(stop.click, buttons, view, outputs=[go, stop, told], cancels=[going], queue=False)
     shown = {"inputs": [run], "outputs": [stands, go]}
     wire(run.change, show, workspace, view, **shown)
-    wire(ticking(REFRESH_SECONDS).tick, show, workspace, view, **shown)
+    on_news("votes", show, workspace, view, **shown)
     return view

@@ -17,10 +17,9 @@ from align import comparing
 from align.commands import COMMANDS
 from align.models import EMBEDDED
 from align.prompt_files import read_prompts
-from feedback.screens.parts import follow, heading, on_show, plain, sheet, ticking, wire
+from feedback.screens.parts import follow, heading, on_news, on_show, plain, sheet, wire
 from storage.errors import BadInput
 
-REFRESH_SECONDS = 3  # Choice: a comparison takes about this long on two cores
 WITHOUT = "No adapter: the model as it is"
 
 
@@ -209,5 +208,5 @@ def lay_out(workspace: Any) -> None:
     wire(going.failure, buttons, view, outputs=[go, stop])
     wire(stop.click, stopped, view, outputs=[told, go, stop], cancels=[going], queue=False)
     moving = [view.starter, view.waiting]
-    wire(ticking(REFRESH_SECONDS).tick, refresh, workspace, view, outputs=moving)
+    on_news("answers", refresh, workspace, view, outputs=moving)
     on_show(refill, workspace, view, inputs=[view.adapter], outputs=[view.adapter, *moving])

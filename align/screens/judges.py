@@ -12,7 +12,7 @@ import gradio as gr
 from align import duel_judges
 from align.duelling import Duel
 from align.judges import JUDGES, ON_SCREEN
-from feedback.screens.parts import fold, follow, on_show, plain, ticking, wire
+from feedback.screens.parts import fold, follow, on_news, on_show, plain, wire
 
 LEAD = (
     "A rule or another model can judge the same answers, each pair in both orders. Its votes are "
@@ -22,7 +22,6 @@ LABELS = {"contains": "Text", "regex": "Pattern", "model": "Address and name of 
 EXAMPLES = {
     "contains": "thank you", "regex": r"^\s*[-*] ", "model": "http://127.0.0.1:8000/v1#name",
 }  # fmt: skip
-REFRESH_SECONDS = 4  # Choice: as the duel's own meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +121,6 @@ def build(workspace: Any, run: gr.Dropdown, lines: gr.Markdown) -> View:
     wire(kind.change, choose, view, inputs=[kind], outputs=[what])
     shown = {"inputs": [run], "outputs": [lines]}
     wire(run.change, show, workspace, view, **shown)
-    wire(ticking(REFRESH_SECONDS).tick, show, workspace, view, **shown)
+    on_news("votes", show, workspace, view, **shown)
     on_show(show, workspace, view, **shown)
     return view

@@ -27,11 +27,10 @@ from align.screens.light import Light, Seen, build_light, due, show_light
 from align.screens.sweep import Tryout
 from align.screens.watch import Watch, build_watch, connect_watch, look
 from align.sweep_files import parsed
-from feedback.screens.parts import fold, heading, minutes, on_show, plain, sheet, ticking, wire
+from feedback.screens.parts import fold, heading, minutes, on_news, on_show, plain, sheet, wire
 from feedback.snapshots import SnapshotSettings, preview
 from storage.errors import BadInput, UserError
 
-REFRESH_SECONDS = 2  # Choice: a step of a tiny model takes about this long on two cores
 METHODS = {  # method: (its line in the list, what it is for)
     "dpo": (
         "DPO · pairs",
@@ -288,9 +287,9 @@ def show_ready(
 def keep_up(
     workspace: Any, form: Form, seen: Seen | None, method: str, model: str, remedies: list[str]
 ) -> dict[Any, Any]:
-    """Look at the feedback again by the timer where votes came in; not while a run has the machine.
+    """Look at the feedback again where votes came in; not while a run has the machine.
 
-    What is wrong with the model was said when it was typed: the timer does not say it again.
+    What is wrong with the model was said when it was typed: no news says it again.
     """
     reached, started = workspace.store.reached(), time.monotonic()
     if not due(seen, reached, started) or runs.going_run(workspace.data) is not None:
@@ -375,7 +374,7 @@ def start(
         start_from=origin or None, reference=held if origin else "base", because=because or "",
         remedies=dict.fromkeys(remedies or (), True), wait=False,
     )  # fmt: skip
-    return look(workspace, view, begun["run"], None)
+    return look(workspace, view, begun["run"])
 
 
 def start_sweep(
@@ -392,14 +391,14 @@ def start_sweep(
         remedies=dict.fromkeys(remedies or (), True), because=because or "", wait=False,
     )  # fmt: skip
     first = begun["points"][0]["run"]
-    return look(workspace, view, first, None) | sweeping.look(workspace, form.tryout, drawn)
+    return look(workspace, view, first) | sweeping.look(workspace, form.tryout, drawn)
 
 
 def cancel_sweep(workspace: Any, form: Form, view: Watch, run: str) -> dict[Any, Any]:
     """Cancel the sweep that is going, as a whole."""
     if going := sweep_files.unfinished(workspace.data):
         sweep_files.cancel(workspace.data, going)
-    return look(workspace, view, run, None) | sweeping.look(workspace, form.tryout, None)
+    return look(workspace, view, run) | sweeping.look(workspace, form.tryout, None)
 
 
 def show_sweep_command(
@@ -547,8 +546,7 @@ def lay_out(workspace: Any) -> None:
     heading("Train", "One button: what people preferred becomes an adapter of the model.")
     form = build_form()
     view = build_watch(form.start)
-    timer = ticking(REFRESH_SECONDS)
-    connect_watch(workspace, view, timer)
+    connect_watch(workspace, view)
     base = [form.method, form.model]
     recipe = [form.beta, form.leash, *form.more.values()]
     learned = [*base, form.remedies]
@@ -566,8 +564,8 @@ def lay_out(workspace: Any) -> None:
         known = wire(filled.then, show_ready, workspace, form, **ready)
         wire(known.then, show_light, workspace, form.light, **light)
     wire(form.rows.change, show_command, workspace, form, **command)
-    wire(
-        timer.tick, keep_up, workspace, form, inputs=[form.light.seen, *learned],
+    on_news(
+        "votes states", keep_up, workspace, form, inputs=[form.light.seen, *learned],
         outputs=[*ready["outputs"], *light["outputs"]],
     )  # fmt: skip
     treated = wire(
@@ -594,24 +592,20 @@ def lay_out(workspace: Any) -> None:
         form.start.click, start, workspace, form, view,
         inputs=[form.remedies, form.light.because, *form.asked()], outputs=view.parts(), limit=1,
     )  # fmt: skip
-    connect_tryout(workspace, form, view, timer, recipe)
+    connect_tryout(workspace, form, view, recipe)
     known = on_show(show_ready, workspace, form, **ready)
     wire(known.then, show_command, workspace, form, **command)
     on_show(show_light, workspace, form.light, **light)
     on_show(show_advice, workspace, form, **advised)
     origins = [form.origin, form.held]
     on_show(show_origins, workspace, form, inputs=[form.origin], outputs=origins)
-    anew = gr.State(None)  # votes of a duel may have come in: nothing counts as drawn already
-    on_show(look, workspace, view, inputs=[view.run, anew], outputs=view.parts())
 
 
-def connect_tryout(
-    workspace: Any, form: Form, view: Watch, timer: gr.Timer, recipe: list[Any]
-) -> None:
+def connect_tryout(workspace: Any, form: Form, view: Watch, recipe: list[Any]) -> None:
     """Connect the part that tries values of β."""
     part = form.tryout
     again = {"inputs": [part.drawn], "outputs": part.shown()}
-    wire(timer.tick, sweeping.look, workspace, part, **again)
+    on_news("sweeps", sweeping.look, workspace, part, **again)
     on_show(sweeping.look, workspace, part, **again)
     asked, reason = [part.betas, part.rows], form.light.because
     cost = {"inputs": [form.remedies, form.method, form.model, *asked], "outputs": [part.cost]}

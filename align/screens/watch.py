@@ -19,7 +19,7 @@ from align import runs
 from align.rounds import duels_of
 from align.screens.curves import curves_html
 from align.screens.report import against_words, concern_words, duel_words, report_words
-from feedback.screens.parts import minutes, percent, plain, wire
+from feedback.screens.parts import minutes, on_news, on_show, percent, plain, wire
 
 LOG_LINES = 60  # Choice: what a person scrolls through; the whole log lies in the run's folder
 STATES = {
@@ -51,7 +51,7 @@ class Watch:
     pack: gr.Button
     adapter: gr.DownloadButton
     log: gr.Textbox
-    drawn: gr.State  # (run, rows of metrics, state) that the page shows already
+    drawn: gr.State  # (run, rows of metrics) whose curves the page shows already
     history: gr.Dataframe
     start: gr.Button  # of the upper half: not while a run goes
 
@@ -64,28 +64,38 @@ class Watch:
         ]  # fmt: skip
 
 
-def look(workspace: Any, view: Watch, run: str | None, drawn: Any) -> dict[Any, Any]:
-    """Draw the chosen run as its files have it now; what did not change is not sent again."""
+def look(workspace: Any, view: Watch, run: str | None) -> dict[Any, Any]:
+    """Draw the chosen run as its files have it now, and the list of all."""
     known = runs.list_runs(workspace.data)
     if not known:
         return {view.panel: gr.Column(visible=False)}
-    one = next((r for r in known if r.run == run), None) or pick(known)
-    rows = runs.read_metrics(workspace.data, one.run)
-    now = [one.run, len(rows), one.status, len(one.warnings)]
-    parts: dict[Any, Any] = {
-        view.state: state_html(one),
-        view.message: plain(one.message) if one.status != "done" else "",
-        view.log: "\n".join(runs.read_log(workspace.data, one.run).splitlines()[-LOG_LINES:]),
-    }
-    if now == drawn:
-        return parts
-    told = duel_words(duels_of(workspace.store).get(one.run, {}))
-    parts |= {view.curves: curves_html(rows), view.drawn: now} | switched(view, one, told)
+    one = chosen(known, run)
+    parts = moved(workspace, view, one, None)
+    parts |= switched(view, one, duel_words(duels_of(workspace.store).get(one.run, {})))
     going = any(r.running for r in known)
     parts[view.run] = gr.Dropdown(choices=[(label(r), r.run) for r in known], value=one.run)
     parts[view.history] = pd.DataFrame([history_row(r) for r in known], columns=HISTORY)
     parts[view.start] = gr.Button("Training …" if going else "Train", interactive=not going)
     return parts
+
+
+def glance(workspace: Any, view: Watch, run: str | None, drawn: Any) -> dict[Any, Any]:
+    """Draw what moves with every step of the chosen run."""
+    known = runs.list_runs(workspace.data)
+    return moved(workspace, view, chosen(known, run), drawn) if known else {view.drawn: drawn}
+
+
+def moved(workspace: Any, view: Watch, one: runs.RunStatus, drawn: Any) -> dict[Any, Any]:
+    """Return what moves with a run's steps; curves that the page shows already are not sent."""
+    rows = runs.read_metrics(workspace.data, one.run)
+    now = [one.run, len(rows)]
+    parts: dict[Any, Any] = {
+        view.state: state_html(one),
+        view.message: plain(one.message) if one.status != "done" else "",
+        view.log: "\n".join(runs.read_log(workspace.data, one.run).splitlines()[-LOG_LINES:]),
+        view.drawn: now,
+    }
+    return parts if now == drawn else parts | {view.curves: curves_html(rows)}
 
 
 def switched(view: Watch, one: runs.RunStatus, duels: str = "") -> dict[Any, Any]:
@@ -108,9 +118,10 @@ def switched(view: Watch, one: runs.RunStatus, duels: str = "") -> dict[Any, Any
     }
 
 
-def pick(known: list[runs.RunStatus]) -> runs.RunStatus:
-    """Return the run to show when none was chosen: the one that goes, else the newest."""
-    return next((run for run in known if run.running), known[0])
+def chosen(known: list[runs.RunStatus], run: str | None) -> runs.RunStatus:
+    """Return the run to show: the chosen one; without one that which goes, else the newest."""
+    going = next((one for one in known if one.running), known[0])
+    return next((one for one in known if one.run == run), going)
 
 
 def label(run: runs.RunStatus) -> str:
@@ -153,14 +164,14 @@ def history_row(run: runs.RunStatus) -> list[str]:
 def cancel(workspace: Any, view: Watch, run: str) -> dict[Any, Any]:
     """Cancel the run and draw how it ended."""
     runs.cancel(workspace.data, run)
-    return look(workspace, view, run, None)
+    return look(workspace, view, run)
 
 
 def resume(workspace: Any, view: Watch, run: str) -> dict[Any, Any]:
     """Let the run go on from its newest checkpoint."""
     workspace.client.leave()
     runs.resume(workspace.data, run)
-    return look(workspace, view, run, None)
+    return look(workspace, view, run)
 
 
 def pack(workspace: Any, run: str) -> gr.DownloadButton:
@@ -233,14 +244,17 @@ def build_watch(start: gr.Button) -> Watch:
     )  # fmt: skip
 
 
-def connect_watch(workspace: Any, view: Watch, timer: gr.Timer) -> None:
-    """Connect the watching half: the timer, the choice of a run, its buttons."""
+def connect_watch(workspace: Any, view: Watch) -> None:
+    """Connect the watching half: what moves, the choice of a run, its buttons."""
     parts = view.parts()
-    again = {"inputs": [view.run, view.drawn], "outputs": parts}
-    wire(timer.tick, look, workspace, view, **again)
+    again = {"inputs": [view.run], "outputs": parts}
+    moving = [view.state, view.message, view.log, view.curves, view.drawn]
+    on_news("runs", glance, workspace, view, inputs=[view.run, view.drawn], outputs=moving)
+    on_news("states", look, workspace, view, **again)
+    on_show(look, workspace, view, **again)
     wire(view.run.input, look, workspace, view, **again)
     wire(view.cancel.click, cancel, workspace, view, inputs=[view.run], outputs=parts, limit=1)
     wire(view.resume.click, resume, workspace, view, inputs=[view.run], outputs=parts, limit=1)
     wire(view.pack.click, pack, workspace, inputs=[view.run], outputs=[view.adapter], limit=2)
-    chosen = wire(view.history.select, open_run, outputs=[view.run])
-    wire(chosen.then, look, workspace, view, **again)
+    opened = wire(view.history.select, open_run, outputs=[view.run])
+    wire(opened.then, look, workspace, view, **again)

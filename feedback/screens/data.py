@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 import pandas as pd
@@ -185,10 +186,13 @@ def open_row(
     one = browse.open_comparison(workspace.store, ids[chosen.index[0]])
     turns = (f"**{m['role']}**\n\n{shown(m['content'])}" for m in one.messages)
     votes = ", ".join(f"{plain(who)}: **{plain(verdict)}**" for who, verdict in one.votes)
+    facts = f"{plain(one.comparison)} · {plain(one.source)} · votes: {votes or 'none yet'}"
+    if one.votes:  # only what people judged is shown as a run sees it
+        facts += f" · [what a run thinks of it](/?pair={quote(one.comparison)})"
     drawn: dict[Any, Any] = show_gold(workspace, view.gold, one.comparison) | {
         view.detail: gr.Column(visible=True),
         view.conversation: "\n\n".join(turns),
-        view.facts: f"{plain(one.comparison)} · {plain(one.source)} · votes: {votes or 'none yet'}",
+        view.facts: facts,
     }
     for side, name in enumerate("AB"):
         text = shown(one.answers[side]) if one.answers[side].strip() else "*(an empty answer)*"

@@ -184,17 +184,21 @@ def on_show(handler: Callable, *fixed: Any, **options: Any) -> Any:
     return wire(tab.select if tab is not None else page.load, handler, *fixed, **options)
 
 
-def ticking(seconds: float) -> gr.Timer:
-    """Return a timer that ticks only while the tab being built is in front."""
-    tab = tab_around()
-    timer = gr.Timer(seconds, active=tab is None)
-    if tab is not None and isinstance(tab.parent, gr.Tabs):
-        wire(tab.parent.select, _front, str(tab.label), outputs=[timer], queue=False)
-    return timer
+def on_news(of: str, handler: Callable, *fixed: Any, rest: int = 0, **options: Any) -> Any:
+    """Run the handler whenever something moved and the tab being built is in front; return what
+    `wire` returns.
 
+    Every event costs a page some of a tenth of a second per output, so nothing is asked by one: the
+    page's own script asks the app's `/api/v1/news`, and presses a hidden button.
 
-def _front(label: str, chosen: gr.SelectData) -> gr.Timer:
-    return gr.Timer(active=chosen.value == label)
+    Args:
+        of: the parts of the news to listen to, with spaces between.
+        rest: seconds from one call to the next, at least.
+        options: as for `wire`.
+    """
+    listens = [f"hone-of-{name}" for name in of.split()]
+    button = gr.Button(visible="hidden", elem_classes=["hone-news", f"hone-rest-{rest}", *listens])
+    return wire(button.click, handler, *fixed, trigger_mode="always_last", **options)
 
 
 def heading(title: str, lead: str) -> None:

@@ -31,19 +31,18 @@ from feedback.screens.parts import (
     brief,
     heading,
     interval,
+    on_news,
     on_show,
     percent,
     plain,
     sheet,
-    ticking,
     track,
     wire,
 )
 from feedback.tables import ranked
 
-QUICK = 1.0  # seconds; Choice: checks that take longer run when they are asked for, not by a timer
-REFRESH_SECONDS = 15  # Choice: often enough to feel live, seldom enough to cost nothing
-LIVE_SECONDS = 2  # Choice: at a glance; each look costs milliseconds, and none where nobody votes
+QUICK = 1.0  # seconds; Choice: checks that take longer run only when they are asked for
+REST_SECONDS = 15  # Choice: often enough to feel live, seldom enough to cost nothing
 SHOWN_ITEMS = 50  # Choice: of the items behind a finding; a person reads no more in a table
 LARGE = "length_bias"  # the check that comes first and big: it is the one that training exploits
 NAMES = {
@@ -232,8 +231,8 @@ def live_html(meters: Meters, majorities: Majorities) -> str:
     return f"<div class='hone-live'><i aria-hidden='true'></i><span>Live</span>{cells}</div>"
 
 
-def tick(workspace: Any, view: View, took: float) -> dict[Any, Any]:
-    """Refresh by the timer, as long as that is quick."""
+def keep_up(workspace: Any, view: View, took: float) -> dict[Any, Any]:
+    """Refresh where votes came in, as long as that is quick."""
     return refresh(workspace, view) if took <= QUICK else {view.took: took}
 
 
@@ -359,11 +358,11 @@ def lay_out(workspace: Any) -> None:
     models = overview.build_models()
     drawn = view.drawn()
     wire(again.click, refresh, workspace, view, outputs=drawn)
-    ticks = ticking(REFRESH_SECONDS).tick
-    wire(ticks, tick, workspace, view, inputs=[view.took], outputs=drawn)
+    anew = {"inputs": [view.took], "outputs": drawn, "rest": REST_SECONDS}
+    on_news("votes", keep_up, workspace, view, **anew)
     on_show(refresh, workspace, view, outputs=drawn)
     moving: dict[str, Any] = {"inputs": [live.reached], "outputs": view.moving()}
-    wire(ticking(LIVE_SECONDS).tick, show_live, workspace, view, **moving)
+    on_news("votes", show_live, workspace, view, **moving)
     on_show(show_live, workspace, view, **moving)
     on_show(overview.show_models, workspace, models, outputs=models.parts())
     on_show(remedies.list_left_out, workspace, left, outputs=left.parts())

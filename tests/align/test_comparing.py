@@ -154,3 +154,25 @@ def test_only_finished_runs_are_offered_and_no_training_is_no_wait(workspace: An
     assert len(runs.list_runs(workspace.data)) == 2
     assert comparing.finished_runs(workspace.data) == [("r-1 · DPO · tiny", "r-1")]
     assert comparing.waiting(workspace.data) is None
+
+
+@pytest.mark.parametrize(
+    ("current", "by", "expected"),
+    [
+        ("", 1, ("What is tea?", 1, 2)),
+        ("", -1, ("What is rain?", 2, 2)),
+        ("What is tea? ", 1, ("What is rain?", 2, 2)),
+        ("What is rain?", 1, ("What is tea?", 1, 2)),
+        ("What is tea?", -1, ("What is rain?", 2, 2)),
+    ],
+)
+def test_a_list_is_gone_through_and_begins_anew(
+    current: str, by: int, expected: tuple[str, int, int]
+) -> None:
+    listed = "What is tea?\r\n\n  What is rain?\n"
+    assert comparing.step_through(listed, current, by) == expected
+
+
+def test_an_empty_list_says_what_to_put_there() -> None:
+    with pytest.raises(BadInput, match="one a line"):
+        comparing.step_through(" \n", "What?", 1)

@@ -52,7 +52,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     model = Model("tiny", tmp_path, "f", 1, template=True)
     monkeypatch.setattr(endpoint.runs, "model_of", lambda data, run: model)
     monkeypatch.setattr(endpoint.sides, "usual_base", lambda data: model)
-    return SimpleNamespace(data=tmp_path, client=Worker())
+    return SimpleNamespace(data=tmp_path, store=None, client=Worker())
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def ask(client: TestClient, **more: Any) -> Any:
 
 def test_the_base_and_every_finished_run_are_listed(client: TestClient) -> None:
     found = client.get("/v1/models").json()
-    assert [one["id"] for one in found["data"]] == ["base", "r-1"]
+    assert [one["id"] for one in found["data"]] == ["promoted", "base", "r-1"]
     assert found["object"] == "list"
 
 
@@ -102,6 +102,16 @@ def test_the_base_has_no_adapter_and_parts_are_put_together(
     assert asked.adapter is None
     assert [one["content"] for one in asked.messages] == ["Be brief.", "Why?"]
     assert asked.messages[0]["role"] == "system"
+
+
+@pytest.mark.parametrize("run", ["", "r-1"])
+def test_promoted_is_whoever_was_promoted_last(
+    run: str, client: TestClient, workspace: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "sampler", lambda store: run)
+    assert ask(client, model="promoted").json()["model"] == "promoted"
+    (asked,) = workspace.client.asked
+    assert asked.adapter == (workspace.data / "runs" / run / "adapter" if run else None)
 
 
 def test_a_stream_ends_with_its_reason_its_tokens_and_done(client: TestClient) -> None:
@@ -226,11 +236,11 @@ def test_our_own_client_understands_it(app: FastAPI) -> None:
     ours = Endpoint.parse(f"{HOST}:{port}/v1#r-1")
     settings = {"max_tokens": 9, "temperature": 0.0, "seed": 1}
     try:
-        assert openai_client.models(ours) == ["base", "r-1"]
+        assert openai_client.models(ours) == ["promoted", "base", "r-1"]
         assert openai_client.complete(ours, CHAT, **settings).text == "Because"
         texts = [reply.text for reply in openai_client.stream(ours, CHAT, **settings)]
         gone = Endpoint.parse(f"{HOST}:{port}/v1#r-2")
-        with pytest.raises(openai_client.EndpointFailed, match="it has 'base', 'r-1'"):
+        with pytest.raises(openai_client.EndpointFailed, match="it has 'promoted', 'base', 'r-1'"):
             openai_client.complete(gone, CHAT, **settings)
     finally:
         server.should_exit = True

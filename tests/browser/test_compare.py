@@ -90,11 +90,22 @@ def test_a_pair_that_people_judged_is_seen_as_the_run_sees_it(desk: At, trained:
     assert screen.console == []
 
 
-def test_a_held_out_prompt_is_one_click_away(desk: At, trained: Server) -> None:
+def test_a_prompt_is_held_out_or_from_a_list_of_ones_own(desk: At, trained: Server) -> None:
     screen = desk(trained, "Compare")
     screen.part("#compare-held-out input").click()
     screen.page.get_by_role("option").first.click()
-    expect(screen.part("#compare-prompt textarea")).not_to_have_value("")
+    prompt = screen.part("#compare-prompt textarea")
+    expect(prompt).not_to_have_value("")
+    screen.unfold("A list of your own prompts")
+    screen.part("#compare-listed textarea").fill("What is tea?\n\n What is rain? \n")
+    for number, text in ((1, "What is tea?"), (2, "What is rain?"), (1, "What is tea?")):
+        screen.part("#compare-on").click()
+        expect(prompt).to_have_value(text)
+        screen.says("#compare-place", f"{number} of 2")
+    expect(screen.part("#compare-held-out input")).to_have_value("")
+    screen.part("#compare-back").click()
+    screen.says("#compare-place", "2 of 2")
+    assert screen.console == []
 
 
 def test_blind_hides_the_names_until_reveal(desk: At, trained: Server) -> None:

@@ -84,6 +84,7 @@ def test_search_finds_words_and_opens_a_comparison(desk: At, server: Server, vot
     screen.says("#browse-detail", "Where do cranes go in winter?")
     screen.says("#browse-detail", PAYLOADS[0])
     screen.says("#browse-detail", "Ann: a")
+    expect(screen.part("#browse-detail a[href*='?pair=']")).to_be_visible()
     expect(screen.part("#browse-detail img")).to_have_count(0)
     assert screen.page.evaluate("window.pwned") is None
 

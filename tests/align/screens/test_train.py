@@ -135,8 +135,8 @@ def test_the_panel_moves_with_a_vote_and_only_then(workspace: Workspace) -> None
     assert train.keep_up(workspace, FORM, again, *learned) == {FORM.light.seen: again}
 
 
-def test_the_timer_is_silent_about_a_model_that_is_not_there(workspace: Workspace) -> None:
-    """It was said when it was typed; every two seconds would be too often."""
+def test_news_is_silent_about_a_model_that_is_not_there(workspace: Workspace) -> None:
+    """It was said when it was typed; with every vote would be too often."""
     seen = Seen(reached=-1, at=0.0, took=0.0)
     moved = train.keep_up(workspace, FORM, seen, "dpo", "/nowhere/at-all", [])
     assert list(moved) == [FORM.light.seen]
