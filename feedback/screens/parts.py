@@ -159,7 +159,10 @@ def wire(
 
     Choice: 8 at once per event, so that one slow reader never makes another wait.
     """
-    options = {"show_progress": "hidden", "api_visibility": "private", **options}
+    # On nothing: else the page tells every output three times per event that it is under way, and
+    # reads all parts of an output that holds others. Opening a tab took seconds by that.
+    quiet = {"show_progress": "hidden", "show_progress_on": []}
+    options = {**quiet, "api_visibility": "private", **options}
     asked = ask(handler, *fixed)
     return event(asked, list(inputs), list(outputs), concurrency_limit=limit, **options)
 
