@@ -360,20 +360,21 @@ def lay_out(workspace: Any) -> None:
         view = View(**build_question(desk, empty, status), **build_answers())
         seen = pair.build(workspace, view.duelled)
         decision = duel.build(workspace, view.duelled)
-    connect_choices(workspace, view)
+    connect_choices(workspace, view, decision)
     connect_answers(workspace, view)
-    shown = {"inputs": [view.duelled], "outputs": [decision.stands, decision.go]}
-    on_show(duel.show, workspace, decision, **shown)
     connect_links(workspace, view, seen)
 
 
-def connect_choices(workspace: Any, view: View) -> None:
-    """Connect what fills the fields of the question."""
+def connect_choices(workspace: Any, view: View, decision: duel.View) -> None:
+    """Connect what fills the fields of the question, and the duel of the run that is chosen."""
     pick = [view.against, view.run]
     filled = [view.empty, view.desk, *pick, view.held_out, view.status, view.duelled]
-    on_show(refresh, workspace, view, inputs=pick, outputs=filled)
-    for side in pick:
-        wire(side.change, sides_chosen, view, inputs=pick, outputs=[view.address, view.duelled])
+    settled = [on_show(refresh, workspace, view, inputs=pick, outputs=filled)]
+    for side in pick:  # by a person: `refresh` says itself whose duel it is
+        outputs = [view.address, view.duelled]
+        settled.append(wire(side.input, sides_chosen, view, inputs=pick, outputs=outputs))
+    for event in settled:  # not beside it: a part that is just being shown loses what it is told
+        duel.follow_run(event.then, workspace, decision, view.duelled)
     status = {"inputs": [view.status], "outputs": [view.status]}
     on_news("waiting", look_for_training, workspace, **status)
     wire(

@@ -35,9 +35,14 @@ class View:
     prompts: gr.Number
     told: gr.Markdown
     stands: gr.HTML
+    judged: judges.View
 
     def drawn(self) -> list[Any]:
-        return [self.go, self.stop, self.told, self.stands]
+        return [self.go, self.stop, self.told, *self.shown()]
+
+    def shown(self) -> list[Any]:
+        """Return what `show` draws, `go` apart."""
+        return [self.stands, self.judged.lines]
 
 
 def standing_html(stands: Standing) -> str:
@@ -75,14 +80,15 @@ def waiting_words(stands: Standing) -> str:
 
 
 def show(workspace: Any, view: View, run: str | None) -> dict[Any, Any]:
-    """Draw how the run's duel stands; nothing but a sentence where there is none."""
+    """Draw how the run's duel stands, with its judges; a sentence where there is none."""
+    drawn = judges.show(workspace, view.judged, run)
     if not run:
-        return {view.stands: "", view.go: gr.Button("Start a duel")}
+        return drawn | {view.stands: "", view.go: gr.Button("Start a duel")}
     stands = duelling.standing(workspace.store, Duel(run))
     if not stands.prompts:
         words = f"<div class='hone-small'>{NONE_YET}</div>"
-        return {view.stands: words, view.go: gr.Button("Start a duel")}
-    return {view.stands: standing_html(stands), view.go: gr.Button("Add prompts")}
+        return drawn | {view.stands: words, view.go: gr.Button("Start a duel")}
+    return drawn | {view.stands: standing_html(stands), view.go: gr.Button("Add prompts")}
 
 
 def start(
@@ -114,12 +120,15 @@ def buttons(view: View) -> dict[Any, Any]:
     return {view.go: gr.Button(visible=True), view.stop: gr.Button(visible=False), view.told: ""}
 
 
-def build(workspace: Any, run: gr.Dropdown) -> View:
-    """Lay out the part and connect it; `run` is whose duel it is."""
+def build(workspace: Any, run: gr.State) -> View:
+    """Lay out the part and connect it; `run` is whose duel it is.
+
+    Who sets `run` lets `follow_run` listen.
+    """
     with gr.Column(elem_classes="hone-card", elem_id="duel"):
         gr.Markdown(LEAD)
         stands = gr.HTML("", js_on_load=None, elem_id="duel-stands", padding=False)
-        judged = judges.place()
+        lines = judges.place()
         with gr.Row(elem_classes="hone-buttons"):
             go = gr.Button("Start a duel", elem_id="duel-go", scale=0, min_width=160)
             stop = gr.Button(
@@ -130,14 +139,17 @@ def build(workspace: Any, run: gr.Dropdown) -> View:
                 elem_id="duel-prompts", scale=0, min_width=120,
             )  # fmt: skip
         told = gr.Markdown("", elem_classes="hone-note", elem_id="duel-told")
-        judges.build(workspace, run, judged)
-    view = View(go, stop, prompts, told, stands)
+        judged = judges.build(workspace, run, lines)
+    view = View(go, stop, prompts, told, stands, judged)
     going = wire(
         go.click, start, workspace, view, inputs=[run, prompts], outputs=view.drawn(), limit=1
     )
     wire(going.failure, buttons, view, outputs=[go, stop, told])
     wire(stop.click, buttons, view, outputs=[go, stop, told], cancels=[going], queue=False)
-    shown = {"inputs": [run], "outputs": [stands, go]}
-    wire(run.change, show, workspace, view, **shown)
-    on_news("votes", show, workspace, view, **shown)
+    on_news("votes", show, workspace, view, inputs=[run], outputs=[*view.shown(), go])
     return view
+
+
+def follow_run(event: Any, workspace: Any, view: View, run: gr.State) -> None:
+    """Draw the duel anew after the event."""
+    wire(event, show, workspace, view, inputs=[run], outputs=[*view.shown(), view.go])

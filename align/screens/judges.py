@@ -12,7 +12,7 @@ import gradio as gr
 from align import duel_judges
 from align.duelling import Duel
 from align.judges import JUDGES, ON_SCREEN
-from feedback.screens.parts import fold, follow, on_news, on_show, plain, wire
+from feedback.screens.parts import fold, follow, plain, wire
 
 LEAD = (
     "A rule or another model can judge the same answers, each pair in both orders. Its votes are "
@@ -90,7 +90,7 @@ def place() -> gr.Markdown:
     return gr.Markdown(visible=False, elem_classes="hone-small", elem_id="judges")
 
 
-def build(workspace: Any, run: gr.Dropdown, lines: gr.Markdown) -> View:
+def build(workspace: Any, run: gr.State, lines: gr.Markdown) -> View:
     """Lay out the part and connect it.
 
     Args:
@@ -119,8 +119,4 @@ def build(workspace: Any, run: gr.Dropdown, lines: gr.Markdown) -> View:
     wire(going.failure, buttons, view, outputs=[go, stop, told])
     wire(stop.click, buttons, view, outputs=[go, stop, told], cancels=[going], queue=False)
     wire(kind.change, choose, view, inputs=[kind], outputs=[what])
-    shown = {"inputs": [run], "outputs": [lines]}
-    wire(run.change, show, workspace, view, **shown)
-    on_news("votes", show, workspace, view, **shown)
-    on_show(show, workspace, view, **shown)
     return view

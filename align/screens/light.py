@@ -24,6 +24,7 @@ LIGHTS = {
     RED: "Not ready",
 }
 REST = 10  # Choice: times of the last look to rest: a large folder is busy with it a tenth at most
+LONGEST = 30.0  # seconds. Choice: a longer rest is not waited for: the next vote asks again
 SHOWN = 4  # Choice: objections in full; more are named, and stand on the quality screen
 
 
@@ -42,13 +43,17 @@ class Seen:
         return Seen(reached, at, at - started)
 
 
-def due(seen: Seen | None, reached: int, now: float) -> bool:
-    """Return whether to look again: something was accepted, and the last look is long enough ago.
+def due(seen: Seen | None, reached: int, now: float) -> float | None:
+    """Return after how many seconds to look again: something was accepted, and the last look has
+    rested by then. None where there is no reason to.
 
     Args:
         seen: None before the first look, which comes with the tab.
     """
-    return seen is not None and reached != seen.reached and now - seen.at >= REST * seen.took
+    if seen is None or reached == seen.reached:
+        return None
+    left = max(0.0, seen.at + REST * seen.took - now)
+    return left if left <= LONGEST else None
 
 
 @dataclass(frozen=True, slots=True)

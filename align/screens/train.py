@@ -291,9 +291,11 @@ def keep_up(
 
     What is wrong with the model was said when it was typed: no news says it again.
     """
-    reached, started = workspace.store.reached(), time.monotonic()
-    if not due(seen, reached, started) or runs.going_run(workspace.data) is not None:
+    rest = due(seen, workspace.store.reached(), time.monotonic())
+    if rest is None or runs.going_run(workspace.data) is not None:
         return {form.light.seen: seen}
+    time.sleep(rest)
+    reached, started = workspace.store.reached(), time.monotonic()
     parts: dict[Any, Any] = {}
     try:
         parts |= show_ready(workspace, form, method, model, remedies)

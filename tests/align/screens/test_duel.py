@@ -9,10 +9,11 @@ import pytest
 
 from align import duelling
 from align.duelling import Standing
-from align.screens import duel
+from align.screens import duel, judges
 from feedback.duels import outcome
 
-VIEW = duel.View(*["go", "stop", "prompts", "told", "stands"])  # type: ignore[arg-type]
+JUDGED = judges.View(*["lines", "kind", "what", "judge", "end", "said"])  # type: ignore[arg-type]
+VIEW = duel.View(*["go", "stop", "prompts", "told", "stands", JUDGED])  # type: ignore[arg-type]
 
 
 def stands(*scores: float, waiting: int = 0, identical: int = 0) -> Standing:
@@ -56,6 +57,7 @@ def test_the_button_comes_back_when_both_have_answered(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(duelling, "begin", begin)
     monkeypatch.setattr(duelling, "standing", lambda store, one: stands(waiting=next(now)))
+    monkeypatch.setattr(judges, "show", lambda *given: {"lines": "as they are"})
     shown = list(duel.start(SimpleNamespace(store=None), VIEW, "r-1", 10))
     assert asked == [12]
     assert shown[0]["stop"].visible

@@ -93,11 +93,12 @@ def test_the_cost_of_a_sweep_is_that_of_what_the_remedies_leave(workspace: Works
 def test_it_is_looked_again_once_something_came_in_and_the_last_look_has_rested() -> None:
     """A look of 0.5 s that ended at 100 rests for ten times as long: until 105."""
     seen = Seen(reached=7, at=100.0, took=0.5)
-    assert not due(seen, 7, 1000.0)
-    assert not due(seen, 8, 104.9)
-    assert due(seen, 8, 105.0)
-    assert due(seen, -1, 105.0)  # the store forgot its news
-    assert not due(None, 8, 105.0)
+    assert due(seen, 7, 1000.0) is None
+    assert due(seen, 8, 104.0) == 1.0
+    assert due(seen, 8, 105.0) == due(seen, 8, 1000.0) == 0.0
+    assert due(seen, -1, 105.0) == 0.0  # the store forgot its news
+    assert due(replace(seen, took=10.0), 8, 101.0) is None  # too long to wait for
+    assert due(None, 8, 105.0) is None
 
 
 def say(workspace: Workspace, verdict: str, left: int) -> None:
