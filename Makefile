@@ -8,6 +8,9 @@ BIN := .venv/bin
 PY := $(BIN)/python
 TEST_ENV := HF_HUB_OFFLINE=1 GRADIO_ANALYTICS_ENABLED=False TOKENIZERS_PARALLELISM=false
 
+# What trains and answers gives way to everything else, so the tests that wait for it do too.
+NICELY := nice -n 10
+
 .DEFAULT_GOAL := help
 .PHONY: help setup model compiled run demo test test-slow check format bench clean
 
@@ -23,10 +26,10 @@ demo: setup  ## from nothing to a model before and after 150 simulated votes, wi
 	@$(PY) app.py demo --port $(PORT) --data $(DEMO)
 
 test: .venv/.dev model compiled .venv/.chromium  ## every test that is not slow (15 to 30 minutes on 2 cores)
-	$(TEST_ENV) OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(TEST_ENV) OMP_NUM_THREADS=1 $(NICELY) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/.dev model compiled .venv/.chromium  ## kills, resumes, whole runs beside TRL (20 to 40 minutes)
-	$(TEST_ENV) OMP_NUM_THREADS=1 $(PY) -m pytest -m "slow and not alone" -n 2 --dist loadfile --no-loadscope-reorder --timeout=1500
+	$(TEST_ENV) OMP_NUM_THREADS=1 $(NICELY) $(PY) -m pytest -m "slow and not alone" -n 2 --dist loadfile --no-loadscope-reorder --timeout=1500
 	$(TEST_ENV) $(PY) -m pytest -m "slow and alone" --timeout=1500
 
 check: .venv/.dev  ## style, types of the pure parts, then the tests

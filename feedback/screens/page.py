@@ -31,7 +31,7 @@ HEAD = (
 )
 MAX_UPLOAD = "1gb"  # Choice: an import of a million votes is about 500 MB of text
 AT_ONCE = 8  # Choice: handlers of one event at the same time, unless the event says otherwise
-LOOK_SECONDS = 0.01  # Choice: from event to event; Gradio's own 0.001 keeps an idle core 7 % busy
+LOOK_SECONDS = 0.03  # Choice: from event to event; Gradio's own 0.001 keeps a core 7 % busy, idle
 QUEUE = 200  # Choice: events waiting before Gradio answers "full"; votes never wait here
 
 
