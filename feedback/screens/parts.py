@@ -1,4 +1,4 @@
-"""What the lead's screens share: one way to wire an event, to refresh while seen, to show text.
+"""What the lead's screens share: one way to wire an event, to follow what moves, to show text.
 
 Text of people, models and files is hostile: it is shown by `gr.Markdown` (sanitised) after `shown`
 or `plain`, by `gr.Dataframe` with datatype "str" or by `gr.Textbox`; `gr.HTML` gets numbers and our
