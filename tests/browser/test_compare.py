@@ -124,9 +124,10 @@ def test_stop_ends_both_answers(desk: At, trained: Server) -> None:
     ask(screen, "Tell a long story.", 400)
     screen.says("#compare-left", "tokens", timeout=ANSWER_MS)
     screen.part("#compare-stop").click()
-    expect(screen.part("#compare-go")).to_be_visible()
+    expect(screen.part("#compare-go")).to_be_visible(timeout=20_000)
+    screen.page.wait_for_timeout(1_000)  # the last words may be under way
     stopped = screen.part("#compare-left").inner_text()
-    screen.page.wait_for_timeout(1_500)
+    screen.page.wait_for_timeout(2_000)
     assert screen.part("#compare-left").inner_text() == stopped
 
 
