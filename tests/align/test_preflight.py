@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from align import attention, logprobs, preflight
-from align.device import cgroup_memory, cpu, gpu, instructions
+from align.device import cgroup_memory, cpu, device_now, gpu, instructions
 from align.models import EMBEDDED, find_model
 from align.policy import load_policy
 from align.preflight import BUDGET, Device, Passes, Rows, Shape, Unit, choose, memory_of, settle
@@ -314,10 +314,12 @@ def test_a_gpu_is_asked_by_its_drivers_tool(
 @pytest.mark.slow
 @pytest.mark.alone
 def test_the_peak_of_a_real_step_is_within_a_quarter_of_the_forecast() -> None:
-    """SmolLM2, four pairs of 384 tokens in one pass, in a process of its own."""
+    """SmolLM2, four pairs of 384 tokens in one pass, in a process of its own; bf16 only where the
+    processor computes in it, as in a run: emulated, the step takes ten minutes."""
     from benchmarks.preflight import measured_point
 
-    own, activations, peak = measured_point(("embedded", "bf16", 256, 64, 4, 16), "")
+    precision = "bf16" if device_now().bf16 else "fp32"
+    own, activations, peak = measured_point(("embedded", precision, 256, 64, 4, 16), "")
     fixed = preflight.FIXED["cpu"]
     assert own + fixed.program + fixed.activations * activations == pytest.approx(peak, rel=0.25)
     assert find_model(EMBEDDED).parameters == 134_515_008
