@@ -42,7 +42,7 @@ format: .venv/.dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.dev model  ## the benchmarks, one after the other (long); figures go to benchmarks/results/
+bench: .venv/.dev model .venv/.chromium  ## the benchmarks, one after the other (long); figures go to benchmarks/results/
 	$(PY) -m benchmarks
 
 clean:  ## remove the virtual environment and caches (never the data)
