@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
 from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
 from storage.store import Store
@@ -30,6 +30,7 @@ from tests.browser.lead import desk, tiny_model, trained  # noqa: F401  (fixture
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60  # generous: the machine may be busy with other tests
+expect.set_options(timeout=20_000)  # likewise; what has to be quick is measured by its own test
 WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 

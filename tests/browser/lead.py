@@ -86,7 +86,7 @@ class Desk:
     def part(self, selector: str) -> Locator:
         return self.page.locator(selector)
 
-    def says(self, selector: str, words: str, timeout: float = 15_000) -> None:
+    def says(self, selector: str, words: str, timeout: float = 30_000) -> None:
         """Wait until a part holds the words; what the app complained of goes into the failure."""
         try:
             expect(self.part(selector)).to_contain_text(words, timeout=timeout)
