@@ -358,7 +358,7 @@ def lay_out(workspace: Any) -> None:
     models = overview.build_models()
     drawn = view.drawn()
     wire(again.click, refresh, workspace, view, outputs=drawn)
-    anew = {"inputs": [view.took], "outputs": drawn, "rest": REST_SECONDS}
+    anew: dict[str, Any] = {"inputs": [view.took], "outputs": drawn, "rest": REST_SECONDS}
     on_news("votes", keep_up, workspace, view, **anew)
     on_show(refresh, workspace, view, outputs=drawn)
     moving: dict[str, Any] = {"inputs": [live.reached], "outputs": view.moving()}
