@@ -111,7 +111,7 @@ def step_through(listed: str, current: str, by: int) -> tuple[str, int, int]:
     """Return a list's prompt after (by 1) or before (by -1) the current one, its number, how many.
 
     At an end it begins anew; where the current prompt is none of the list, with the first or the
-    last.
+    last. A prompt that stands there twice is taken once.
 
     Raises:
         BadInput: the list is empty.
@@ -120,7 +120,7 @@ def step_through(listed: str, current: str, by: int) -> tuple[str, int, int]:
         >>> step_through("What is tea?\\n\\nWhat is rain?", "What is tea?", 1)
         ('What is rain?', 2, 2)
     """
-    prompts = [line.strip() for line in listed.split("\n") if line.strip()]
+    prompts = list(dict.fromkeys(line.strip() for line in listed.split("\n") if line.strip()))
     if not prompts:
         raise BadInput("The list is empty: paste prompts into it, one a line.")
     if current.strip() in prompts:

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 FOLLOWED = ("status.json", "metrics.jsonl", "log.txt", "report.json")  # of a run's folder
 
 
-def news(workspace: Workspace) -> dict[str, str]:
-    """Return the mark of every part; it says nothing but that the part is another than before."""
-    return {name: mark(workspace) for name, mark in PARTS.items()}
+def news(workspace: Workspace, of: Iterable[str]) -> dict[str, str]:
+    """Return the marks of these parts, without those that there are not; a mark says nothing but
+    that the part is another than before."""
+    return {name: PARTS[name](workspace) for name in of if name in PARTS}
 
 
 def _votes(workspace: Workspace) -> str:
@@ -32,8 +33,10 @@ def _votes(workspace: Workspace) -> str:
 
 def _runs(workspace: Workspace) -> str:
     """Return another mark after every step of a run, and when one begins, ends or dies."""
-    files = [folder / name for folder in _folders(workspace.data) for name in FOLLOWED]
-    return _digest([*_stamps(files), _states(workspace)])
+    folders = sorted((workspace.data / "runs").glob("r-*"))
+    stamps = _stamps(folder / name for folder in folders for name in FOLLOWED)
+    going = runs.going_run(workspace.data)
+    return _digest([*stamps, going.run if going else ""])
 
 
 def _states(workspace: Workspace) -> str:
@@ -74,10 +77,6 @@ PARTS: Mapping[str, Callable[[Workspace], str]] = {
     "answers": _answers,
     "demo": _demo,
 }
-
-
-def _folders(data: Path) -> list[Path]:
-    return sorted((data / "runs").glob("r-*"))
 
 
 def _stamps(files: Iterable[Path]) -> list[tuple[int, int] | None]:

@@ -37,11 +37,11 @@ def build_web(workspace: Workspace, rest: Later) -> FastAPI:
     return app
 
 
-def moved(workspace: Workspace) -> dict[str, str]:
-    """Return the mark of every part of the app: see `align.news`."""
+def moved(workspace: Workspace, of: str = "") -> dict[str, str]:
+    """Return the marks of some parts of the app, named with commas between: see `align.news`."""
     from align.news import news  # here: a vote waits for nothing that only the screens need
 
-    return news(workspace)
+    return news(workspace, of.split(","))
 
 
 def wake(workspace: Workspace) -> None:

@@ -97,7 +97,7 @@ def open_link(workspace: Any, view: View, tabs: Any, request: gr.Request) -> dic
             return {tabs: gr.skip()}
         opened.said_of(workspace.store, found.pair)
     except UserError as error:
-        return {tabs: gr.skip(), view.told: plain(str(error))}
+        return {tabs: gr.Tabs(selected="compare"), view.told: plain(str(error))}
     return offer(workspace, view, found.pair) | {tabs: gr.Tabs(selected="compare")}
 
 

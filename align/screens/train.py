@@ -292,9 +292,11 @@ def keep_up(
     What is wrong with the model was said when it was typed: no news says it again.
     """
     rest = due(seen, workspace.store.reached(), time.monotonic())
-    if rest is None or runs.going_run(workspace.data) is not None:
+    if rest is None:
         return {form.light.seen: seen}
     time.sleep(rest)
+    if runs.going_run(workspace.data) is not None:
+        return {form.light.seen: seen}
     reached, started = workspace.store.reached(), time.monotonic()
     parts: dict[Any, Any] = {}
     try:

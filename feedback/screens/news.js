@@ -34,7 +34,8 @@ async function look() {
   if (document.hidden) return;
   const listening = [...document.querySelectorAll("button.hone-news")].filter(inFront);
   if (listening.length === 0) return;
-  const answer = await fetch("api/v1/news");
+  const parts = new Set(listening.flatMap((button) => named(button, LISTENS)));
+  const answer = await fetch(`api/v1/news?of=${[...parts].join(",")}`);
   if (!answer.ok) return;
   const marks = await answer.json();
   listening.filter((button) => button.isConnected).forEach((button) => hear(button, marks));

@@ -128,7 +128,7 @@ class View:
     scores: scores.Scores
     found: Found
     overview: overview.Overview
-    took: gr.State  # seconds of the last refresh
+    took: gr.State  # of the last refresh: its seconds, and the store's newest event before it
 
     def drawn(self) -> list[Any]:
         cards = [part for card in self.cards.values() for part in (card.meter, card.words)]
@@ -231,19 +231,22 @@ def live_html(meters: Meters, majorities: Majorities) -> str:
     return f"<div class='hone-live'><i aria-hidden='true'></i><span>Live</span>{cells}</div>"
 
 
-def keep_up(workspace: Any, view: View, took: float) -> dict[Any, Any]:
+def keep_up(workspace: Any, view: View, took: tuple[float, int]) -> dict[Any, Any]:
     """Refresh where votes came in, as long as that is quick."""
-    return refresh(workspace, view) if took <= QUICK else {view.took: took}
+    seconds, seen = took
+    known = seconds > QUICK or seen == workspace.store.reached()
+    return {view.took: took} if known else refresh(workspace, view)
 
 
 def refresh(workspace: Any, view: View) -> dict[Any, Any]:
     """Run every check and draw it."""
-    started = time.monotonic()
+    started, reached = time.monotonic(), workspace.store.reached()
     columns = gather(workspace.store)
     results = quoted(workspace.store, checks_of(columns))
     drawn = draw_checks(view.cards, view.found, results) | overview.draw(view.overview, columns)
     drawn |= scores.show_offer(view.scores, results)
-    return drawn | {view.took: time.monotonic() - started, view.live.reached: None}
+    took = (time.monotonic() - started, reached)
+    return drawn | {view.took: took, view.live.reached: None}
 
 
 def draw_checks(cards: dict[str, Card], found: Found, results: list[CheckResult]) -> dict[Any, Any]:
@@ -354,7 +357,7 @@ def lay_out(workspace: Any) -> None:
     found = build_findings()
     left = remedies.build_left_out()
     live = Live(line, gr.State(None))
-    view = View(live, cards, scored, found, overview.build_overview(), gr.State(0.0))
+    view = View(live, cards, scored, found, overview.build_overview(), gr.State((0.0, -1)))
     models = overview.build_models()
     drawn = view.drawn()
     wire(again.click, refresh, workspace, view, outputs=drawn)

@@ -173,6 +173,14 @@ def test_a_list_is_gone_through_and_begins_anew(
     assert comparing.step_through(listed, current, by) == expected
 
 
+def test_a_prompt_that_is_listed_twice_does_not_hold_up_the_rest() -> None:
+    seen, current = [], ""
+    for _ in range(3):
+        current, _, count = comparing.step_through("A?\nB?\nA?\nC?", current, 1)
+        seen.append(current)
+    assert (seen, count) == (["A?", "B?", "C?"], 3)
+
+
 def test_an_empty_list_says_what_to_put_there() -> None:
     with pytest.raises(BadInput, match="one a line"):
         comparing.step_through(" \n", "What?", 1)

@@ -78,32 +78,36 @@ def demonstrate(place: Any) -> None:
     ],
 )
 def test_only_what_moved_has_another_mark(change: Any, moved: set[str], workspace: Any) -> None:
-    before = news(workspace)
+    before = news(workspace, PARTS)
     change(workspace)
-    after = news(workspace)
+    after = news(workspace, PARTS)
     assert {name for name in PARTS if before[name] != after[name]} == moved
+
+
+def test_only_what_is_asked_for_is_looked_at(workspace: Any) -> None:
+    assert set(news(workspace, ["votes", "no such part"])) == {"votes"}
 
 
 def test_a_run_that_dies_is_news_although_it_writes_nothing(workspace: Any) -> None:
     lock = FileLock(workspace.data / "runs" / "r-1" / "lock")
     assert lock.acquire()
-    before = news(workspace)
+    before = news(workspace, PARTS)
     lock.release()
-    after = news(workspace)
+    after = news(workspace, PARTS)
     moved = {name for name in PARTS if before[name] != after[name]}
     assert moved == {"runs", "states", "waiting", "answers"}
 
 
 def test_a_sweep_moves_with_its_runs_until_it_has_ended(workspace: Any) -> None:
     file = begin_sweep(workspace)
-    seen = [news(workspace)["sweeps"]]
+    seen = [news(workspace, PARTS)["sweeps"]]
     step(workspace)
-    seen.append(news(workspace)["sweeps"])
+    seen.append(news(workspace, PARTS)["sweeps"])
     file.write_text(json.dumps({**json.loads(file.read_text()), "ended": True}))
-    seen.append(news(workspace)["sweeps"])
+    seen.append(news(workspace, PARTS)["sweeps"])
     assert len(set(seen)) == 3
     step(workspace)
-    assert news(workspace)["sweeps"] == seen[-1]
+    assert news(workspace, PARTS)["sweeps"] == seen[-1]
 
 
 def test_the_screens_listen_to_parts_that_there_are() -> None:

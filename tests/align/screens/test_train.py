@@ -136,6 +136,16 @@ def test_the_panel_moves_with_a_vote_and_only_then(workspace: Workspace) -> None
     assert train.keep_up(workspace, FORM, again, *learned) == {FORM.light.seen: again}
 
 
+def test_a_look_waits_until_the_last_one_has_rested(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(train.time, "sleep", slept.append)
+    seen = Seen(reached=-1, at=train.time.monotonic(), took=0.5)
+    assert FORM.light.lamp in train.keep_up(workspace, FORM, seen, "dpo", "", [])
+    assert 4.0 < slept[0] <= 5.0
+
+
 def test_news_is_silent_about_a_model_that_is_not_there(workspace: Workspace) -> None:
     """It was said when it was typed; with every vote would be too often."""
     seen = Seen(reached=-1, at=0.0, took=0.0)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import gradio as gr
 import pytest
+from gradio import queueing
 
-from feedback.screens.parts import Stopped, ask, follow, shown
+from feedback.screens.parts import Stopped, ask, follow, shown, wire
 from storage.errors import NotFound
 
 
@@ -77,3 +79,15 @@ def test_a_closed_follower_stops_the_call_at_its_next_progress() -> None:
     lines.close()
     go_on.set()
     assert ended.wait(5)
+
+
+def test_no_output_is_told_that_an_event_is_under_way() -> None:
+    """`[]` is nothing to Gradio's page, None would be every output."""
+    given: dict[str, Any] = {}
+    wire(lambda *parts, **options: given.update(options), lambda: "")
+    assert given["show_progress_on"] == []
+
+
+def test_what_the_queue_waits_by_has_the_name_that_the_page_sets() -> None:
+    """A name of Gradio's inside: set in vain it would be noticed by nobody."""
+    assert "self.sleep_when_free" in inspect.getsource(queueing.Queue)
