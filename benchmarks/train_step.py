@@ -18,6 +18,8 @@ same losses within 1e-3 on both sides; in the timed precision their difference s
 beside the difference that TRL makes with itself when it cuts the same batch in two. `--curves`
 compares them on another model, where the timed one is too large for fp32; the losses of the timed
 runs then stand beside each other too. Models of random weights: `benchmarks/random_llama.py`.
+`--losses-only` compares and times nothing, `--timed-only` times and compares nothing before: for a
+machine lent for minutes, after the losses were compared on another one.
 
 KTO's mismatched responses are TRL's (the response before, in the batch). ORPO imitates prompt and
 response on all sides, as TRL does (Hone's default is the response alone: `--nll response`). TRL
@@ -69,7 +71,8 @@ def main() -> None:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Check that both learn the same, time them in turn, and print the result."""
-    curves = agree(arguments) if arguments.nll == "both" or arguments.method != "orpo" else None
+    comparable = arguments.nll == "both" or arguments.method != "orpo"
+    curves = agree(arguments) if comparable and not arguments.timed_only else None
     if arguments.losses_only:
         result = {**facts(arguments), "loss_differences": curves}
         print(json.dumps(result, indent=1))
@@ -103,6 +106,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--curves", default="", help="folder of the model to compare losses on")
     parser.add_argument("--nll", choices=("both", "response"), default="both", help="ORPO's scope")
     parser.add_argument("--losses-only", action="store_true", help="compare losses, time nothing")
+    parser.add_argument("--timed-only", action="store_true", help="compare no losses before")
     parser.add_argument("--write", action="store_true", help="add to benchmarks/results/")
     parser.add_argument("--side", choices=(*SIDES, "start"), help=argparse.SUPPRESS)
     parser.add_argument("--start", default="", help=argparse.SUPPRESS)
@@ -189,6 +193,7 @@ def run_side(arguments: argparse.Namespace) -> dict[str, Any]:
     if torch.cuda.is_available():
         memory = torch.cuda.max_memory_allocated() / 1e6
         before = 0.0
+        found["reserved_mb"] = round(torch.cuda.max_memory_reserved() / 1e6)
     else:
         memory = peak()
     return {

@@ -41,3 +41,20 @@ def test_the_forecast_beside_what_was_measured_is_that_of_the_results():
          f"{p['reserved_gb'] + p['besides_gb']:.2f}", f"{p['forecast_gb']:.2f}")
         for p in points
     ]  # fmt: skip
+
+
+def test_the_figures_of_the_busy_machine_are_those_of_the_results():
+    name = "train_step-dpo-512-128-nf4-llama-8b-busy.json"
+    result = json.loads((RESULTS / name).read_text("utf-8"))
+    sides, ratios = result["sides"].values(), result["ratios"]
+    assert cells("seconds a step") == [str(side["step_seconds"]) for side in sides]
+    assert cells("TRL's time") == ["", *(str(one["time_per_row"]) for one in ratios.values())]
+    assert cells("peak, GB") == [f"{side['peak_mb'] / 1000:.1f}" for side in sides]
+
+
+def test_the_figures_of_flex_are_those_of_the_results():
+    for at in json.loads((RESULTS / "flex.json").read_text("utf-8"))["at"]:
+        dense, flex = at["dense"], at["flex"]
+        row = f"| {at['prompt']}, {at['response']} | {at['rows']} | {dense['seconds']:.3f} | "
+        row += f"{flex['seconds']:.3f} | {dense['peak_gb']:.1f} | {flex['peak_gb']:.1f} |"
+        assert row in TEXT

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from align.estimate import (
     PER_CORE,
     START_SECONDS,
@@ -144,3 +146,27 @@ def test_a_run_tells_the_seconds_of_its_parts(tmp_path: Path) -> None:
     phases = json.loads((tmp_path / "status.json").read_text())["phases"]
     assert set(phases) == {LOADING, TRAINING, SCORING}
     assert all(seconds >= 0 for seconds in phases.values())
+
+
+def test_the_time_left_goes_by_the_usual_pace_and_runs_down_between_countings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 0.0
+    monkeypatch.setattr("align.run_files.time.monotonic", lambda: clock)
+    files = RunFiles(tmp_path, work=100.0)
+
+    def left(now: float, work: float = 0.0) -> float | None:
+        nonlocal clock
+        clock = now
+        files.progress(work)
+        told = json.loads((tmp_path / "status.json").read_text())["seconds_left"]
+        return None if told is None else float(told)
+
+    assert left(1.0) is None  # the work begins
+    assert left(61.0, 10.0) is None  # a minute: something else lay in it
+    assert left(63.0, 10.0) is None
+    assert left(65.0, 10.0) == 14.0  # 0.2 s a unit: the minute does not count
+    assert left(70.0) == 9.0
+    assert left(80.0) is None  # nobody knows
+    assert left(82.0, 60.0) == 2.4  # (0.2 + 17 / 60) / 2 * 10
+    assert left(83.0, 10.0) is None
