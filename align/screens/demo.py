@@ -29,7 +29,7 @@ from feedback.screens.parts import (
 
 SHOWN = 5  # held-out prompts whose answers are laid out
 NAMES = {
-    "answers": "The model answers starter prompts, twice each",
+    "answers": "The model answers starter prompts, four times each",
     "votes": "Simulated people choose the better answer",
     "checks": "Every check looks at the votes",
     "training": "DPO learns from them",
