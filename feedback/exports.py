@@ -44,8 +44,8 @@ def export_file(
     path = Path(path)
     chosen = formats.named(format)
     if chosen.write is None:
-        written = ", ".join(name for name, one in formats.FORMATS.items() if one.write)
-        raise BadInput(f"{format} is only read; export one of {written}")
+        others = ", ".join(name for name, one in formats.FORMATS.items() if one.write)
+        raise BadInput(f"{format} is only read; export one of {others}")
     if not path.parent.is_dir():
         raise BadInput(f"{path}: there is no folder {path.parent}; make it, or choose another one")
     if chosen.holds == "votes":

@@ -96,6 +96,27 @@ def read(path: Path, named: Named | None = None) -> Iterator[Row | Refused]:
     return files.made(rows, partial(_rows_of, named=named))
 
 
+def named_columns(pairs: Iterable[str]) -> dict[str, str]:
+    """Return the columns that `FIELD=COLUMN` texts name, by their fields.
+
+    Raises:
+        BadInput: no such text, or a field twice.
+
+    Example:
+        >>> named_columns(["prompt=question", "a=first = best"])
+        {'prompt': 'question', 'a': 'first = best'}
+    """
+    named: dict[str, str] = {}
+    for pair in pairs:
+        field, _, column = (part.strip() for part in str(pair).partition("="))
+        if not field or not column:
+            raise BadInput(f"{str(pair)[:60]!r} names no column; write it like prompt=question")
+        if field in named:
+            raise BadInput(f"{field[:40]} is named twice, as {named[field][:40]} and {column[:40]}")
+        named[field] = column
+    return named
+
+
 def _resolved(columns: Collection[str], named: Named) -> dict[str, str]:
     """Return the column of each field that has one."""
     found = {}
