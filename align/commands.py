@@ -78,7 +78,7 @@ def import_(
     """Bring a file in; return {"read", "stored", "duplicates", "refused"}."""
     path = Path(file)
     if not path.exists():
-        raise NotFound(f"{file} does not exist: give the path of a file, or of a folder of Parquet")
+        raise NotFound(f"{file} does not exist: give the path of a file or of a folder")
     return imports.import_file(
         workspace.store,
         path,

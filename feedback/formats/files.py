@@ -1,12 +1,15 @@
 """Files as rows, whatever the rows mean; hostile files get one clear line.
 
-JSON lines, JSON lists, CSV and TSV (each of them gzip'd or not), Parquet, SQLite, and a folder of
-Parquet files. A row that cannot be read is a `Refused` with its number; the others come through.
+JSON lines, JSON lists, CSV and TSV (each of them gzip'd or not), Parquet, Arrow, SQLite, and
+folders: of Parquet files, or as `datasets` saves a set. A row that cannot be read is a `Refused`
+with its number; the others come through.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ SUFFIXES = {
     "csv": "csv",
     "tsv": "tsv",
     "parquet": "parquet",
+    "arrow": "arrow",
 }
 _MAGIC = {
     b"PK\x03\x04": "a zip archive; unpack it first",
@@ -30,7 +34,6 @@ _MAGIC = {
     b"\x89PNG": "a picture",
     b"\xff\xd8\xff": "a picture",
     b"\x7fELF": "a program",
-    b"ARROW1": "an Arrow file; write it as Parquet",
 }
 
 CheckColumns = Callable[[Sequence[str]], None]
@@ -40,7 +43,7 @@ def kind_of(path: Path) -> str:
     """Return what a path holds by looking, not by its name.
 
     Returns:
-        "jsonl", "json" (one list), "csv", "tsv", "parquet", "sqlite" or "folder".
+        "jsonl", "json" (one list), "csv", "tsv", "parquet", "arrow", "sqlite" or "folder".
 
     Raises:
         NotFound: no such file. BadInput: empty, binary, or not what its name says.
@@ -69,6 +72,8 @@ def _kind_of_head(path: Path, head: bytes) -> str:
         return "parquet"
     if head.startswith(b"SQLite format 3\0"):
         return "sqlite"
+    if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        return "arrow"
     for magic, what in _MAGIC.items():
         if head.startswith(magic):
             raise BadInput(f"{path}: holds {what}; give JSONL, JSON, CSV, TSV or Parquet")
@@ -163,12 +168,18 @@ def made(
 
 
 def _read_table(path: Path, kind: str, check_columns: CheckColumns) -> Iterator[Raw | Refused]:
+    from storage.arrow import read_arrow
     from storage.parquet import read_parquet
     from storage.sqlite import read_table
 
     if packed.is_packed(path):
         raise BadInput(f"{path}: is {kind} inside gzip; unpack it first")
-    columns, rows = read_parquet(path) if kind == "parquet" else read_table(path, TABLE)
+    readers: dict[str, Callable[[Path], tuple[list[str], Iterator[tuple[Any, ...]]]]] = {
+        "parquet": read_parquet,
+        "arrow": read_arrow,
+        "sqlite": partial(read_table, table=TABLE),
+    }
+    columns, rows = readers[kind](path)
     check_columns(columns)
     return _numbered(columns, rows)
 
@@ -179,17 +190,32 @@ def _numbered(columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> Iterat
 
 
 def _read_folder(folder: Path, check_columns: CheckColumns) -> Iterator[Raw | Refused]:
-    """Yield the rows of a folder's Parquet files in the order of their names, numbered through."""
-    paths = sorted(folder.rglob("*.parquet"))
+    """Yield the rows of a folder's tables in the order of their names, numbered through."""
+    saved = [path for state in sorted(folder.rglob("state.json")) for path in _saved(state)]
+    paths = saved or sorted(folder.rglob("*.parquet"))
     if not paths:
-        arrow = next(iter(folder.rglob("*.arrow")), None)
-        held = f"Arrow files ({arrow.name})" if arrow else "no Parquet file"
         raise BadInput(
-            f"{folder}: is a folder with {held}; give a file, or a folder of Parquet files "
-            "(datasets.load_from_disk(…).to_parquet(…) writes them)"
+            f"{folder}: is a folder with no Parquet file, and none that `datasets` saved a set to; "
+            "give a file"
         )
     number = 0
     for path in paths:
-        for row in _read_table(path, "parquet", check_columns):
+        for row in _read_table(path, "arrow" if saved else "parquet", check_columns):
             number += 1
             yield Raw(number, row.fields) if isinstance(row, Raw) else row
+
+
+def _saved(state: Path) -> list[Path]:
+    """Return the Arrow files of a set that `Dataset.save_to_disk` wrote: its state names them.
+
+    What else lies beside them is left alone: `datasets` keeps what it computed there.
+    """
+    try:
+        files = json.loads(state.read_text("utf-8"))["_data_files"]
+        names = [Path(str(one["filename"])).name for one in files]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        raise BadInput(f"{state}: names no data files; save the set again") from None
+    missing = next((name for name in names if not (state.parent / name).is_file()), None)
+    if missing is not None:
+        raise BadInput(f"{state}: names {missing[:60]!r}, which is not there; copy the whole set")
+    return [state.parent / name for name in names]

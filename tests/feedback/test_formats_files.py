@@ -181,6 +181,47 @@ def test_a_folder_of_parquet_files_is_read_in_the_order_of_their_names(tmp_path:
     assert [row.row for row in found] == [1, 2]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_set_that_datasets_saved_is_read_split_by_split(tmp_path: Path):
+    """Three rows in two files, and one in another split; what it computed beside them is not."""
+    from datasets import Dataset, DatasetDict
+
+    talk = [{"role": "user", "content": "Hi?"}]
+    rows = [{**PAIR, "prompt": talk, "chosen": [hand.said(f"A{n}")], "score": n} for n in range(3)]
+    rows = [{**row, "rejected": [hand.said("B")]} for row in rows]
+    train, test = Dataset.from_list(rows), Dataset.from_list(rows[:1])
+    sets = DatasetDict({"train": train, "test": test})
+    sets.save_to_disk(str(tmp_path / "set"), num_shards={"train": 2, "test": 1})
+    (tmp_path / "set" / "train" / "cache-1.arrow").write_bytes(b"x")
+    found = hand.taken(tmp_path / "set")
+    assert [row.a.text for row in found] == ["A0", "A0", "A1", "A2"]
+    assert [row.row for row in found] == [1, 2, 3, 4]
+    assert found[0].prompt == hand.asked()
+    one = next((tmp_path / "set" / "test").glob("data-*.arrow"))
+    assert [row.a.text for row in hand.taken(one)] == ["A0"]
+    one.unlink()
+    with pytest.raises(BadInput, match="which is not there; copy the whole set"):
+        hand.rows(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    "state", ["", "[]", "{}", '{"_data_files": [1]}', '{"_data_files": 5}', "[" * 100_000]
+)
+def test_a_saved_set_without_its_files_says_so(tmp_path: Path, state: str):
+    (tmp_path / "state.json").write_text(state)
+    with pytest.raises(BadInput, match="names no data files; save the set again"):
+        hand.rows(tmp_path)
+
+
+def test_a_saved_set_names_no_file_outside_of_itself(tmp_path: Path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "x.arrow").write_bytes(b"secret")
+    state = {"_data_files": [{"filename": "../x.arrow"}]}
+    (tmp_path / "set" / "state.json").write_text(json.dumps(state))
+    with pytest.raises(BadInput, match="names 'x.arrow', which is not there"):
+        hand.rows(tmp_path / "set")
+
+
 # SQLite
 
 
