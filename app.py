@@ -122,6 +122,9 @@ def generate(
         str | None, typer.Option(help="A run, or base; else the promoted run.")
     ] = None,
     n: Annotated[int, typer.Option(help="Answers per prompt; two make a comparison.")] = 2,
+    ring: Annotated[
+        bool, typer.Option("--ring", help="Compare each answer with two others.")
+    ] = False,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Sample from this share of the probability.")] = 1.0,
     max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 256,
@@ -140,6 +143,7 @@ def generate(
         "model": resolved_model(model),
         "adapter": adapter,
         "n": n,
+        "ring": ring,
         "temperature": temperature,
         "top_p": top_p,
         "max_tokens": max_tokens,
@@ -460,7 +464,9 @@ def verify(
 @cli.command()
 def simulate(
     votes: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 100,
-    prefer: Annotated[str, typer.Option(help="shorter, longer, friendly or random.")] = "shorter",
+    prefer: Annotated[
+        str, typer.Option(help="shorter, longer, brief, friendly or random.")
+    ] = "shorter",
     noise: Annotated[float, typer.Option(help="Share of votes cast at random, 0 to 1.")] = 0.1,
     left_bias: Annotated[float, typer.Option(help="Share of votes that go left anyway.")] = 0.0,
     labelers: Annotated[int, typer.Option(min=1, max=10_000, help="How many labelers.")] = 1,

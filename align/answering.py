@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from align import runs
 from align.models import EMBEDDED, Model, find_model
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from align.client import WorkerClient
     from storage.store import Store
 
+T = TypeVar("T")
 STARTERS = Path(__file__).resolve().parent.parent / "feedback" / "starter_prompts.jsonl"
 TRIES = 4  # Choice: an answer that came empty or like another is drawn anew up to three times
 CHUNK_PROMPTS = 250  # Choice: prompts per worker job; the batch is full except at a job's end
@@ -78,6 +79,7 @@ def generate_comparisons(
     model: str = EMBEDDED,
     adapter: str = "",
     n: int = 2,
+    ring: bool = False,
     settings: SamplingSettings = SamplingSettings(),  # noqa: B008  (frozen)
     seed: int = 0,
     source: str,
@@ -85,12 +87,14 @@ def generate_comparisons(
     cancelled: Callable[[], bool] = lambda: False,
     background: bool = False,
 ) -> dict[str, int]:
-    """Answer every prompt n times, store the answers, and pair them: (0, 1), (2, 3), …
+    """Answer every prompt n times, store the answers, and pair them: (0, 1), (2, 3), …; in a ring
+    also (1, 2), (3, 4), …, and the last one with the first.
 
     What is finished is stored while the rest is still being written.
 
     Args:
         adapter: id of the run whose adapter answers, "" for the base itself.
+        ring: compare each of three answers or more twice: as many votes from half the answers.
         source: of the comparisons, "generated:<batch>".
         progress: gets a line of text now and then.
         cancelled: asked now and then; True ends it early with what is there.
@@ -109,7 +113,7 @@ def generate_comparisons(
     if n > 1 and settings.temperature == 0:
         raise BadInput(f"temperature 0 gives one answer {n} times: raise it, or ask for 1 answer.")
     base = base_of(store, model, adapter)
-    batch = _Batch(store, client, base, adapter, n, settings, seed, source)
+    batch = _Batch(store, client, base, adapter, n, ring, settings, seed, source)
     unique = list({Prompt.id_of(messages): messages for messages in prompts}.values())
     for start in range(0, len(unique), CHUNK_PROMPTS):
         if cancelled():
@@ -138,6 +142,7 @@ class _Batch:
     base: Model
     adapter: str
     n: int
+    ring: bool
     settings: SamplingSettings
     seed: int
     source: str
@@ -224,7 +229,7 @@ class _Batch:
         pairs, start = [], 0
         for length in lengths:
             mine = stored[start : start + length]
-            pairs += list(zip(mine[0::2], mine[1::2], strict=False))
+            pairs += paired(mine, self.ring)
             start += length
         self.counts["responses"] += len(stored)
         if pairs:
@@ -242,6 +247,18 @@ class _Batch:
             row.finished,
             "generated",
         )
+
+
+def paired(answers: Sequence[T], ring: bool = False) -> list[tuple[T, T]]:
+    """Return which answers to one prompt are compared.
+
+    Example:
+        >>> paired("abcd"), paired("abcd", ring=True), paired("ab", ring=True)
+        ([('a', 'b'), ('c', 'd')], [('a', 'b'), ('b', 'c'), ('c', 'd'), ('d', 'a')], [('a', 'b')])
+    """
+    if ring and len(answers) > 2:
+        return list(zip(answers, [*answers[1:], answers[0]], strict=True))
+    return list(zip(answers[0::2], answers[1::2], strict=False))
 
 
 @dataclass

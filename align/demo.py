@@ -1,8 +1,9 @@
 """The demo: from nothing to a model before and after, without a person. Knows no torch.
 
-Starter prompts are answered twice, simulated labelers vote, the checks look, DPO trains, and both
-models answer held-out prompts. Everything but the votes is real, and done by the functions that the
-screens use. How far it has come lies in `demo.json` of the data folder; begun again, it goes on.
+Starter prompts are answered four times, simulated labelers vote, the checks look, DPO trains, and
+both models answer held-out prompts. Everything but the votes is real, and done by the functions
+that the screens use. How far it has come lies in `demo.json` of the data folder; begun again, it
+goes on.
 """
 
 from __future__ import annotations
@@ -33,16 +34,20 @@ if TYPE_CHECKING:
     from align.workspace import Workspace
 
 VOTES = 150
-# Choice: two votes for each comparison, so that the checks see whether labelers agree, and because
-# answering is most of the time on two cores without bf16.
-COMPARED = 0.5  # comparisons for each vote
-TASTE, NOISE, LABELERS = "friendly", 0.1, 3
+# Choice: one comparison in four gets two votes, so that the checks see whether labelers agree. Four
+# answers to a prompt, each compared with two others: answering is most of the time on two cores
+# without bf16, and what a run learns from is pairs. Half as many of them, from twice the prompts,
+# changed nothing that one could see, or with a larger rate broke the model (docs/log.md).
+COMPARED = 0.8  # comparisons for each vote
+PER_PROMPT = 4  # answers
+TASTE, NOISE, LABELERS = "brief", 0.1, 3
 # Choice: longer than most good answers to the starter prompts; what is cut off loses.
 ANSWERS = SamplingSettings(max_tokens=96)
 GREEDY = SamplingSettings(max_tokens=128, temperature=0.0)
 # Choice: an SFT term holds on to what was chosen; without it brevity alone is learned, up to
-# answers that only echo the question. With two epochs, twelve steps, hardly anything had changed.
-SETTINGS = {"sft_weight": 0.2, "epochs": 4}
+# answers that only echo the question. Some twenty steps: at the recipe's 2e-4 hardly anything
+# changes, at 5e-4 (and half the pairs, twice as often) answers turned into circles (docs/log.md).
+SETTINGS = {"sft_weight": 0.2, "epochs": 2, "learning_rate": 3e-4}
 BECAUSE = "a demo: its votes are simulated, so that what checks find in them is known"
 MOST_ASKED = 16  # held-out prompts. Choice: about a minute, and enough for a picture
 STEPS = ("answers", "votes", "checks", "training", "after")
@@ -104,11 +109,11 @@ def _keep(workspace: Workspace, state: Mapping[str, Any]) -> None:
 def _answers(
     workspace: Workspace, progress: Progress, state: dict[str, Any], asked: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Let the base answer starter prompts twice until there is enough to vote on."""
+    """Let the base answer starter prompts until there is enough to vote on."""
     starters.fill(
         workspace, ceil(COMPARED * state["votes"]), labelers=1, thumbs=False, seed=0,
         progress=progress,
-        model=asked["model"], settings=ANSWERS,
+        model=asked["model"], n=PER_PROMPT, settings=ANSWERS,
     )  # fmt: skip
     sizes = workspace.store.frame("sizes").iloc[0]
     return {name: int(sizes[name]) for name in ("prompts", "responses", "comparisons")}

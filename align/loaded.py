@@ -17,6 +17,7 @@ from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.cache_utils import DynamicCache
 
+from align import few_rows
 from align.manifest import verify_manifest
 from align.rendering import Template
 from storage.errors import Unsupported
@@ -62,7 +63,7 @@ class LoadedModel:
         model: Any = AutoModelForCausalLM.from_pretrained(
             self.folder, dtype=self.dtype, local_files_only=True, use_safetensors=True
         )
-        return model.to(self.device).eval()
+        return few_rows.use_in(model.to(self.device).eval())
 
     def prompt_ids(self, messages: Sequence[Message], room: int) -> tuple[Sequence[int], int]:
         """Return a prompt's tokens with `room` left for the answer, and how many were cut.

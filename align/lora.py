@@ -26,6 +26,8 @@ from peft.tuners.lora.bnb import Linear4bit as PeftLinear4bit
 from peft.tuners.lora.layer import Linear
 from torch import Tensor, nn
 
+from align import few_rows
+
 
 def use_in(config: LoraConfig) -> LoraConfig:
     """Let PEFT put these layers onto every linear layer that the configuration targets."""
@@ -113,7 +115,7 @@ class _LoraProduct(torch.autograd.Function):
         ctx.save_for_backward(x, low, weight, a, scaled)
         ctx.scaling, ctx.state = scaling, state
         plain = _unpacked(weight, state, x.dtype)
-        return nn.functional.linear(x, plain, bias).addmm_(low, scaled.T)
+        return few_rows.linear(x, plain, bias).addmm_(low, scaled.T)
 
     @staticmethod
     def backward(ctx, upstream):  # type: ignore[no-untyped-def]

@@ -27,7 +27,7 @@ from transformers import (
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from align import attention
+from align import attention, few_rows
 from align.batches import Block, Fork, layout, pack, ride, segments
 from align.logprobs import token_logprobs
 from align.tuning import TRAINED, head_of, unwarned, with_copies, with_lora
@@ -265,7 +265,10 @@ def load_policy(
     )
     base.config.use_cache = False
     torch.manual_seed(seed)
-    model = with_copies(base) if tune == "full" else with_lora(base, rank=rank, alpha=alpha)
+    if tune == "full":
+        model = with_copies(base)
+    else:
+        model = with_lora(few_rows.use_in(base), rank=rank, alpha=alpha)
     policy = Policy(model, mixed=precision != "fp32")
     check_head(policy, HEAD[precision])
     return policy

@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from storage.errors import BadInput, NotFound
@@ -24,7 +22,6 @@ LOADING, SCORING, TRAINING, ANSWERING = (
     "training",
     "answering held-out prompts before and after",
 )  # messages of the parts of a run, by which status.json tells their seconds
-LEAST_PACES, PACES = 3, 15  # Choice: fewer countings may all hold a judgement; more follow slowly
 EVERY_SECONDS = 0.5  # Choice: what looks steady on a page that asks every second or two
 
 
@@ -33,9 +30,8 @@ class RunFiles:
     """The files of one run.
 
     `work` counts progress in tokens of forward passes, so that reference scores, training (three
-    times as much per token) and evaluation add up to one time left. It goes by the usual pace of
-    the last countings, so that one that took long, for a judgement lay in it, says nothing about
-    the rest. Between two countings it runs down; once used up, nothing is said until the next.
+    times as much per token) and evaluation add up to one time left. Between two countings it runs
+    down; once it is used up nobody knows, and nothing is said until more is counted.
 
     Args:
         quiet: write nothing: of several processes the first one writes.
@@ -47,8 +43,8 @@ class RunFiles:
     work: float = 0.0
     work_done: float = 0.0
     _started: float = field(default_factory=time.monotonic)
-    _counted: float | None = None  # when work was counted last, or begun
-    _paces: deque[float] = field(default_factory=lambda: deque(maxlen=PACES))  # seconds per unit
+    _working_since: float | None = None
+    _counted: float = 0.0  # when work was counted last
     _written: float = 0.0
     _phase: tuple[str, float] = ("", 0.0)  # the message since when
 
@@ -84,11 +80,10 @@ class RunFiles:
     def progress(self, work: float, **facts: Any) -> None:
         """Count work that was done and write status.json, at most twice a second."""
         now = time.monotonic()
-        if work and self._counted is not None:
-            self._paces.append((now - self._counted) / work)
-        if work or self._counted is None:
+        self._working_since = self._working_since or now
+        if work:
+            self.work_done += work
             self._counted = now
-        self.work_done += work
         self.state.update(facts)
         if time.monotonic() - self._written > EVERY_SECONDS:
             self._write_status()
@@ -129,10 +124,10 @@ class RunFiles:
         self._replace(self.folder / "status.json", json.dumps(state) + "\n")
 
     def _seconds_left(self) -> float | None:
-        if self._counted is None or len(self._paces) < LEAST_PACES or self.work_done > self.work:
+        if self._working_since is None or not 0 < self.work_done <= self.work:
             return None
-        ahead = median(self._paces) * (self.work - self.work_done)
-        left = ahead - (time.monotonic() - self._counted)
+        pace = (self._counted - self._working_since) / self.work_done
+        left = pace * (self.work - self.work_done) - (time.monotonic() - self._counted)
         return round(left, 1) if left > 0 else None
 
     def _replace(self, path: Path, text: str) -> None:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from math import ceil
 
+from align.answering import paired
 from align.generation import SamplingSettings, generate_comparisons, starter_prompts
 from align.models import EMBEDDED
 from align.workspace import Workspace
@@ -28,16 +29,19 @@ def fill(
     seed: int,
     progress: Progress,
     model: str = EMBEDDED,
+    n: int = 2,
     settings: SamplingSettings = SamplingSettings(),  # noqa: B008  (frozen)
 ) -> None:
     """Generate answers to starter prompts until `votes` simulated verdicts have room.
 
-    The prompts with the fewest comparisons come first, each time with another seed. Gives up after
-    `MAX_LAPS` laps over all prompts; what is still missing then, `simulate_votes` says.
+    With more than two answers to a prompt each is compared with two others. The prompts with the
+    fewest comparisons come first, each time with another seed. Gives up after `MAX_LAPS` laps over
+    all prompts; what is still missing then, `simulate_votes` says.
     """
     prompts = starter_prompts()
     people = labelers + len(faulty)
-    per_prompt = people * (2 if thumbs else 1)  # verdicts on one comparison's two answers
+    # verdicts on the answers to one prompt, or on their comparisons
+    per_prompt = people * (n if thumbs else len(paired(range(n), ring=True)))
     for _ in range(MAX_LAPS):
         missing = votes - room(workspace.store, labelers, thumbs, faulty)
         if missing <= 0:
@@ -50,6 +54,8 @@ def fill(
             workspace.client,
             part,
             model=model,
+            n=n,
+            ring=True,
             settings=settings,
             seed=seed + lap,
             source=f"generated:{uuid.uuid4().hex[:12]}",

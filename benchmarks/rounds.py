@@ -3,15 +3,16 @@
     python benchmarks/rounds.py --cache FOLDER [--write]
 
 A simulated voter has a hidden taste (short, friendly, no lists) and errs in a tenth of the votes.
-"three": in each round the promoted adapter answers a third of the prompts, twice each; it votes,
-DPO trains anew from the base on all votes so far, and the run is promoted. "one": the base answers
-all of the same prompts, as many votes, one run. Both last runs learn from as many votes in as many
-steps: what differs is who wrote the answers. Then, on prompts that nobody voted on, how often the
-same taste (without error) prefers the greedy answer over the base's, on fixed pairs how often the
-implicit reward is larger for the answer that the taste prefers, how long answers are, and how far
-the model has gone (KL on its own answers). Everything is the product's own: store, worker, votes,
-snapshots, training, promotion. `--write` puts the figures into benchmarks/results/rounds.json and
-the plot into docs/rounds.svg; `--draw` draws it anew from the figures that are there.
+"three": in each round the promoted adapter answers a third of the prompts, four times each, and
+each answer is compared with two others; it votes, DPO trains anew from the base on all votes so
+far, and the run is promoted. "one": the base answers all of the same prompts, as many votes, one
+run. Both last runs learn from as many votes in as many steps: what differs is who wrote the
+answers. Then, on prompts that nobody voted on, how often the same taste (without error) prefers the
+greedy answer over the base's, on fixed pairs how often the implicit reward is larger for the answer
+that the taste prefers, how long answers are, and how far the model has gone (KL on its own
+answers). Everything is the product's own: store, worker, votes, snapshots, training, promotion.
+`--write` puts the figures into benchmarks/results/rounds.json and the plot into docs/rounds.svg;
+`--draw` draws it anew from the figures that are there.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from align import demo, promotion, runs  # noqa: E402
+from align import promotion, runs  # noqa: E402
 from align.answering import starter_prompts  # noqa: E402
 from align.commands import COMMANDS  # noqa: E402
 from align.wire import GenerateRequest, SamplingSettings, ScoreRequest  # noqa: E402
@@ -44,9 +45,11 @@ from feedback.tastes import TASTES, Judged  # noqa: E402
 from storage.records import Message, Prompt  # noqa: E402
 
 ROUNDS = 3
-TRAIN, HELD_OUT = 48, 7  # prompts of a round: taught, and those by which its report judges
+TRAIN, HELD_OUT = 32, 5  # prompts of a round: taught, and those by which its report judges
+PER_PROMPT = 4  # answers, each compared with two others
 TASTE, NOISE = "friendly", 0.1
-SAMPLING = SamplingSettings(max_tokens=128)
+SAMPLING = SamplingSettings(max_tokens=96)
+SETTINGS = {"sft_weight": 0.2, "epochs": 2}  # the rate is the recipe's
 GREEDY = SamplingSettings(max_tokens=160, temperature=0.0)
 RESULT = ROOT / "benchmarks" / "results" / "rounds.json"
 PLOT = ROOT / "docs" / "rounds.svg"
@@ -66,9 +69,9 @@ def main() -> None:
         "machine": machine(),
         "taste": TASTES[TASTE].words,
         "noise": NOISE,
-        "settings": demo.SETTINGS,
+        "settings": SETTINGS,
         "sampling": asdict(SAMPLING),
-        "votes": sum(map(len, voted)),
+        "votes": PER_PROMPT * sum(map(len, voted)),
         "judged_on": len(judged),
     }
     folder = arguments.cache / time.strftime("rounds-%H%M%S")
@@ -182,13 +185,14 @@ def learn(
         for number, prompts in enumerate(voted):
             tell = say(f"{data.name} {number + 1}")
             COMMANDS["generate"](
-                workspace, progress=tell, prompts=prompts, temperature=SAMPLING.temperature,
-                top_p=SAMPLING.top_p, max_tokens=SAMPLING.max_tokens, seed=number,
+                workspace, progress=tell, prompts=prompts, n=PER_PROMPT, ring=True,
+                temperature=SAMPLING.temperature, top_p=SAMPLING.top_p,
+                max_tokens=SAMPLING.max_tokens, seed=number,
             )  # fmt: skip
             open_ones = int((workspace.store.frame("comparisons")["votes"] == 0).sum())
             simulate_votes(workspace.store, open_ones, prefer=TASTE, noise=NOISE, seed=number)
             done = COMMANDS["train"](
-                workspace, progress=tell, settings=demo.SETTINGS, because="a benchmark"
+                workspace, progress=tell, settings=SETTINGS, because="a benchmark"
             )
             if done["status"] != "done":
                 raise SystemExit(f"training failed: see {workspace.data / 'runs' / done['run']}")

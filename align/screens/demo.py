@@ -29,7 +29,7 @@ from feedback.screens.parts import (
 
 SHOWN = 5  # held-out prompts whose answers are laid out
 NAMES = {
-    "answers": "The model answers starter prompts, twice each",
+    "answers": "The model answers starter prompts, four times each",
     "votes": "Simulated people choose the better answer",
     "checks": "Every check looks at the votes",
     "training": "DPO learns from them",
@@ -125,7 +125,13 @@ def step_words(step: str, done: Mapping[str, Any], told: Mapping[str, Any]) -> s
             f"held-out accuracy {percent(right)} ({percent(found['low'])} to "
             f"{percent(found['high'])}) of {found['pairs']} pairs"
         )  # fmt: skip
-    return f"on {done['preferred']:g} of {done['prompts']} the same taste prefers the answer after"
+    before, after = (
+        sum(bool(one[when]["finished"]) for one in told["asked"]) for when in ("before", "after")
+    )
+    return (
+        f"on {done['preferred']:g} of {done['prompts']} the same taste prefers the answer after · "
+        f"{after} come to their end, {before} did before"
+    )
 
 
 def figures_html(told: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:

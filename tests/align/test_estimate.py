@@ -148,7 +148,7 @@ def test_a_run_tells_the_seconds_of_its_parts(tmp_path: Path) -> None:
     assert all(seconds >= 0 for seconds in phases.values())
 
 
-def test_the_time_left_goes_by_the_usual_pace_and_runs_down_between_countings(
+def test_the_time_left_runs_down_between_countings_and_is_not_told_once_used_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = 0.0
@@ -163,10 +163,8 @@ def test_the_time_left_goes_by_the_usual_pace_and_runs_down_between_countings(
         return None if told is None else float(told)
 
     assert left(1.0) is None  # the work begins
-    assert left(61.0, 10.0) is None  # a minute: something else lay in it
-    assert left(63.0, 10.0) is None
-    assert left(65.0, 10.0) == 14.0  # 0.2 s a unit: the minute does not count
-    assert left(70.0) == 9.0
-    assert left(80.0) is None  # nobody knows
-    assert left(82.0, 60.0) == 2.4  # (0.2 + 17 / 60) / 2 * 10
-    assert left(83.0, 10.0) is None
+    assert left(11.0, 50.0) == 10.0
+    assert left(15.0) == 6.0
+    assert left(22.0) is None
+    assert left(31.0, 25.0) == 10.0
+    assert left(42.0, 25.0) is None

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections import Counter
 
 import pytest
 
@@ -91,6 +92,15 @@ def test_more_answers_make_disjoint_pairs(store, make):
     assert (done["responses"], done["comparisons"]) == (5, 2)
     sides = [side for c in store.rows(Comparison) for side in (c.a, c.b)]
     assert len(set(sides)) == 4
+
+
+@pytest.mark.parametrize(("n", "comparisons"), [(2, 1), (3, 3), (5, 5)])
+def test_in_a_ring_each_answer_is_compared_with_two_others(store, make, n, comparisons):
+    done = make(FakeClient(different), ASKED[:1], n=n, ring=True)
+    assert (done["responses"], done["comparisons"]) == (n, comparisons)
+    sides = Counter(side for c in store.rows(Comparison) for side in (c.a, c.b))
+    assert set(sides.values()) == {2 * comparisons // n}
+    assert len({frozenset((c.a, c.b)) for c in store.rows(Comparison)}) == comparisons
 
 
 def test_one_answer_makes_no_comparison(make):

@@ -64,13 +64,13 @@ def test_while_it_goes_done_going_and_waiting_steps_differ() -> None:
 
 
 def test_afterwards_each_step_says_what_it_found() -> None:
-    html = demo.steps_html(TOLD | {"steps": DONE, "going": ""})
+    html = demo.steps_html(TOLD | {"steps": DONE, "going": "", "asked": ASKED})
     assert html.count("<li class='hone-ok'>") == len(STEPS)
     for words in (
         "150 votes",
         "1 with a warning · 2 content",
         "held-out accuracy 75 % (47 % to 91 %) of 12 pairs",
-        "on 1.5 of 2 the same taste prefers the answer after",
+        "on 1.5 of 2 the same taste prefers the answer after · 2 come to their end, 0 did before",
         "7 min in all.",
     ):
         assert words in html
