@@ -73,8 +73,14 @@ def serve(
 
 @cli.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A JSONL, CSV or Parquet file.")],
-    format: Annotated[str, typer.Option(help="trl or votes; auto looks into the file.")] = "auto",
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSONL, JSON, CSV, Parquet, SQLite; a folder.")
+    ],
+    format: Annotated[str, typer.Option(help="A format; auto looks into the file.")] = "auto",
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=COLUMN", help="What a column holds, prompt=…; repeatable."),
+    ] = None,
     on_duplicate: Annotated[
         str, typer.Option(help="What becomes of a repeated prompt: link, skip or keep.")
     ] = "link",
@@ -82,14 +88,16 @@ def import_(
     as_json: Json = False,
 ) -> int:
     """Bring in prompts, answers and votes; the same file again adds nothing."""
-    params = {"file": absolute(file), "format": format, "on_duplicate": on_duplicate}
-    return run("import", data, as_json, params)
+    params = {"file": absolute(file), "format": format, "columns": column or []}
+    return run("import", data, as_json, {**params, "on_duplicate": on_duplicate})
 
 
 @cli.command()
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write (.jsonl, .csv, …).")],
-    format: Annotated[str, typer.Option(help="trl or votes.")] = "trl",
+    format: Annotated[
+        str, typer.Option(help="trl, trl-labels, llama-factory, llama-factory-kto or votes.")
+    ] = "trl",
     snapshot: Annotated[
         str | None, typer.Option(help="A snapshot's id; else what is there now.")
     ] = None,

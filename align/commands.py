@@ -54,6 +54,7 @@ from feedback import (
 )
 from feedback.ages import BASE, sampler
 from feedback.campaigns import default_campaign, set_collecting
+from feedback.formats.generic import named_columns
 from feedback.frozen import SPLITS
 from feedback.texts import check_messages
 from storage.errors import BadInput, NotFound
@@ -71,15 +72,20 @@ def import_(
     progress: Progress,
     file: str,
     format: str = "auto",
+    columns: Sequence[str] = (),
     on_duplicate: str = "link",
 ) -> dict[str, Any]:
     """Bring a file in; return {"read", "stored", "duplicates", "refused"}."""
     path = Path(file)
-    if not path.is_file():
-        why = "is a folder" if path.is_dir() else "does not exist"
-        raise NotFound(f"{file} {why}: give the path of a JSONL, CSV or Parquet file")
+    if not path.exists():
+        raise NotFound(f"{file} does not exist: give the path of a file or of a folder")
     return imports.import_file(
-        workspace.store, path, format, on_duplicate=on_duplicate, progress=progress
+        workspace.store,
+        path,
+        format,
+        columns=named_columns(columns),
+        on_duplicate=on_duplicate,
+        progress=progress,
     )
 
 

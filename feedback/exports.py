@@ -33,8 +33,9 @@ def export_file(
     different texts hold personal data, by kind.
 
     Args:
-        format: a name in FORMATS: "trl" and "trl-labels" write the pairs and labels that the live
-            feedback gives now, or those of a snapshot; "votes" writes every live vote.
+        format: a name in FORMATS: "votes" writes every live vote; the others, as "trl" and
+            "trl-labels", write the pairs or labels that the live feedback gives now, or those of a
+            snapshot.
         snapshot_dir: the snapshot's folder.
 
     Raises:
@@ -43,7 +44,8 @@ def export_file(
     path = Path(path)
     chosen = formats.named(format)
     if chosen.write is None:
-        raise BadInput(f"{format} is only read; export votes, trl or trl-labels")
+        others = ", ".join(name for name, one in formats.FORMATS.items() if one.write)
+        raise BadInput(f"{format} is only read; export one of {others}")
     if not path.parent.is_dir():
         raise BadInput(f"{path}: there is no folder {path.parent}; make it, or choose another one")
     if chosen.holds == "votes":

@@ -8,7 +8,7 @@ pass, and no prompt ever changes its cluster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,6 +55,7 @@ def import_file(
     path: Path | str,
     format: str = "auto",
     *,
+    columns: Mapping[str, str] | None = None,
     on_duplicate: str = "link",
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def import_file(
 
     Args:
         format: a name in FORMATS, or "auto": what the columns look like.
+        columns: what the file's columns hold, as `formats.read` takes them.
         on_duplicate: what becomes of a new item whose prompt repeats an earlier item's, or whose
             two answers are nearly the same: "link" stores it and lets the checks flag it, "keep"
             stores it and records that it is no repeat, "skip" leaves it out.
@@ -74,11 +76,14 @@ def import_file(
             f"on_duplicate is {on_duplicate[:40]!r}; it has to be one of {', '.join(ON_DUPLICATE)}"
         )
     path = Path(path)
-    rows = formats.read(path, format)
+    chosen = formats.choose(path, format, columns)
+    rows = formats.read(path, chosen, columns)
     name = path.name.encode("utf-8", "replace").decode()[:100]
     with prompts_locked(store) as prompts:
         taker = _Taker(store, f"import:{name}", on_duplicate, prompts)
         for part in _parts(rows, AT_ONCE):
+            if progress and format == "auto" and not columns and not taker.read:
+                progress(f"{name} looks like {chosen}: {formats.FORMATS[chosen].describe}\n")
             taker.take(part)
             if progress:
                 progress(f"{taker.read:,} rows read, {taker.stored:,} stored")

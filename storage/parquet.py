@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -16,9 +17,15 @@ from storage.limits import Limits
 if TYPE_CHECKING:
     import pandas as pd
 
+# Choice: rows made into Python values at a time; 200 texts as long as the limit are 200 MB.
+AT_ONCE = 200
 
-def read_parquet(path: Path) -> pd.DataFrame:
-    """Return the columns of a Parquet file.
+
+def read_parquet(path: Path) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+    """Return the columns of a Parquet file, and its rows as plain values (None: missing).
+
+    The file is unpacked into DuckDB's own memory first, which has a limit: 50 kB of Parquet may
+    hold one text of a megabyte 20,000 times, which as Python values would take all of the machine.
 
     Raises:
         NotFound: there is no such file.
@@ -26,12 +33,13 @@ def read_parquet(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise NotFound(f"{path} is not there: check the name")
+    connection = _memory()
     # A link with a plain name: DuckDB takes *, ? and [ in a name for a pattern.
-    with tempfile.TemporaryDirectory() as folder, _memory() as connection:
+    with tempfile.TemporaryDirectory() as folder:
         link = Path(folder) / "file.parquet"
         link.symlink_to(path.absolute())
         try:
-            return connection.execute("SELECT * FROM read_parquet(?)", [str(link)]).df()
+            connection.execute("CREATE TABLE rows AS FROM read_parquet(?)", [str(link)])
         except duckdb.OutOfMemoryException:
             raise BadInput(
                 f"{path} needs more than {Limits().memory_now() >> 20} MB when unpacked: split it"
@@ -39,6 +47,16 @@ def read_parquet(path: Path) -> pd.DataFrame:
         except duckdb.Error as error:
             why = str(error).splitlines()[0].replace(str(link), path.name)
             raise BadInput(f"{path} is not a Parquet file that can be read: {why}") from None
+    columns = [name for name, *_ in connection.execute("DESCRIBE rows").fetchall()]
+    return columns, _rows(connection)
+
+
+def _rows(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+    with connection:
+        ((count,),) = connection.execute("SELECT count(*) FROM rows").fetchall()
+        for start in range(0, count, AT_ONCE):
+            part = "FROM rows WHERE rowid >= ? AND rowid < ? ORDER BY rowid"
+            yield from connection.execute(part, [start, start + AT_ONCE]).fetchall()
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
@@ -51,4 +69,8 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _memory() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(":memory:", config={"memory_limit": f"{Limits().memory_now()}B"})
+    """Open a database in memory that stays within the limit: nothing of it goes to the disk."""
+    memory = f"{Limits().memory_now()}B"
+    return duckdb.connect(
+        ":memory:", config={"memory_limit": memory, "temp_directory": "", "threads": 1}
+    )

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from feedback.formats import files, rankings, trl, votes
-from feedback.formats.rows import Refused, Row, listed
+from feedback.formats import (
+    arena,
+    argilla,
+    feedloop,
+    files,
+    generic,
+    gradio_flags,
+    label_studio,
+    llama_factory,
+    open_webui,
+    openassistant,
+    rankings,
+    trl,
+    votes,
+)
+from feedback.formats.rows import Raw, Refused, Row, listed
 from storage.errors import BadInput
 
 
@@ -21,14 +35,59 @@ class Format:
     describe: str  # one line for the screen and the README
 
 
-def read(path: Path, format: str) -> Iterator[Row | Refused]:
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a file looks like before it is imported."""
+
+    format: str  # a name in FORMATS
+    rows: tuple[Row, ...]  # of the first rows, those that can be taken
+    refused: tuple[Refused, ...]  # and those that cannot
+
+    @property
+    def told(self) -> str:
+        """Return it as a sentence."""
+        seen = len(self.rows) + len(self.refused)
+        line = f"Looks like {self.format}; {len(self.rows)} of the first {seen} can be taken."
+        return line + (f" Row {self.refused[0].row}: {self.refused[0].why}" if self.refused else "")
+
+
+def read(
+    path: Path, format: str, columns: Mapping[str, str] | None = None
+) -> Iterator[Row | Refused]:
     """Return the rows of a file in a named format, or "auto": what its columns look like.
+
+    Args:
+        columns: the file's column for each field of the format `columns`, which they ask for, as
+            in {"prompt": "question", "a": "first answer", "b": "second answer"}.
 
     Raises:
         BadInput: an unknown format, or a file that is none.
     """
-    name = detect(path) if format == "auto" else format
-    return named(name).read(path)
+    chosen = named(choose(path, format, columns))
+    return generic.read(path, columns) if columns else chosen.read(path)
+
+
+def choose(path: Path, format: str, columns: Mapping[str, str] | None = None) -> str:
+    """Return the name of the format that `read` takes."""
+    if columns:
+        if format not in ("auto", "columns"):
+            raise BadInput(f"{format[:40]!r} names its columns itself; leave the format out")
+        return "columns"
+    return detect(path) if format == "auto" else format
+
+
+def preview(
+    path: Path, format: str = "auto", columns: Mapping[str, str] | None = None, rows: int = 5
+) -> Preview:
+    """Return how a file would be read, from its first rows; nothing is stored.
+
+    Raises:
+        BadInput, NotFound: as `read`, and from what it returns.
+    """
+    name = choose(path, format, columns)
+    seen = list(islice(read(path, name, columns), rows))
+    taken = tuple(row for row in seen if not isinstance(row, Refused))
+    return Preview(name, taken, tuple(row for row in seen if isinstance(row, Refused)))
 
 
 def named(name: str) -> Format:
@@ -41,12 +100,8 @@ def named(name: str) -> Format:
 def detect(path: Path) -> str:
     """Return the name of the format that a file's first readable row looks like."""
     seen: list[str] = []
-
-    def note(columns: Iterable[str]) -> None:
-        seen.extend(columns)
-
-    for raw in islice(files.read_rows(path, note), 20):
-        if not seen and isinstance(raw, files.Raw):
+    for raw in islice(files.read_rows(path, seen.extend), 20):
+        if not seen and isinstance(raw, Raw):
             seen.extend(raw.fields)
         if seen:
             break
@@ -54,18 +109,82 @@ def detect(path: Path) -> str:
         if format.looks(seen):
             return name
     raise BadInput(
-        f"{path}: has {listed(seen) or 'no row that can be read'}; no known format looks "
-        f"like that, so name one of {', '.join(FORMATS)}"
+        f"{path}: has {listed(seen) or 'no row that can be read'}; no known format looks like "
+        f"that, so name its columns, or one of {', '.join(FORMATS)}"
     )
 
 
+# The first one that a file looks like is taken, so what asks for more columns stands before.
 FORMATS: dict[str, Format] = {
+    "arena": Format(
+        arena.read,
+        None,
+        arena.looks,
+        "votes",
+        "Chatbot Arena's and MT-bench's battles: conversations and a winner; JSON, JSONL, Parquet",
+    ),
+    "argilla": Format(
+        argilla.read,
+        None,
+        argilla.looks,
+        "votes",
+        "Argilla 2's export of a ranking of two responses, nested or flattened; JSON, Parquet",
+    ),
+    "label-studio": Format(
+        label_studio.read,
+        None,
+        label_studio.looks,
+        "votes",
+        "Label Studio's export of pairwise tasks: each annotation is a vote; JSON",
+    ),
+    "openassistant": Format(
+        openassistant.read,
+        None,
+        openassistant.looks,
+        "votes",
+        "OpenAssistant's message trees: each two ranked answers are a vote; JSONL, also gzip'd",
+    ),
+    "open-webui": Format(
+        open_webui.read,
+        None,
+        open_webui.looks,
+        "votes",
+        "Open WebUI's export of feedback: thumbs, and votes against the answers beside; JSON",
+    ),
+    "feedloop": Format(
+        feedloop.read,
+        None,
+        feedloop.looks,
+        "votes",
+        "feedloop's SQLite file: its judged comparisons with their sides",
+    ),
+    "gradio-flags": Format(
+        gradio_flags.read,
+        None,
+        gradio_flags.looks,
+        "labels",
+        "the log.csv of a Gradio chat with thumbs",
+    ),
+    "llama-factory": Format(
+        llama_factory.read,
+        llama_factory.write_pairs,
+        llama_factory.looks,
+        "pairs",
+        "LLaMA-Factory's preference sets, alpaca and sharegpt, and kto_tag; writes sharegpt pairs",
+    ),
+    "llama-factory-kto": Format(
+        llama_factory.read,
+        llama_factory.write_labels,
+        llama_factory.looks,
+        "labels",
+        "LLaMA-Factory's conversations with kto_tag; reads what llama-factory reads",
+    ),
     "trl": Format(
         trl.read,
         trl.write_pairs,
         trl.looks,
         "pairs",
-        "TRL's prompt/chosen/rejected or prompt/completion/label; JSONL, Parquet; writes pairs",
+        "TRL's prompt/chosen/rejected or prompt/completion/label, hh-rlhf; JSONL, Parquet; pairs",
     ),
     "votes": Format(
         votes.read,
@@ -87,5 +206,12 @@ FORMATS: dict[str, Format] = {
         rankings.looks,
         "votes",
         "2 to 16 answers to a prompt, best first or with ranks, as votes; JSONL, Parquet",
+    ),
+    "columns": Format(
+        generic.read,
+        None,
+        generic.looks,
+        "votes",
+        "any table or JSON with prompt, two answers, verdict, or prompt, answer, thumb",
     ),
 }

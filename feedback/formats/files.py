@@ -1,304 +1,221 @@
-"""JSONL, CSV and Parquet files as rows, whatever the rows mean; hostile files get one clear line.
+"""Files as rows, whatever the rows mean; hostile files get one clear line.
 
-A row that cannot be read is a `Refused` with its number, and the others come through. JSONL is
-split at line feeds only (`str.splitlines` would also split at U+2028 inside a text). Writing goes
-to a temporary file that is renamed when it is whole.
+JSON lines, JSON lists, CSV and TSV (each of them gzip'd or not), Parquet, Arrow, SQLite, and
+folders: of Parquet files, or as `datasets` saves a set. A row that cannot be read is a `Refused`
+with its number; the others come through.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-import math
-import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
-import pandas as pd
+from feedback.formats import csv_rows, json_rows, packed
+from feedback.formats.rows import Raw, Refused, Row, listed
+from storage.errors import BadInput, NotFound
 
-from feedback.formats.rows import Refused
-from storage.errors import BadInput, DiskFull, NotFound
-
-# Choice: a text of 10 MB is read and refused by its own limit; a line longer than this is not read.
-MAX_LINE = 64 * 1024 * 1024  # bytes
-PARQUET_ROWS = 1_000  # converted at a time
+TABLE = "comparisons"  # of an SQLite file: the only one that a format here (feedloop) knows
+SUFFIXES = {
+    "jsonl": "jsonl",
+    "ndjson": "jsonl",
+    "json": "json",
+    "csv": "csv",
+    "tsv": "tsv",
+    "parquet": "parquet",
+    "arrow": "arrow",
+}
 _MAGIC = {
-    b"\x1f\x8b": "gzip; unpack it first",
     b"PK\x03\x04": "a zip archive; unpack it first",
     b"\x28\xb5\x2f\xfd": "zstd; unpack it first",
     b"%PDF": "a PDF",
     b"\x89PNG": "a picture",
     b"\xff\xd8\xff": "a picture",
     b"\x7fELF": "a program",
-    b"ARROW1": "an Arrow file; write it as Parquet",
-    b"SQLite format 3": "an SQLite database",
 }
 
-# A cell that a spreadsheet would run as a formula: such a lead, perhaps behind blanks. Source:
-# OWASP, "CSV Injection". Apostrophes in front belong to the pattern, so that `guard` and `unguard`
-# undo each other exactly: one is added to what matches, and taken from what matches after one.
-_FORMULA = re.compile(r"'*\s*[=+\-@\t\r\n\uff0b\uff0d\uff1d\uff20|%]")
-
-Fields = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """One row as the file has it."""
-
-    row: int
-    fields: Fields
+CheckColumns = Callable[[Sequence[str]], None]
 
 
 def kind_of(path: Path) -> str:
-    """Return "jsonl", "csv" or "parquet" by what the file holds, not by its name.
+    """Return what a path holds by looking, not by its name.
+
+    Returns:
+        "jsonl", "json" (one list), "csv", "tsv", "parquet", "arrow", "sqlite" or "folder".
 
     Raises:
         NotFound: no such file. BadInput: empty, binary, or not what its name says.
     """
+    if path.is_dir():
+        return "folder"
     if not path.is_file():
         raise NotFound(f"{path}: there is no such file; give the path of a file")
-    try:
-        with path.open("rb") as file:
-            head = file.read(65_536)
-    except OSError as error:
-        why = f"{path}: cannot be read ({error.strerror}); give it read permission"
-        raise BadInput(why) from None
-    kind = _kind_of_head(path, head)
-    named = {"jsonl": "jsonl", "ndjson": "jsonl", "csv": "csv", "parquet": "parquet"}
-    says = named.get(path.suffix.lower().lstrip("."), kind)
+    kind = _kind_of_head(path, packed.head_of(path, 65_536))
+    says = SUFFIXES.get(_suffix(path), kind)
+    if says == "json" and kind == "jsonl":
+        return kind  # JSON lines are often named .json
     if says != kind:
         raise BadInput(f"{path}: its name says {says}, but it holds {kind}; name it .{kind}")
     return kind
 
 
+def _suffix(path: Path) -> str:
+    """Return the ending of a file's name, before the `.gz` if there is one."""
+    name = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    return name.suffix.lower().lstrip(".")
+
+
 def _kind_of_head(path: Path, head: bytes) -> str:
     if head.startswith(b"PAR1"):
         return "parquet"
+    if head.startswith(b"SQLite format 3\0"):
+        return "sqlite"
+    if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        return "arrow"
     for magic, what in _MAGIC.items():
         if head.startswith(magic):
-            raise BadInput(f"{path}: holds {what}; give JSONL, CSV or Parquet")
+            raise BadInput(f"{path}: holds {what}; give JSONL, JSON, CSV, TSV or Parquet")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise BadInput(f"{path}: is UTF-16; save it as UTF-8")
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text:
         raise BadInput(f"{path}: is empty; give a file with at least one row")
-    if path.suffix.lower() == ".parquet":
+    if _suffix(path) == "parquet":
         raise BadInput(f"{path}: is not a Parquet file, whatever its name says; write it again")
     broken = sum(text.decode("utf-8", "replace").count(sign) for sign in ("\ufffd", "\0"))
     if broken > len(text) // 10:  # Choice: a wrong byte here and there is a matter of its row
         raise BadInput(
             f"{path}: holds binary data, or text that is not UTF-8; "
-            "give JSONL, CSV or Parquet, in UTF-8"
+            "give JSONL, JSON, CSV, TSV or Parquet, in UTF-8"
         )
+    return _kind_of_text(path, text)
+
+
+def _kind_of_text(path: Path, text: bytes) -> str:
     if text.startswith(b"["):
-        raise BadInput(f"{path}: holds one JSON list; write one JSON object per line (JSONL)")
-    return "jsonl" if text.startswith(b"{") or path.suffix.lower() == ".jsonl" else "csv"
+        return "json"
+    if text.startswith(b"{") or _suffix(path) in ("jsonl", "ndjson"):
+        return "jsonl"
+    header = text.split(b"\n", 1)[0]
+    return "tsv" if b"\t" in header and b"," not in header else "csv"
 
 
 def read_rows(
-    path: Path, check_columns: Callable[[Sequence[str]], None]
+    path: Path, check_columns: CheckColumns, *, cells: Sequence[str] | None = None
 ) -> Iterator[Raw | Refused]:
     """Yield the rows of a file, reading as little as possible at a time.
 
-    `check_columns` gets the column names of a CSV or Parquet file before the first row, and raises
-    BadInput when some are missing. The keys of a JSONL file may differ from line to line.
+    Args:
+        check_columns: gets the column names of a table before its first row, and raises BadInput
+            when some are missing. The keys of JSON may differ from row to row.
+        cells: what the cells of a CSV row are, where its header does not say it.
+
+    Raises:
+        BadInput: a gzip, a Parquet or an SQLite file is damaged or too big; no row was read yet.
     """
     kind = kind_of(path)
+    if kind == "folder":
+        return _read_folder(path, check_columns)
+    packed.check_packed(path)
     if kind == "jsonl":
-        return _read_jsonl(path)
-    return (_read_csv if kind == "csv" else _read_parquet)(path, check_columns)
+        return json_rows.read_lines(path)
+    if kind == "json":
+        return json_rows.read_list(path)
+    if kind in ("csv", "tsv"):
+        separator = "\t" if kind == "tsv" else ","
+        return csv_rows.read_csv(path, check_columns, separator=separator, cells=cells)
+    return _read_table(path, kind, check_columns)
 
 
-def _read_jsonl(path: Path) -> Iterator[Raw | Refused]:
-    with path.open("rb") as file:
-        number = 0
-        while line := file.readline(MAX_LINE + 1):
-            number += 1
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if len(line) > MAX_LINE:
-                yield Refused(number, f"the line has more than {MAX_LINE:,} bytes; split its text")
-                while line and not line.endswith(b"\n"):
-                    line = file.readline(MAX_LINE)
-            elif line.strip():
-                yield _parse_line(number, line)
+def read_each(
+    path: Path,
+    rows_of: Callable[[Raw], Iterable[Row | Refused]],
+    looks: Callable[[Iterable[str]], bool],
+    needs: str,
+    *,
+    cells: Sequence[str] | None = None,
+) -> Iterator[Row | Refused]:
+    """Return what a format makes of each row of a file.
 
-
-def _parse_line(number: int, line: bytes) -> Raw | Refused:
-    try:
-        fields = json.loads(line.decode("utf-8"), object_pairs_hook=_no_repeats)
-    except UnicodeDecodeError as error:
-        return Refused(number, f"byte {error.start + 1} of the line is not UTF-8; save it as UTF-8")
-    except json.JSONDecodeError as error:
-        cut = "" if line.endswith(b"}\n") else "; is the line cut off?"
-        return Refused(number, f"not JSON: {error.msg} at character {error.colno}{cut}")
-    except RecursionError:
-        return Refused(number, "the JSON is nested too deeply; write plain fields")
-    except BadInput as error:
-        return Refused(number, str(error))
-    except ValueError:  # Python refuses to read integers of more than 4,300 digits
-        return Refused(number, "a number has more than 4,300 digits; write it as a text")
-    if not isinstance(fields, dict):
-        return Refused(number, f"the line is a JSON {type(fields).__name__}; write an object {{…}}")
-    return Raw(number, fields)
-
-
-def _no_repeats(pairs: list[tuple[str, Any]]) -> Fields:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BadInput(f"the key {twice[:40]!r} is there twice; keep one")
-    return fields
-
-
-def _read_csv(
-    path: Path, check_columns: Callable[[Sequence[str]], None]
-) -> Iterator[Raw | Refused]:
-    csv.field_size_limit(MAX_LINE)
-    # Bytes that are not UTF-8 become surrogates, which the text check refuses with the row number.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        columns = _header(path, reader)
-        check_columns(columns)
-        number = 0
-        while True:
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                number += 1
-                yield Refused(number, f"not CSV: {error}; quote the text and double its quotes")
-                continue
-            if not cells:
-                continue
-            number += 1
-            if len(cells) != len(columns):
-                yield Refused(
-                    number, f"the row has {len(cells)} cells, the header has {len(columns)} columns"
-                )
-            else:
-                yield Raw(number, dict(zip(columns, map(unguard, cells), strict=True)))
-
-
-def _header(path: Path, reader: Iterator[list[str]]) -> list[str]:
-    try:
-        columns = [name.strip() for name in next(reader)]
-    except csv.Error as error:
-        raise BadInput(f"{path}: its first line is not a CSV header ({error})") from None
-    if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
-        raise BadInput(f"{path}: its columns are not separated by commas; save it with commas")
-    twice = [name for name in columns if columns.count(name) > 1]
-    if twice:
-        raise BadInput(f"{path}: the column {twice[0][:40]!r} is there twice; keep one")
-    if not all(name.isprintable() for name in columns):
-        raise BadInput(f"{path}: its header is not readable text; is it CSV, in UTF-8?")
-    return columns
-
-
-def _read_parquet(
-    path: Path, check_columns: Callable[[Sequence[str]], None]
-) -> Iterator[Raw | Refused]:
-    from storage.parquet import read_parquet
-
-    frame = read_parquet(path)
-    check_columns(list(frame.columns))
-    for start in range(0, len(frame), PARQUET_ROWS):
-        part = frame.iloc[start : start + PARQUET_ROWS]
-        for number, fields in enumerate(part.to_dict("records"), start=start + 1):
-            yield Raw(number, {str(name): plain(value) for name, value in fields.items()})
-
-
-def plain(value: Any) -> Any:
-    """Return a Parquet value as JSON would have it: lists, dicts, None for what is missing."""
-    if isinstance(value, np.ndarray | list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    if isinstance(value, pd.Timestamp):
-        return value.to_pydatetime()
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def guard(cell: str) -> str:
-    """Return a CSV cell that no spreadsheet runs as a formula: an apostrophe in front where needed.
-
-    Example:
-        >>> guard("=1+1"), guard("'=1+1"), guard("'twas night"), unguard(guard("=1+1"))
-        ("'=1+1", "''=1+1", "'twas night", '=1+1')
+    Args:
+        rows_of: the format's rows of one row; the BadInput that it raises refuses that row.
+        looks: are these columns the format's? Asked of a table's header.
+        needs: what the format needs, for the message where the header is another one's.
+        cells: what the cells of a CSV row are, where its header does not say it.
     """
-    return "'" + cell if _FORMULA.match(cell) else cell
+
+    def check_columns(columns: Sequence[str]) -> None:
+        if not looks(columns):
+            raise BadInput(f"{path}: has the columns {listed(columns)}; {needs}")
+
+    return made(read_rows(path, check_columns, cells=cells), rows_of)
 
 
-def unguard(cell: str) -> str:
-    """Return the text that `guard` was given."""
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+def made(
+    raws: Iterable[Raw | Refused], rows_of: Callable[[Raw], Iterable[Row | Refused]]
+) -> Iterator[Row | Refused]:
+    """Yield what a format makes of each row; the BadInput that it raises refuses that row."""
+    for raw in raws:
+        if isinstance(raw, Refused):
+            yield raw
+            continue
+        try:
+            yield from rows_of(raw)
+        except BadInput as error:
+            yield Refused(raw.row, str(error))
 
 
-def write_jsonl(path: Path, rows: Iterable[Fields]) -> int:
-    """Write one JSON object per line, return how many."""
-    with _whole(path) as file:
-        count = 0
-        for fields in rows:
-            file.write(json.dumps(fields, ensure_ascii=False) + "\n")
-            count += 1
-    return count
+def _read_table(path: Path, kind: str, check_columns: CheckColumns) -> Iterator[Raw | Refused]:
+    from storage.arrow import read_arrow
+    from storage.parquet import read_parquet
+    from storage.sqlite import read_table
+
+    if packed.is_packed(path):
+        raise BadInput(f"{path}: is {kind} inside gzip; unpack it first")
+    readers: dict[str, Callable[[Path], tuple[list[str], Iterator[tuple[Any, ...]]]]] = {
+        "parquet": read_parquet,
+        "arrow": read_arrow,
+        "sqlite": partial(read_table, table=TABLE),
+    }
+    columns, rows = readers[kind](path)
+    check_columns(columns)
+    return _numbered(columns, rows)
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Fields]) -> int:
-    """Write a header and rows, every cell quoted and guarded, return how many rows."""
-    with _whole(path) as file:
-        writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
-        writer.writerow(columns)
-        count = 0
-        for fields in rows:
-            writer.writerow([guard(fields[name]) for name in columns])
-            count += 1
-    return count
+def _numbered(columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> Iterator[Raw]:
+    for number, values in enumerate(rows, start=1):
+        yield Raw(number, dict(zip(columns, values, strict=True)))
 
 
-def write_parquet_rows(path: Path, columns: Sequence[str], rows: Iterable[Fields]) -> int:
-    """Write rows as Parquet, return how many; they have to fit into memory."""
-    from storage.parquet import write_parquet
+def _read_folder(folder: Path, check_columns: CheckColumns) -> Iterator[Raw | Refused]:
+    """Yield the rows of a folder's tables in the order of their names, numbered through."""
+    saved = [path for state in sorted(folder.rglob("state.json")) for path in _saved(state)]
+    paths = saved or sorted(folder.rglob("*.parquet"))
+    if not paths:
+        raise BadInput(
+            f"{folder}: is a folder with no Parquet file, and none that `datasets` saved a set to; "
+            "give a file"
+        )
+    number = 0
+    for path in paths:
+        for row in _read_table(path, "arrow" if saved else "parquet", check_columns):
+            number += 1
+            yield Raw(number, row.fields) if isinstance(row, Raw) else row
 
-    frame = pd.DataFrame(list(rows), columns=list(columns))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+
+def _saved(state: Path) -> list[Path]:
+    """Return the Arrow files of a set that `Dataset.save_to_disk` wrote: its state names them.
+
+    What else lies beside them is left alone: `datasets` keeps what it computed there.
+    """
     try:
-        write_parquet(frame, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return len(frame)
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[IO[str]]:
-    """Open a text file that appears under its name only when it is complete and on disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _cannot_write(path: Path, error: OSError) -> BadInput | DiskFull:
-    if error.errno in (28, 122):  # ENOSPC, EDQUOT
-        return DiskFull(f"{path}: the disk is full; make room and export again")
-    return BadInput(f"{path}: cannot be written ({error.strerror}); choose another folder")
+        files = json.loads(state.read_text("utf-8"))["_data_files"]
+        names = [Path(str(one["filename"])).name for one in files]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        raise BadInput(f"{state}: names no data files; save the set again") from None
+    missing = next((name for name in names if not (state.parent / name).is_file()), None)
+    if missing is not None:
+        raise BadInput(f"{state}: names {missing[:60]!r}, which is not there; copy the whole set")
+    return [state.parent / name for name in names]

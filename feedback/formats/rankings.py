@@ -18,9 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from feedback.formats import files
-from feedback.formats.files import Fields, Raw
-from feedback.formats.rows import UNKNOWN, Answer, Refused, VoteRow, listed, name_text
-from feedback.texts import check_messages, check_text
+from feedback.formats.rows import (
+    UNKNOWN,
+    Answer,
+    Fields,
+    Raw,
+    Refused,
+    Row,
+    VoteRow,
+    list_of,
+    name_text,
+    prompt_of,
+)
+from feedback.texts import check_text
 from storage.errors import BadInput
 
 MOST = 16  # answers. Choice: 120 votes; nobody ranks more at a glance
@@ -31,23 +41,10 @@ def looks(columns: Iterable[str]) -> bool:
     return {"prompt", "responses"} <= set(columns)
 
 
-def read(path: Path) -> Iterator[VoteRow | Refused]:
+def read(path: Path) -> Iterator[Row | Refused]:
     """Yield the votes that the file's rankings imply, ranking by ranking."""
 
-    def check_columns(columns: Sequence[str]) -> None:
-        if not looks(columns):
-            raise BadInput(
-                f"{path}: has the columns {listed(columns)}; rankings needs prompt and responses"
-            )
-
-    for raw in files.read_rows(path, check_columns):
-        if isinstance(raw, Refused):
-            yield raw
-            continue
-        try:
-            yield from votes_of(raw)
-        except BadInput as error:
-            yield Refused(raw.row, str(error))
+    return files.read_each(path, votes_of, looks, "rankings needs prompt and responses")
 
 
 def votes_of(raw: Raw) -> list[VoteRow]:
@@ -57,8 +54,8 @@ def votes_of(raw: Raw) -> list[VoteRow]:
         BadInput: what is wrong with it.
     """
     fields = raw.fields
-    prompt = tuple(_prompt(fields.get("prompt")))
-    answers = [_answer(value) for value in _list(fields, "responses")]
+    prompt = prompt_of(fields.get("prompt"))
+    answers = [_answer(value) for value in list_of(fields.get("responses"), "responses")]
     if not 2 <= len(answers) <= MOST:
         raise BadInput(f"responses has {len(answers)} answers; a ranking has 2 to {MOST}")
     ranks = _ranks(fields, len(answers))
@@ -68,12 +65,6 @@ def votes_of(raw: Raw) -> list[VoteRow]:
         said = "tie" if ranks[i] == ranks[j] else "a"
         votes.append(VoteRow(raw.row, prompt, answers[i], answers[j], said, labeler))
     return votes
-
-
-def _prompt(value: Any) -> list[Any]:
-    if isinstance(value, str):
-        return check_messages([{"role": "user", "content": value}])
-    return check_messages(value)
 
 
 def _answer(value: Any) -> Answer:
@@ -86,17 +77,10 @@ def _answer(value: Any) -> Answer:
 def _ranks(fields: Fields, answers: int) -> Sequence[float]:
     if fields.get("ranks") is None:
         return range(answers)
-    ranks = _list(fields, "ranks")
+    ranks = list_of(fields.get("ranks"), "ranks")
     odd = next((r for r in ranks if isinstance(r, bool) or not isinstance(r, int | float)), None)
     if odd is not None or any(rank != rank for rank in ranks):
         raise BadInput(f"ranks has {str(odd)[:40]!r}; it has to hold a number for each response")
     if len(ranks) != answers:
         raise BadInput(f"there are {len(ranks)} ranks for {answers} responses; give one for each")
     return ranks
-
-
-def _list(fields: Fields, name: str) -> Sequence[Any]:
-    value = fields.get(name)
-    if not isinstance(value, list | tuple):
-        raise BadInput(f"{name} is {str(value)[:40]!r}; it has to be a list")
-    return value

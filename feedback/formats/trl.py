@@ -12,13 +12,25 @@ Source: https://huggingface.co/docs/trl/dataset_formats
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from feedback.formats import files
-from feedback.formats.files import Fields, Raw
-from feedback.formats.rows import Answer, RatingRow, Refused, Row, VoteRow, listed
+from feedback.formats import files, writing
+from feedback.formats.rows import (
+    Answer,
+    Fields,
+    RatingRow,
+    Raw,
+    Refused,
+    Row,
+    VoteRow,
+    decided,
+    last_of,
+    listed,
+    messages_of,
+    true_or_false,
+)
 from feedback.texts import check_messages, check_text
 from storage.errors import BadInput
 from storage.records import Message
@@ -27,7 +39,6 @@ PAIR, LABEL = ("prompt", "chosen", "rejected"), ("prompt", "completion", "label"
 # The transcripts of Anthropic's hh-rlhf, of which many sets of this form were made.
 _TURN = re.compile(r"\n\n(Human|Assistant):[ ]?")
 _SPEAKER = {"Human": "user", "Assistant": "assistant"}
-_TRUE, _FALSE = (True, 1, "true", "1"), (False, 0, "false", "0")
 
 
 def looks(columns: Iterable[str]) -> bool:
@@ -75,11 +86,8 @@ def _pair(raw: Raw) -> VoteRow:
 def _label(raw: Raw) -> RatingRow:
     prompt = _prompt(_needed(raw.fields, "prompt"))
     answer = _answer(_needed(raw.fields, "completion"), "completion", prompt)
-    label = _needed(raw.fields, "label")
-    said = label.strip().lower() if isinstance(label, str) else label
-    if not isinstance(said, bool | int | str) or said not in (*_TRUE, *_FALSE):
-        raise BadInput(f"label is {str(label)[:40]!r}; it has to be true or false")
-    return RatingRow(raw.row, tuple(prompt), Answer(answer), "up" if said in _TRUE else "down")
+    thumb = "up" if true_or_false(_needed(raw.fields, "label"), "label") else "down"
+    return RatingRow(raw.row, tuple(prompt), Answer(answer), thumb)
 
 
 def _needed(fields: Fields, name: str) -> Any:
@@ -94,25 +102,16 @@ def _prompt(value: Any) -> list[Message]:
         if len(spoken) > 1 and spoken[-1] == {"role": "assistant", "content": ""}:
             spoken.pop()  # "…\n\nAssistant:" asks for the answer
         return check_messages(spoken or [{"role": "user", "content": value}])
-    return check_messages(_messages(value, "prompt"))
+    return check_messages(messages_of(value, "prompt"))
 
 
 def _answer(value: Any, name: str, prompt: Sequence[Message]) -> str:
     if isinstance(value, str):
         return check_text(value, name)
-    messages = _messages(value, name)
-    if messages[: len(prompt)] == list(
-        prompt
-    ):  # some sets repeat the prompt in front of the answer
+    messages = messages_of(value, name)
+    if messages[: len(prompt)] == list(prompt):  # some sets repeat it in front of the answer
         messages = messages[len(prompt) :]
-    return _last(messages, name)
-
-
-def _last(messages: Sequence[Message], name: str) -> str:
-    if len(messages) != 1 or messages[0]["role"] != "assistant":
-        roles = listed(m["role"] for m in messages) or "nothing"
-        raise BadInput(f"{name} has to be one assistant message after the prompt; it has: {roles}")
-    return check_text(messages[0]["content"], name)
+    return last_of(messages, name)
 
 
 def _implicit(chosen: Any, rejected: Any) -> tuple[list[Message], tuple[str, str]]:
@@ -121,13 +120,13 @@ def _implicit(chosen: Any, rejected: Any) -> tuple[list[Message], tuple[str, str
         if not (turns[0] and turns[1]):
             return _common_text(check_text(chosen, "chosen"), check_text(rejected, "rejected"))
     else:
-        turns = _messages(chosen, "chosen"), _messages(rejected, "rejected")
+        turns = messages_of(chosen, "chosen"), messages_of(rejected, "rejected")
     same = 0
     for one, other in zip(turns[0][:-1], turns[1][:-1], strict=False):
         if one != other:
             break
         same += 1
-    answers = _last(turns[0][same:], "chosen"), _last(turns[1][same:], "rejected")
+    answers = last_of(turns[0][same:], "chosen"), last_of(turns[1][same:], "rejected")
     return check_messages(turns[0][:same]), answers
 
 
@@ -159,35 +158,9 @@ def transcript(text: str) -> list[Message]:
     ]
 
 
-def _messages(value: Any, name: str) -> list[Message]:
-    if not isinstance(value, list):
-        raise BadInput(f"{name} is {type(value).__name__}; it has to be a text or a message list")
-    messages: list[Message] = []
-    for number, message in enumerate(value, start=1):
-        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-            raise BadInput(f"{name}: message {number} has no role and content; give it both")
-        content = _content(message.get("content"), f"{name}: message {number}")
-        messages.append({"role": message["role"], "content": content})
-    return messages
-
-
-def _content(value: Any, what: str) -> str:
-    """Return a message's text; TRL also allows a list of text blocks."""
-    if isinstance(value, list) and all(
-        isinstance(block, Mapping) and block.get("type") == "text" for block in value
-    ):
-        value = "".join(str(block.get("text")) for block in value)
-    elif isinstance(value, list):
-        raise BadInput(f"{what} holds more than text (an image?); only text can be judged")
-    return check_text(value, what)
-
-
 def write_pairs(path: Path, rows: Iterable[Row]) -> int:
     """Write prompt, chosen, rejected of the votes that decided; return how many rows."""
-    fields = (
-        _pair_fields(row) for row in rows if isinstance(row, VoteRow) and row.verdict in ("a", "b")
-    )
-    return _write(path, PAIR, fields)
+    return _write(path, PAIR, (_pair_fields(row) for row in rows if decided(row)))
 
 
 def write_labels(path: Path, rows: Iterable[Row]) -> int:
@@ -198,10 +171,10 @@ def write_labels(path: Path, rows: Iterable[Row]) -> int:
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Fields]) -> int:
     if path.suffix.lower() == ".parquet":
-        return files.write_parquet_rows(path, columns, rows)
+        return writing.write_parquet_rows(path, columns, rows)
     if path.suffix.lower() != ".jsonl":
         raise BadInput(f"{path}: trl is written as .jsonl or .parquet; give it one of these names")
-    return files.write_jsonl(path, rows)
+    return writing.write_jsonl(path, rows)
 
 
 def _pair_fields(row: VoteRow) -> Fields:

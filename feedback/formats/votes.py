@@ -24,11 +24,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from feedback.formats import files
-from feedback.formats.files import Fields, Raw
+from feedback.formats import files, writing
 from feedback.formats.rows import (
     UNKNOWN,
     Answer,
+    Fields,
+    Raw,
     Refused,
     Row,
     VoteRow,
@@ -137,10 +138,10 @@ def write(path: Path, rows: Iterable[Row]) -> int:
     """Write the votes as .csv or .jsonl; return how many."""
     votes = (row for row in rows if isinstance(row, VoteRow))
     if path.suffix.lower() == ".csv":
-        return files.write_csv(path, COLUMNS, (_fields(row, as_text=True) for row in votes))
+        return writing.write_csv(path, COLUMNS, (_fields(row, as_text=True) for row in votes))
     if path.suffix.lower() != ".jsonl":
         raise BadInput(f"{path}: votes are written as .csv or .jsonl; give it one of these names")
-    return files.write_jsonl(path, (_fields(row, as_text=False) for row in votes))
+    return writing.write_jsonl(path, (_fields(row, as_text=False) for row in votes))
 
 
 def _fields(row: VoteRow, *, as_text: bool) -> Fields:

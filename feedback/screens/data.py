@@ -16,7 +16,7 @@ from urllib.parse import quote
 import gradio as gr
 import pandas as pd
 
-from feedback import browse, imports, personal
+from feedback import browse, formats, imports, personal
 from feedback.screens.collecting import GoldView, build_collecting, build_gold, show_gold
 from feedback.screens.duplicates import build_duplicates
 from feedback.screens.parts import (
@@ -34,8 +34,13 @@ from storage.errors import BadInput
 
 PAGE_ROWS = 20
 SHOWN_REFUSED = 200  # Choice: of the refused rows; who has more mends the file first
-FORMATS_IN = [("Find out by looking", "auto"), ("TRL pairs or labels", "trl"), ("Votes", "votes"),
-              ("Rankings", "rankings")]  # fmt: skip
+FORMATS_IN = [
+    ("Find out by looking", "auto"), ("TRL pairs or labels", "trl"), ("Votes", "votes"),
+    ("Rankings", "rankings"), ("Chatbot Arena", "arena"), ("Argilla", "argilla"),
+    ("Label Studio", "label-studio"), ("OpenAssistant trees", "openassistant"),
+    ("Open WebUI", "open-webui"), ("feedloop", "feedloop"), ("Gradio flags", "gradio-flags"),
+    ("LLaMA-Factory", "llama-factory"), ("Any columns", "columns"),
+]  # fmt: skip
 DUPLICATES = [("Link to the earlier one", "link"), ("Skip it", "skip"), ("Keep both", "keep")]
 EXPORTS = {
     "pairs": ("Pairs for DPO (TRL, JSONL)", "trl", "pairs.jsonl"),
@@ -100,20 +105,23 @@ def bring_in(
     if not name:
         raise BadInput("No file was chosen: drop one into the field, or write the path of one.")
     yield {view.result: "Reading …", view.refused: gr.Dataframe(visible=False)}
+    form = formats.choose(Path(name), form)
     call = partial(imports.import_file, workspace.store, Path(name), form, on_duplicate=repeats)
     for line, done in follow(lambda progress: call(progress=progress)):
         if done is None:
             yield {view.result: plain(line)}
         else:
-            yield imported(workspace, view, Path(name).name, done)
+            yield imported(workspace, view, Path(name).name, form, done)
 
 
-def imported(workspace: Any, view: ImportView, name: str, result: dict[str, Any]) -> dict[Any, Any]:
+def imported(
+    workspace: Any, view: ImportView, name: str, form: str, result: dict[str, Any]
+) -> dict[Any, Any]:
     """Draw the result of an import: the sums in a sentence, the refused rows in a table."""
     refused = result["refused"]
     told = (
         f"**{plain(name)}**: {result['read']:,} rows read, {result['stored']:,} stored, "
-        f"{result['duplicates']:,} duplicates, {len(refused):,} refused."
+        f"{result['duplicates']:,} duplicates, {len(refused):,} refused. Read as {form}."
     )
     if not result["stored"] and result["duplicates"]:
         told += " Everything in it was here before; nothing changed."
@@ -203,7 +211,7 @@ def open_row(
 def build_import(workspace: Any, counts: gr.HTML) -> Any:
     """Lay out the import form; return its click, for what has to follow."""
     gr.Markdown("## Bring in")
-    upload = gr.File(label="File (JSONL, Parquet or CSV)", height=140, elem_id="import-file")
+    upload = gr.File(label="File (JSONL, JSON, CSV, Parquet, …)", height=140, elem_id="import-file")
     path = gr.Textbox(label="or the path of a file on this machine", elem_id="import-path")
     with gr.Row():
         form = gr.Dropdown(FORMATS_IN, value="auto", label="Format", filterable=False)

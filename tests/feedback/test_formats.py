@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from feedback.exports import export_file
 from feedback.formats import FORMATS, detect, read
-from feedback.formats.files import guard, unguard
+from feedback.formats.csv_rows import guard, unguard
 from feedback.formats.rows import Answer, RatingRow, Refused, VoteRow
 from feedback.formats.votes import COLUMNS, NEEDED
 from feedback.imports import import_file
@@ -491,13 +491,16 @@ def _file(name: str, content: bytes):
     ("make", "said"),
     [
         (_missing, "there is no such file"),
-        (lambda folder: folder, "there is no such file"),
+        (lambda folder: folder, "is a folder with no Parquet file"),
         (_file("x.jsonl", b""), "is empty"),
         (_file("x.csv", b"\xef\xbb\xbf \n"), "is empty"),
         (_file("x.jsonl", b"PAR1\x15\x04"), "its name says jsonl, but it holds parquet"),
         (_file("x.csv", b'{"prompt": 1}\n'), "its name says csv, but it holds jsonl"),
         (_file("x.parquet", b'{"prompt": 1}\n'), "is not a Parquet file"),
-        (_file("x.jsonl", b"\x1f\x8b\x08\x00abc"), "holds gzip; unpack it first"),
+        (
+            _file("x.jsonl", b"\x1f\x8b\x08\x00abc"),
+            "its gzip is cut off or damaged; fetch the file again",
+        ),
         (_file("x.zip", b"PK\x03\x04abc"), "holds a zip archive"),
         (_file("x.csv", "a,b".encode("utf-16")), "is UTF-16; save it as UTF-8"),
         (_file("x.bin", bytes(range(256)) * 4 + bytes(2000)), "holds binary data"),
@@ -505,7 +508,8 @@ def _file(name: str, content: bytes):
         (_file("x.jsonl", b"\x89PNG\r\n\x1a\n"), "holds a picture"),
         (_file("x.csv", "вопрос,ответ\nда,нет".encode("cp1251")), "text that is not UTF-8"),
         (_file("x.csv", b"prompt;chosen;rejected\na;b;c\n"), "save it with commas"),
-        (_file("x.json", b'[{"prompt": 1}]'), "holds one JSON list"),
+        (_file("x.json", b'[{"prompt": 1}]'), "has prompt; no known format"),
+        (_file("x.jsonl", b'[{"prompt": 1}]'), "its name says jsonl, but it holds json"),
         (_file("x.csv", b"a,a\n1,2\n"), "the column 'a' is there twice"),
         (_file("x.csv", b"pr\xe9f\xe9rence,other column names\n1,2\n"), "in UTF-8?"),
         (_file("x.jsonl", b'{"a\\n\\ud800": 1}\n'), "has a\\n\\ud800; no known format"),
@@ -522,7 +526,7 @@ def test_a_file_that_is_not_what_it_says_gets_one_clear_line(tmp_path: Path, mak
 
 
 def test_an_unknown_format_names_those_there_are(tmp_path: Path):
-    with pytest.raises(BadInput, match="'nope'; there are trl, votes"):
+    with pytest.raises(BadInput, match="'nope'; there are arena, argilla"):
         read(_missing(tmp_path), "nope")
     with pytest.raises(NotFound):
         list(read(_missing(tmp_path), "trl"))
@@ -647,5 +651,5 @@ def test_rankings_leave_as_pairs_and_are_not_written(tmp_path: Path):
         assert import_file(store, path)["stored"] == 6
         assert import_file(store, path)["duplicates"] == 6
         assert export_file(store, tmp_path / "pairs.jsonl", "trl")["written"] == 6
-        with pytest.raises(BadInput, match="rankings is only read; export votes"):
+        with pytest.raises(BadInput, match="rankings is only read; export one of llama-factory, "):
             export_file(store, tmp_path / "x.jsonl", "rankings")

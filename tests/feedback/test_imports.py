@@ -13,6 +13,7 @@ import pytest
 
 from feedback.checks import CheckResult
 from feedback.duplicates import decide, open_questions
+from feedback.formats import FORMATS
 from feedback.imports import export_file, import_file
 from feedback.quality import live_length_bias, run_checks
 from storage.errors import BadInput, NotFound
@@ -230,7 +231,10 @@ def test_a_file_that_cannot_be_read_stores_nothing(store: Store, tmp_path: Path)
 def test_progress_is_told_in_words(store: Store, tmp_path: Path):
     told: list[str] = []
     import_file(store, jsonl(tmp_path / "x.jsonl", vote()), progress=told.append)
-    assert told == ["1 rows read, 1 stored"]
+    looks = f"x.jsonl looks like votes: {FORMATS['votes'].describe}\n"
+    assert told == [looks, "1 rows read, 1 stored"]
+    import_file(store, tmp_path / "x.jsonl", "votes", progress=told.append)
+    assert told[2:] == ["1 rows read, 0 stored"]
 
 
 # Duplicates
