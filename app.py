@@ -84,11 +84,16 @@ def import_(
     on_duplicate: Annotated[
         str, typer.Option(help="What becomes of a repeated prompt: link, skip or keep.")
     ] = "link",
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Only show how the first rows are read.")
+    ] = False,
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
     """Bring in prompts, answers and votes; the same file again adds nothing."""
     params = {"file": absolute(file), "format": format, "columns": column or []}
+    if preview:
+        return run("preview", data, as_json, params)
     return run("import", data, as_json, {**params, "on_duplicate": on_duplicate})
 
 

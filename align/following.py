@@ -5,8 +5,9 @@ Neither database nor torch is imported.
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,30 @@ def verify_publication(data: Path, folder: str) -> dict[str, Any]:
     return verify(Path(folder))
 
 
+def preview_file(data: Path, file: str, format: str, columns: Sequence[str]) -> dict[str, Any]:
+    """Return how a file would be read, from its first rows, as `import --preview --json` prints it;
+    nothing is stored."""
+    from feedback import formats  # here: none of the others reads such files
+    from feedback.formats.generic import named_columns
+
+    seen = formats.preview(Path(file), format, named_columns(columns))
+    return {
+        "format": seen.format,
+        "rows": [_plain(dataclasses.asdict(row)) for row in seen.rows],
+        "refused": [dataclasses.asdict(row) for row in seen.refused],
+    }
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with its time, if it has one, as text."""
+    when = row.get("created_at")
+    return row | {"created_at": when.isoformat()} if when else row
+
+
 # The commands that need nothing but files.
 FILE_COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "runs": list_runs,
     "cancel": cancel_run,
+    "preview": preview_file,
     "verify": verify_publication,
 }

@@ -73,6 +73,30 @@ def _import(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _preview(result: Mapping[str, Any]) -> str:
+    rows, refused = result["rows"], result["refused"]
+    first = f"the first {len(rows) + len(refused)} can be taken"
+    lines = [f"looks like {result['format']}; {len(rows)} of {first}"]
+    for row in rows:
+        lines.append(f"  row {row['row']}: {short(row['prompt'][-1]['content'])}")
+        answers = {name: row[name] for name in ("a", "b", "answer") if name in row}
+        for name, answer in answers.items():
+            lines.append(f"    {name}: {short(answer['text'])}")
+        lines.append(f"    {row['verdict']}, by {row['labeler']}")
+    lines += [f"  row {one['row']}: {one['why']}" for one in refused]
+    return "\n".join(lines)
+
+
+def short(text: str, most: int = 80) -> str:
+    """Return a text as one line of at most so many characters.
+
+    >>> short("one\\ntwo  three", 8)
+    'one two…'
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
 def _export(result: Mapping[str, Any]) -> str:
     return f"{result['written']} rows written"
 
@@ -418,6 +442,7 @@ def _lineage(result: Mapping[str, Any]) -> str:
 
 WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "import": _import,
+    "preview": _preview,
     "export": _export,
     "generate": _generate,
     "check": _check,

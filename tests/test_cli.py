@@ -112,6 +112,27 @@ def test_refused_rows_are_named_by_number(data: Path, tmp_path: Path) -> None:
     assert "row 4: " in told
 
 
+def test_a_preview_says_what_a_file_looks_like_and_stores_nothing(
+    data: Path, tmp_path: Path
+) -> None:
+    votes = [
+        {"prompt": "p", "response_a": "one", "response_b": "two", "verdict": "b", "labeler": "ada",
+         "model_a": "", "model_b": "", "left": "", "created_at": "2026-11-23T09:30:00Z"},
+        {"prompt": "p", "response_a": "one", "response_b": "two", "verdict": "best"},
+    ]  # fmt: skip
+    file = write_lines(tmp_path / "votes.jsonl", votes)
+    seen = hone("import", file, "--preview", "--json", data=data).result
+    assert seen["format"] == "votes"
+    (row,) = seen["rows"]
+    assert (row["a"]["text"], row["b"]["text"], row["verdict"]) == ("one", "two", "b")
+    assert row["created_at"] == "2026-11-23T09:30:00+00:00"
+    assert seen["refused"][0]["row"] == 2
+    told = hone("import", file, "--preview", data=data).out
+    assert told.startswith("looks like votes; 1 of the first 2 can be taken\n")
+    assert "    b, by ada" in told
+    assert hone("check", "--json", data=data).result["checks"][0]["n"] == 0
+
+
 def test_check_prints_the_issues_json(data: Path, twenty: Path) -> None:
     """The longer answer was chosen in 5 of 20 pairs: 0.25."""
     hone("import", twenty, data=data)

@@ -43,13 +43,6 @@ class Preview:
     rows: tuple[Row, ...]  # of the first rows, those that can be taken
     refused: tuple[Refused, ...]  # and those that cannot
 
-    @property
-    def told(self) -> str:
-        """Return it as a sentence."""
-        seen = len(self.rows) + len(self.refused)
-        line = f"Looks like {self.format}; {len(self.rows)} of the first {seen} can be taken."
-        return line + (f" Row {self.refused[0].row}: {self.refused[0].why}" if self.refused else "")
-
 
 def read(
     path: Path, format: str, columns: Mapping[str, str] | None = None
