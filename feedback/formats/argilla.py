@@ -35,7 +35,7 @@ from feedback.texts import check_text
 from storage.errors import BadInput
 
 QUESTION = "ranking"
-SIDES = {"response1": "a", "response2": "b"}
+SIDES, TIE = {"response1": "a", "response2": "b"}, "tie"
 
 
 def looks(columns: Iterable[str]) -> bool:
@@ -62,18 +62,29 @@ def _votes_of(raw: Raw) -> Iterator[Row | Refused]:
     for user, value in submitted:
         try:
             labeler = name_text(user, "the user", UNKNOWN)
-            yield VoteRow(raw.row, prompt, a, b, SIDES[_best(value)], labeler)
+            yield VoteRow(raw.row, prompt, a, b, _verdict(value), labeler)
         except BadInput as error:
             yield Refused(raw.row, str(error))
 
 
-def _best(value: Any) -> str:
+def _verdict(value: Any) -> str:
+    """Return what an order says, best first, or with ranks as the server keeps it: a tie where both
+    have the same one."""
     order = list_of(value, f"the answer to {QUESTION}")
-    if len(order) != 2 or set(map(str, order)) != set(SIDES):
+    ranks: dict[Any, Any] = {}
+    for place, one in enumerate(order):
+        ranked = isinstance(one, dict)
+        ranks[str(one.get("value") if ranked else one)] = one.get("rank") if ranked else place
+    if len(order) != 2 or set(ranks) != set(SIDES):
         raise BadInput(
             f"{QUESTION} orders {str(order)[:60]}; it has to order {' and '.join(SIDES)}"
         )
-    return str(order[0])
+    first, second = (ranks[name] for name in SIDES)
+    if not all(isinstance(rank, int) and not isinstance(rank, bool) for rank in (first, second)):
+        raise BadInput(
+            f"{QUESTION} has the ranks {first!r} and {second!r}; they have to be numbers"
+        )
+    return TIE if first == second else SIDES["response1" if first < second else "response2"]
 
 
 def _nested(record: Fields) -> Iterator[tuple[Any, Any, Any]]:

@@ -119,9 +119,10 @@ def imported(
 ) -> dict[Any, Any]:
     """Draw the result of an import: the sums in a sentence, the refused rows in a table."""
     refused = result["refused"]
+    named = next((label for label, one in FORMATS_IN if one == form), form)
     told = (
         f"**{plain(name)}**: {result['read']:,} rows read, {result['stored']:,} stored, "
-        f"{result['duplicates']:,} duplicates, {len(refused):,} refused. Read as {form}."
+        f"{result['duplicates']:,} duplicates, {len(refused):,} refused. Read as {named}."
     )
     if not result["stored"] and result["duplicates"]:
         told += " Everything in it was here before; nothing changed."
@@ -220,7 +221,7 @@ def build_import(workspace: Any, counts: gr.HTML) -> Any:
     result = gr.Markdown(elem_id="import-result", elem_classes="hone-note")
     refused = gr.Dataframe(
         headers=REFUSED, datatype="str", interactive=False, wrap=True, visible=False, buttons=[],
-        label="Refused rows", elem_id="import-refused", column_widths=["80px", "auto"],
+        label="Refused rows", elem_id="import-refused", column_widths=["12%", "88%"],
     )  # fmt: skip
     view = ImportView(upload, path, result, refused, counts)
     return wire(

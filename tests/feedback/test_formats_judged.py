@@ -173,9 +173,21 @@ def test_nested_records_of_argilla_say_the_same(tmp_path: Path):
     assert hand.taken(path) == hand.taken(hand.listed(tmp_path / "y.json", flattened()))
 
 
+def ranked(*ranks: object) -> list[dict[str, object]]:
+    return [{"value": f"response{n}", "rank": rank} for n, rank in enumerate(ranks, start=1)]
+
+
+@pytest.mark.parametrize(("ranks", "verdict"), [((1, 2), "a"), ((2, 1), "b"), ((1, 1), "tie")])
+def test_ranks_of_argilla_are_an_order_too(tmp_path: Path, ranks: tuple[int, int], verdict: str):
+    path = hand.listed(tmp_path / "x.json", nested({"value": ranked(*ranks), "user_id": "ann"}))
+    assert [vote.verdict for vote in hand.taken(path)] == [verdict]
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
+        (nested({"value": ranked(1, None), "user_id": "a"}), "has the ranks 1 and None"),
+        (nested({"value": ranked(1, True), "user_id": "a"}), "has the ranks 1 and True"),
         (nested(), "nobody has submitted an answer to the question 'ranking' yet"),
         ({**nested(), "responses": None}, "nobody has submitted"),
         ({**nested(), "fields": "x"}, "fields is 'x'; it has to be an object"),
