@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from feedback.items import add_prompts
 from feedback.quality import run_checks
 from feedback.tastes import TASTES, Judged
 from storage.errors import UserError
+from storage.records import Message, Prompt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,20 +35,19 @@ if TYPE_CHECKING:
     from align.workspace import Workspace
 
 VOTES = 150
-# Choice: one comparison in four gets two votes, so that the checks see whether labelers agree. Four
-# answers to a prompt, each compared with two others: answering is most of the time on two cores
-# without bf16, and what a run learns from is pairs. Half as many of them, from twice the prompts,
-# changed nothing that one could see, or with a larger rate broke the model (docs/log.md).
-COMPARED = 0.8  # comparisons for each vote
+# Choice: four answers to a prompt, each compared with two others, a vote for each: answering takes
+# time on two cores without bf16, and what a run learns from is pairs. A third of them, from twice
+# the prompts, changed nothing that one could see (docs/log.md).
 PER_PROMPT = 4  # answers
-TASTE, NOISE, LABELERS = "brief", 0.1, 3
+HELD_OUT = 8  # one prompt of so many is none that teaches, so that the run can be judged
+TASTE, NOISE, LABELERS = "friendly", 0.1, 3
 # Choice: longer than most good answers to the starter prompts; what is cut off loses.
 ANSWERS = SamplingSettings(max_tokens=96)
 GREEDY = SamplingSettings(max_tokens=128, temperature=0.0)
 # Choice: an SFT term holds on to what was chosen; without it brevity alone is learned, up to
-# answers that only echo the question. Some twenty steps: at the recipe's 2e-4 hardly anything
-# changes, at 5e-4 (and half the pairs, twice as often) answers turned into circles (docs/log.md).
-SETTINGS = {"sft_weight": 0.2, "epochs": 2, "learning_rate": 3e-4}
+# answers that only echo the question. Each pair once, at the most that such a model stands: so few
+# steps at the recipe's 2e-4 change hardly anything (docs/log.md).
+SETTINGS = {"sft_weight": 0.2, "epochs": 1, "learning_rate": 5e-4}
 BECAUSE = "a demo: its votes are simulated, so that what checks find in them is known"
 MOST_ASKED = 16  # held-out prompts. Choice: about a minute, and enough for a picture
 STEPS = ("answers", "votes", "checks", "training", "after")
@@ -111,12 +111,22 @@ def _answers(
 ) -> dict[str, Any]:
     """Let the base answer starter prompts until there is enough to vote on."""
     starters.fill(
-        workspace, ceil(COMPARED * state["votes"]), labelers=1, thumbs=False, seed=0,
-        progress=progress,
-        model=asked["model"], n=PER_PROMPT, settings=ANSWERS,
+        workspace, state["votes"], labelers=1, thumbs=False, seed=0, progress=progress,
+        prompts=prompts_for(ceil(state["votes"] / PER_PROMPT)), model=asked["model"],
+        n=PER_PROMPT, settings=ANSWERS,
     )  # fmt: skip
     sizes = workspace.store.frame("sizes").iloc[0]
     return {name: int(sizes[name]) for name in ("prompts", "responses", "comparisons")}
+
+
+def prompts_for(count: int) -> list[Sequence[Message]]:
+    """Return the starter prompts that are answered, those that `count` takes first: some held-out
+    ones among them, and none of duels."""
+    by_split: dict[str, list[Sequence[Message]]] = {"train": [], "held_out": [], "duel": []}
+    for messages in starter_prompts():
+        by_split[split_of(Prompt.id_of(messages))].append(messages)
+    judging = by_split["held_out"][::-1][: ceil(count / HELD_OUT)]
+    return [*judging, *by_split["train"]]
 
 
 def _votes(

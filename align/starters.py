@@ -28,17 +28,19 @@ def fill(
     faulty: Sequence[str] = (),
     seed: int,
     progress: Progress,
+    prompts: Sequence[Sequence[Message]] = (),
     model: str = EMBEDDED,
     n: int = 2,
     settings: SamplingSettings = SamplingSettings(),  # noqa: B008  (frozen)
 ) -> None:
-    """Generate answers to starter prompts until `votes` simulated verdicts have room.
+    """Generate answers to prompts until `votes` simulated verdicts have room.
 
-    With more than two answers to a prompt each is compared with two others. The prompts with the
-    fewest comparisons come first, each time with another seed. Gives up after `MAX_LAPS` laps over
-    all prompts; what is still missing then, `simulate_votes` says.
+    Without any it takes all starter prompts. With more than two answers to a prompt each is
+    compared with two others. The prompts with the fewest comparisons come first, each time with
+    another seed. Gives up after `MAX_LAPS` laps over all prompts; what is still missing then,
+    `simulate_votes` says.
     """
-    prompts = starter_prompts()
+    prompts = prompts or starter_prompts()
     people = labelers + len(faulty)
     # verdicts on the answers to one prompt, or on their comparisons
     per_prompt = people * (n if thumbs else len(paired(range(n), ring=True)))
@@ -48,7 +50,7 @@ def fill(
             return
         lap, fewest = least_compared(workspace.store, prompts)
         part = fewest[: ceil(missing / per_prompt)]
-        progress(f"answering {len(part)} starter prompts, so that there is something to judge\n")
+        progress(f"answering {len(part)} prompts, so that there is something to judge\n")
         generate_comparisons(
             workspace.store,
             workspace.client,

@@ -11,7 +11,9 @@ import pytest
 
 from align import demo
 from align.workspace import Workspace
+from feedback.frozen import split_of
 from storage.errors import UserError
+from storage.records import Prompt
 
 
 @pytest.fixture
@@ -74,6 +76,11 @@ def test_what_the_taste_prefers_is_counted_with_ties_as_a_half() -> None:
     assert demo.preferred([]) == {"prompts": 0, "preferred": 0, "low": None, "high": None}
 
 
+def test_of_the_prompts_that_are_answered_some_judge_and_none_is_for_duels() -> None:
+    splits = [split_of(Prompt.id_of(one)) for one in demo.prompts_for(38)[:38]]
+    assert (splits.count("held_out"), splits.count("train")) == (5, 33)
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     with Workspace.open(tmp_path / "data") as opened:
@@ -88,7 +95,7 @@ def test_the_whole_demo_on_a_tiny_model(workspace: Workspace, tiny: Path) -> Non
     found = demo.run(workspace, lines.append, votes=30, model=str(tiny), settings=settings)
     steps = found["steps"]
     assert list(steps) == list(demo.STEPS)
-    assert 15 <= steps["answers"]["comparisons"] < 30
+    assert steps["answers"]["comparisons"] == 32  # eight prompts, four answers in a ring
     assert len(workspace.store.frame("votes")) == 30
     assert set(workspace.store.frame("votes")["source"]) == {"simulated"}
     assert steps["training"]["report"]["length"]["prompts"] > 0
