@@ -29,7 +29,7 @@ LEAD, LABELER = "lead", "labeler"
 ALONE = "lead"  # who changes something where there are no accounts
 INVITED = timedelta(days=7)  # Choice: a link that lies in a mailbox is worth nothing after a week
 FIRST = "python app.py user add NAME --role lead"
-WRONG = "Name and password do not fit together. Try again, or ask a lead for help."
+WRONG = "Name and password do not fit together: try again."
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,7 @@ class People:
         with self._lock:
             self._keys.revoke(name, by=by)
 
-    def keys(self) -> list[ApiKey]:
+    def all_keys(self) -> list[ApiKey]:
         """Return every key, also the revoked ones, the oldest first."""
         return self._keys.all()
 
