@@ -120,7 +120,7 @@ class People:
                 to wait. The password is not looked at.
         """
         account = self._active(name)
-        keys = keys_of(name.strip().casefold()[:100], address)
+        keys = keys_of(account.id if account else name.strip().casefold()[:100], address)
         with self._lock:
             if wait := self._throttle.wait(keys):
                 raise TooMany(f"Too many wrong passwords: try again in {_seconds(wait)}.")

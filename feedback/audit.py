@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from feedback.campaigns import default_campaign
+from feedback.campaigns import RESERVED, default_campaign
 from storage.records import Audit, Duplicate, Exclusion, Gold, Promotion, Wanted
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def entries(store: Store, most: int = MOST) -> list[Entry]:
     found = []
     for kind, told in TOLD.items():
         rows: list[Any] = store.rows(kind, order="-created_at", limit=most)
-        found += [Entry(row.created_at, row.labeler, *told(row)) for row in rows]
+        decided = [row for row in rows if not row.labeler.startswith(RESERVED)]  # by a person
+        found += [Entry(row.created_at, row.labeler, *told(row)) for row in decided]
     return _folded(sorted(found, key=lambda entry: entry.at, reverse=True)[:most])
 
 

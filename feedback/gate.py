@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from feedback.roles import COMMANDS, LABEL, LOG_IN, OPEN, Rule, may, rule_of
+from storage.errors import UserError
 
 if TYPE_CHECKING:
     from feedback.accounts import Person
@@ -169,7 +171,8 @@ class Gate:
         token = session_of(scope, headers)
         person = self.people.by_session(token) if token else None
         if person is not None and self.people.is_due(token):
-            await asyncio.to_thread(self.people.seen, token)
+            with suppress(UserError):  # a full disk: whoever is in stays in
+                await asyncio.to_thread(self.people.seen, token)
         return person
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -24,6 +23,7 @@ from feedback.roles import COMMANDS, LABELER, OPEN, may, rule_of
 from feedback.screens.parts import ask
 from storage.records import Session
 from storage.tables import TABLES
+from tests.awaiting import finish
 from tests.feedback.stock import MODELS, stock
 
 LONG = "correct horse battery"
@@ -54,20 +54,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 
 @pytest.fixture(scope="module")
 def inner(workspace: Workspace) -> FastAPI:
-    """Return the app of the screens, made in a thread whose event loop is closed afterwards:
-    Gradio makes one where it finds none, and leaves it open."""
+    """Return the app of the screens, made inside an event loop: where Gradio finds none it makes
+    some, and leaves them open."""
 
-    def make() -> FastAPI:
-        loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(loop)
-        try:
-            return screens.build_screens(workspace)
-        finally:
-            asyncio.set_event_loop(None)
-            loop.close()
+    async def make() -> FastAPI:
+        return screens.build_screens(workspace)
 
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(make).result()
+    return finish(make())
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +93,8 @@ def templates(app: Any) -> Iterator[str]:
         if isinstance(route, Mount):
             if hasattr(route.app, "routes"):
                 yield from (route.path + path for path in templates(route.app))
+        elif hasattr(route, "original_router"):  # what FastAPI keeps of an included router
+            yield from templates(route.original_router)
         elif hasattr(route, "path"):
             yield route.path
 
