@@ -107,15 +107,17 @@ PAGE = """
   margin: 0 !important; font: 700 1.4rem/3.25rem var(--font) !important; letter-spacing: -0.015em;
   color: var(--hone-ink) !important;
 }
-.hone-leave {
-  display: none; position: absolute !important; z-index: 5; top: 0.6rem; right: 2rem;
+.hone-leave { display: none; }
+.hone-leave.block {
+  position: absolute !important; z-index: 5; top: 0.6rem; right: 0; left: auto;
   width: auto !important; border: 0 !important; background: none !important;
 }
 .hone-accounts .hone-leave { display: block; }
 .hone-leave .html-container { padding: 0 !important; }
-.hone-leave button {
-  padding: 0.25rem 0.8rem; font: 400 0.95rem/1.5 var(--font); color: var(--hone-soft);
-  background: var(--hone-card); border: 1px solid var(--hone-line-strong); border-radius: 8px;
+.hone-leave.block form button {
+  padding: 0.25rem 0.8rem !important; font: 400 0.95rem/1.5 var(--font) !important;
+  color: var(--hone-soft) !important; background: var(--hone-card) !important;
+  border: 1px solid var(--hone-line-strong) !important; border-radius: 8px !important;
   cursor: pointer;
 }
 .hone-accounts .hone-tabs > .tab-wrapper.tab-wrapper { padding-right: 6.5rem; }
