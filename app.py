@@ -51,13 +51,20 @@ cli = typer.Typer(
 @cli.command()
 def serve(
     host: Annotated[
-        str, typer.Option(help="Loopback only, until there are accounts.")
+        str, typer.Option(help="0.0.0.0 lets other machines in; needs accounts, see `user`.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
     starter: Annotated[
         bool,
         typer.Option(help="Keep comparisons from the starter prompts ready in the background."),
     ] = True,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Another name that browsers use; repeatable."),
+    ] = None,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="Believe a proxy's X-Forwarded-Proto and -For.")
+    ] = False,
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
@@ -68,7 +75,10 @@ def serve(
         told = {"address": address, "pid": os.getpid(), "data": str(data.resolve())}
         print(json.dumps(told) if as_json else f"Hone is at {address}", flush=True)
 
-    return serve_folder(data, host, port, starter=starter, ready=ready)
+    return serve_folder(
+        data, host, port, starter=starter, ready=ready,
+        names=allow_host or (), behind_proxy=behind_proxy,
+    )  # fmt: skip
 
 
 @cli.command("import")
@@ -110,7 +120,7 @@ def export(
     as_json: Json = False,
 ) -> int:
     """Write pairs and labels, or the votes, to a file."""
-    params = {"file": absolute(file), "format": format, "snapshot": snapshot}
+    params = {"file": absolute(file), "format": format, "snapshot": snapshot, "by": operator()}
     return run("export", data, as_json, params)
 
 
@@ -452,7 +462,7 @@ def publish(
     as_json: Json = False,
 ) -> int:
     """Write a run for others: adapter, merged weights, model card, how to serve it, its data."""
-    parts = {"merged": merged, "dataset": dataset, "force": force}
+    parts = {"merged": merged, "dataset": dataset, "force": force, "by": operator()}
     return run("publish", data, as_json, {"run": run_id, "folder": absolute(folder), **parts})
 
 
@@ -508,7 +518,7 @@ def gold(
     as_json: Json = False,
 ) -> int:
     """Say which verdict on a comparison is right, to measure labelers with; or list them."""
-    params = {"comparison": comparison, "verdict": verdict, "undo": undo}
+    params = {"comparison": comparison, "verdict": verdict, "undo": undo, "by": operator()}
     return run("gold", data, as_json, params)
 
 
@@ -522,7 +532,8 @@ def campaign(
     as_json: Json = False,
 ) -> int:
     """Show or change how many people judge a comparison, and how much measures them."""
-    params = {"overlap": overlap, "shared": shared, "repeats": repeats, "gold": gold}
+    settings = {"overlap": overlap, "shared": shared, "repeats": repeats, "gold": gold}
+    params = {**settings, "by": operator()}
     return run("campaign", data, as_json, params)
 
 
@@ -602,6 +613,69 @@ def lineage(
 ) -> int:
     """Show every vote behind a run, its hashes checked; or which runs learned from a vote."""
     return run("lineage", data, as_json, {"id": id})
+
+
+@cli.command()
+def user(
+    action: Annotated[
+        str, typer.Argument(metavar="[ACTION]", help="list, add, password, log-out or end.")
+    ] = "list",
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Whose account.")] = "",
+    role: Annotated[str, typer.Option(help="lead or labeler.")] = "labeler",
+    invite: Annotated[
+        bool, typer.Option("--invite", help="Print a link that works once, ask no password.")
+    ] = False,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Add people who may come in, give them other passwords, end them; list them."""
+    needed = name and (action == "password" or (action == "add" and not invite))
+    password = typed_password(name, piped=password_stdin) if needed else None
+    params = {"action": action, "name": name, "role": role, "invite": invite}
+    return run("user", data, as_json, {**params, "password": password, "by": operator()})
+
+
+@cli.command()
+def key(
+    action: Annotated[
+        str, typer.Argument(metavar="[ACTION]", help="list, add or revoke.")
+    ] = "list",
+    name: Annotated[str, typer.Option(help="The key's name; it votes under it.")] = "",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read, feedback or lead; repeatable.")
+    ] = None,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Make keys by which programs come in (each is shown once), revoke them; list them."""
+    params = {"action": action, "name": name, "scopes": scope or [], "by": operator()}
+    return run("key", data, as_json, params)
+
+
+@cli.command()
+def audit(data: Data = HERE, as_json: Json = False) -> int:
+    """List what leads changed: who, what, when."""
+    return run("audit", data, as_json, {})
+
+
+def typed_password(name: str, *, piped: bool) -> str:
+    """Return a password from standard input, or typed twice on the terminal without being shown."""
+    if piped:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise UserError(
+            f"No terminal to type the password of {name} on: pipe it in, with --password-stdin, or "
+            "give a link, with --invite."
+        )
+    from getpass import getpass
+
+    password = getpass(f"Password for {name}: ")
+    if getpass("The same once more: ") != password:
+        raise UserError("The two passwords differ: nothing was changed.")
+    return password
 
 
 def remedies(

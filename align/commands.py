@@ -23,6 +23,7 @@ from align import (
     duelling,
     generation,
     lineage,
+    people,
     promotion,
     publishing,
     readiness,
@@ -42,6 +43,7 @@ from align.material import material
 from align.models import EMBEDDED, find_model
 from align.workspace import Workspace
 from feedback import (
+    audit,
     curation,
     duels,
     gold,
@@ -52,6 +54,7 @@ from feedback import (
     snapshot_diff,
     snapshots,
 )
+from feedback.accounts import ALONE
 from feedback.ages import BASE, sampler
 from feedback.campaigns import default_campaign, set_collecting
 from feedback.formats.generic import named_columns
@@ -96,10 +99,13 @@ def export(
     file: str,
     format: str = "trl",
     snapshot: str | None = None,
+    by: str = ALONE,
 ) -> dict[str, Any]:
     """Write a file; return {"written", "personal_data"}."""
     folder = snapshot_folder(workspace, snapshot) if snapshot else None
     done = imports.export_file(workspace.store, Path(file), format, snapshot_dir=folder)
+    told = f"{Path(file).name}: {done['written']:,} rows as {format}"
+    audit.note(workspace.store, by, "export", told)
     if found := personal.told(done["personal_data"]):
         progress(f"{found} Look at them before you pass the file on (`check` says which).\n")
     return done
@@ -517,10 +523,12 @@ def publish(
     merged: bool = True,
     dataset: bool = True,
     force: bool = False,
+    by: str = ALONE,
 ) -> dict[str, Any]:
     """Write a run's adapter, merged weights, card, notes on serving and data to a folder."""
     wanted = publishing.Wanted(run, Path(folder), merged=merged, dataset=dataset, force=force)
     done = publishing.publish(workspace, wanted, progress)
+    audit.note(workspace.store, by, "publish", f"{run} to {folder}")
     for name, found in ((done["dataset"] or {}).get("personal_data") or {}).items():
         if told := personal.told(found):
             progress(f"dataset/{name}.jsonl: {told} Look at them before you pass the folder on.\n")
@@ -579,6 +587,7 @@ def gold_(
     comparison: str | None = None,
     verdict: str | None = None,
     undo: bool = False,
+    by: str = ALONE,
 ) -> dict[str, Any]:
     """Set or take back the right verdict on a comparison; return {"gold": [every gold item]}."""
     if comparison is None and (verdict or undo):
@@ -586,9 +595,9 @@ def gold_(
     if comparison is not None and bool(verdict) == undo:
         raise BadInput("Give either --verdict (a, b, tie or both_bad) or --undo.")
     if comparison is not None and undo:
-        gold.take_back(workspace.store, comparison)
+        gold.take_back(workspace.store, comparison, by)
     elif comparison is not None:
-        gold.set_gold(workspace.store, comparison, verdict or "")
+        gold.set_gold(workspace.store, comparison, verdict or "", by)
     rows = gold.gold_of(workspace.store)
     return {"gold": [row | {"created_at": row["created_at"].isoformat()} for row in rows]}
 
@@ -601,11 +610,13 @@ def campaign(
     shared: float | None = None,
     repeats: float | None = None,
     gold: float | None = None,
+    by: str = ALONE,
 ) -> dict[str, Any]:
     """Change what is given; return {"overlap", "shared", "repeats", "gold"} as they are now."""
     asked = {"overlap": overlap, "shared": shared, "repeats": repeats, "gold": gold}
     if any(value is not None for value in asked.values()):
         set_collecting(workspace.store, **asked)  # type: ignore[arg-type]
+        audit.note_settings(workspace.store, by)
     now = default_campaign(workspace.store)
     return {name: getattr(now, name) for name in asked}
 
@@ -696,4 +707,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "rollback": roll_back,
     "rounds": rounds_,
     "lineage": lineage_,
+    "user": people.user,
+    "key": people.key,
+    "audit": people.audit_,
 }

@@ -3,8 +3,9 @@
 
 A convenience, so that a product's tests can talk to what was just trained; no serving engine: one
 request at a time, and none while a run trains. `GET /v1/models` and `POST /v1/chat/completions`,
-whole or as server-sent events. It stands behind the gate like everything: this machine alone, and
-no page of another site. What would change the answer and is not done here is refused by name.
+whole or as server-sent events. It stands behind the gate like everything: this machine alone, or
+with a key for `read`, and no page of another site. What would change the answer and is not done
+here is refused by name.
 
 Source: OpenAI's API reference, "Chat completions", as vLLM and llama.cpp serve it.
 """

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -21,13 +22,16 @@ from typing import TYPE_CHECKING
 from align import runs
 from align.folder import prepare_folder
 from align.workspace import Workspace
-from storage.errors import Locked, StoreError, Unsupported
+from feedback.accounts import FIRST, people_of
+from feedback.gate import LOOPBACK, Reach
+from storage.errors import BadInput, Locked, StoreError, Unsupported
 from storage.lock import read_lock
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+ANY = ("0.0.0.0", "::")  # every address of this machine: no name to come by
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")  # no scheme, no port
 BACKLOG = 2048  # connections that wait while the server starts
 QUIET_SECONDS = 1.0  # Choice: votes that waited for a restart have arrived by then
 GRACE_SECONDS = 2  # Choice: votes take milliseconds; only open event streams take longer
@@ -40,6 +44,8 @@ def serve_folder(
     *,
     starter: bool,
     ready: Callable[[str], None],
+    names: Collection[str] = (),
+    behind_proxy: bool = False,
     beside: Callable[[Workspace], None] | None = None,
 ) -> int:
     """Serve until SIGINT or SIGTERM; return 0.
@@ -47,13 +53,15 @@ def serve_folder(
     Args:
         starter: Answer starter prompts in the background, so that there is something to judge.
         ready: Called with the address once the first page can be asked for.
+        names: Other host names by which browsers may come, as a proxy or DNS has them.
+        behind_proxy: What a proxy says of scheme and address is true: nobody else reaches the port.
         beside: Called in a thread of its own once the folder is open.
 
     Raises:
-        Unsupported: another host than loopback.
+        Unsupported: others can reach the app, and nobody has an account.
         StoreError: the port is taken, or the data folder cannot be used.
     """
-    check_host(host)
+    reach = reach_of(host, names, behind_proxy)
     folder = prepare_folder(data)
     check_free(folder)
     signal.signal(signal.SIGTERM, _stop)
@@ -61,10 +69,11 @@ def serve_folder(
         address = address_of(listener)
         try:
             with Workspace.open(folder) as workspace:
+                check_accounts(workspace, host, reach)
                 workspace.store.announce(address, workspace.token)
                 if beside is not None:
                     threading.Thread(target=beside, args=[workspace], daemon=True).start()
-                _serve(workspace, listener, address, starter, ready)
+                _serve(workspace, listener, address, reach=reach, starter=starter, ready=ready)
         except KeyboardInterrupt:
             pass
     return 0
@@ -78,6 +87,8 @@ def _serve(
     workspace: Workspace,
     listener: socket.socket,
     address: str,
+    *,
+    reach: Reach,
     starter: bool,
     ready: Callable[[str], None],
 ) -> None:
@@ -103,9 +114,11 @@ def _serve(
             wait_seconds=QUIET_SECONDS,
         )
         config = uvicorn.Config(
-            build_web(workspace, rest),
+            build_web(workspace, rest, reach),
             log_level="warning",
             access_log=False,
+            proxy_headers=False,  # the gate reads them, where there is a proxy
+            server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
             backlog=BACKLOG,
         )
@@ -128,12 +141,27 @@ def _rest(workspace: Workspace, held: contextlib.ExitStack) -> FastAPI:
     return build_screens(workspace)
 
 
-def check_host(host: str) -> None:
-    """Refuse every host but loopback: without accounts whoever reaches the app may do all."""
-    if host not in LOOPBACK:
+def reach_of(host: str, names: Collection[str], behind_proxy: bool) -> Reach:
+    """Return by which names browsers may come, and whether others than this machine can.
+
+    Raises:
+        BadInput: a name that is no bare host name.
+    """
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise BadInput(f"--allow-host {name}: give a bare host name, such as hone.example.org")
+    bound = () if host in ANY else (host.lower(),)
+    beyond = host not in LOOPBACK or behind_proxy or bool(names)
+    hosts = LOOPBACK.union(bound, (name.lower() for name in names))
+    return Reach(hosts, beyond=beyond, behind_proxy=behind_proxy)
+
+
+def check_accounts(workspace: Workspace, host: str, reach: Reach) -> None:
+    """Refuse to serve others as long as nobody could log in: whoever came could do all."""
+    if reach.beyond and not people_of(workspace.store).has_lead:
         raise Unsupported(
-            f"--host {host} is not this machine: without accounts Hone serves 127.0.0.1 only "
-            "(accounts are not built yet); to reach it from elsewhere use an SSH tunnel"
+            f"--host {host} with these options lets others in, and there are no accounts: make the "
+            f"first with `{FIRST} --data {workspace.data}`, or serve 127.0.0.1 alone"
         )
 
 
@@ -148,7 +176,7 @@ def check_free(folder: Path) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on a loopback host; port 0 takes a free one.
+    """Return a socket that listens on a host; port 0 takes a free one.
 
     Raises:
         StoreError: the port is taken or not allowed.
@@ -169,5 +197,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address_of(listener: socket.socket) -> str:
+    """Return where this machine itself reaches a socket."""
     host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -440,6 +440,37 @@ def _lineage(result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "every hash is as it was (--json lists the votes)"])
 
 
+def _user(result: Mapping[str, Any]) -> str:
+    lines = []
+    for one in result["accounts"]:
+        seen = f"seen {one['last_seen'][:16]}" if one["last_seen"] else "never seen"
+        now = f"ended {one['ended_at'][:16]}" if one["ended_at"] else seen
+        lines.append(f"{one['role']:8} {one['name']}  ({now})")
+    for one in result["invitations"]:
+        lines.append(f"{one['role']:8} {one['name']}  (invited, until {one['ends_at'][:16]})")
+    if result["link"]:
+        where = "" if "://" in result["link"] else ", after the app's address"
+        lines.append(f"Give this link to its person{where}; it works once:\n{result['link']}")
+    return "\n".join(lines) or "no accounts: who reaches the app on this machine is the lead"
+
+
+def _key(result: Mapping[str, Any]) -> str:
+    lines = []
+    for one in result["keys"]:
+        now = f"revoked {one['ended_at'][:16]}" if one["ended_at"] else f"made by {one['by']}"
+        lines.append(f"{', '.join(one['scopes']):14} {one['name']}  ({now})")
+    if result["key"]:
+        lines.append(f"The key, which is shown this once:\n{result['key']}")
+    return "\n".join(lines) or "no keys"
+
+
+def _audit(result: Mapping[str, Any]) -> str:
+    lines = [
+        f"{one['at'][:16]}  {one['by']}: {one['did']}, {one['what']}" for one in result["changes"]
+    ]
+    return "\n".join(lines) or "no changes yet"
+
+
 WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "import": _import,
     "preview": _preview,
@@ -473,4 +504,7 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "rollback": _promote,
     "rounds": _rounds,
     "lineage": _lineage,
+    "user": _user,
+    "key": _key,
+    "audit": _audit,
 }

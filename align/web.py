@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from align.later import Later
-from feedback import api
-from feedback.gate import Gate
+from feedback import api, doors
+from feedback.accounts import people_of
+from feedback.gate import HERE, Gate, Reach
 
 if TYPE_CHECKING:
     from align.workspace import Workspace
 
 
-def build_web(workspace: Workspace, rest: Later) -> FastAPI:
-    """Return the whole web app of an open workspace: gate, REST, and `rest` for all other paths."""
+def build_web(workspace: Workspace, rest: Later, reach: Reach = HERE) -> FastAPI:
+    """Return the whole web app of an open workspace: gate, pages of our own, REST, and `rest` for
+    all other paths."""
     app = FastAPI(
         title="Hone",
         docs_url=None,
@@ -27,9 +29,11 @@ def build_web(workspace: Workspace, rest: Later) -> FastAPI:
         openapi_url="/api/openapi.json",
         lifespan=rest.lifespan,
     )
-    app.add_middleware(Gate)
-    api.install_errors(app)
     store = workspace.store
+    people = people_of(store)
+    app.add_middleware(Gate, reach=reach, people=people)
+    api.install_errors(app)
+    app.include_router(doors.router(people))
     told, more = partial(waiting, workspace), partial(wake, workspace)
     app.include_router(api.router(lambda request: store, waiting=told, wake=more))
     app.add_api_route("/api/v1/news", partial(moved, workspace), include_in_schema=False)

@@ -25,6 +25,7 @@ from starlette.types import Receive
 
 from feedback.assignments import MAX_ITEMS, Item, history, serve_items
 from feedback.campaigns import labeler_name, sign_in
+from feedback.gate import person_of
 from feedback.nudges import SITTING, Judged, Own, own
 from feedback.render import markdown_html, messages_html
 from feedback.values import shown
@@ -111,6 +112,10 @@ class Routes:
 
     def sign_in(self, request: Request, body: LabelerIn, response: Response) -> dict[str, Any]:
         """Take a labeler's name and remember it in a cookie."""
+        if person := person_of(request.scope):
+            raise HTTPException(
+                403, f"You are {person.name} here: log out to judge under another name."
+            )
         name = sign_in(self.store_of(request), body.name).id
         response.set_cookie(
             COOKIE, quote(name), max_age=COOKIE_SECONDS, httponly=True, samesite="lax"
@@ -118,7 +123,9 @@ class Routes:
         return {"name": name}
 
     def labeler(self, request: Request) -> dict[str, Any]:
-        """Return who is asking, null when nobody has said so."""
+        """Return who is asking, null when nobody has said so; and whether they logged in."""
+        if person := person_of(request.scope):
+            return {"name": person.name, "account": True}
         return {"name": _name(request)}
 
     def items(
@@ -287,7 +294,9 @@ def _unkept(response: Response) -> None:
 
 
 def _name(request: Request) -> str | None:
-    """Return the name in the cookie, or None when there is none that could be a name."""
+    """Return who logged in, else the name in the cookie; None where that could not be a name."""
+    if person := person_of(request.scope):
+        return person.name
     cookie = request.cookies.get(COOKIE, "")
     try:
         return labeler_name(unquote(cookie, errors="strict")) if cookie else None

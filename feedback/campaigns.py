@@ -61,7 +61,7 @@ def set_guideline(store: Store, text: str) -> Campaign:
     if not text.strip():
         raise BadInput("guideline is empty: write at least one sentence for the labelers.")
     campaign = replace(default_campaign(store), guideline=text)
-    store.update_campaign(campaign)
+    store.update(campaign)
     return campaign
 
 
@@ -105,7 +105,7 @@ def set_collecting(
         name: float(value) for name, value in changed.items() if name != "overlap"
     }
     campaign = replace(campaign, **floats)
-    store.update_campaign(campaign)
+    store.update(campaign)
     return campaign
 
 

@@ -6,6 +6,9 @@
     ├── Conflict           it was done already, by you or by someone else             409
     ├── Busy               not now: the device trains, another run is going           409
     ├── Unsupported        a model, a setting or a machine that this cannot be done with  422
+    ├── NotAllowed         a person or a key that may not do this                     403
+    ├── WrongPassword      a name and a password that do not fit together             401
+    ├── TooMany            too many wrong passwords: wait                             429
     └── StoreError         the data folder cannot be used as it is                    503
         ├── Locked         another process has the data folder
         ├── DiskFull       no room to write; nothing that was acknowledged is lost    507
@@ -43,6 +46,18 @@ class Busy(UserError):
 
 class Unsupported(UserError):
     status = 422
+
+
+class NotAllowed(UserError):
+    status = 403
+
+
+class WrongPassword(UserError):
+    status = 401
+
+
+class TooMany(UserError):
+    status = 429
 
 
 class StoreError(UserError):

@@ -151,11 +151,42 @@ def promotion_table(connection: sa.Connection) -> None:
     connection.exec_driver_sql(PROMOTION_TABLE)
 
 
+PEOPLE_TABLES = """
+CREATE TABLE account (
+    id VARCHAR NOT NULL PRIMARY KEY, role VARCHAR NOT NULL, password VARCHAR NOT NULL,
+    created_at TIMESTAMP NOT NULL, ended_at TIMESTAMP, CHECK (role IN ('labeler', 'lead'))
+);
+CREATE TABLE session (
+    id VARCHAR NOT NULL PRIMARY KEY, account VARCHAR NOT NULL, ends_at TIMESTAMP NOT NULL,
+    seen_at TIMESTAMP NOT NULL, created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE invitation (
+    id VARCHAR NOT NULL PRIMARY KEY, account VARCHAR NOT NULL, role VARCHAR NOT NULL,
+    labeler VARCHAR NOT NULL, ends_at TIMESTAMP NOT NULL, used_at TIMESTAMP,
+    created_at TIMESTAMP NOT NULL, CHECK (role IN ('labeler', 'lead'))
+);
+CREATE TABLE apikey (
+    id VARCHAR NOT NULL PRIMARY KEY, name VARCHAR NOT NULL, scopes VARCHAR NOT NULL,
+    labeler VARCHAR NOT NULL, ended_at TIMESTAMP, created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE audit (
+    id VARCHAR NOT NULL PRIMARY KEY, labeler VARCHAR NOT NULL, did VARCHAR NOT NULL,
+    what VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+)"""
+
+
+def people_tables(connection: sa.Connection) -> None:
+    """Add who may come in, by what, and what leads did."""
+    for statement in PEOPLE_TABLES.split(";"):
+        connection.exec_driver_sql(statement)
+
+
 MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {
     1: first_tables,
     2: quality_tables,
     3: wanted_table,
     4: promotion_table,
+    5: people_tables,
 }
 
 

@@ -26,6 +26,8 @@ GENERATED = "generated"  # how the source of a batch of sampled comparisons begi
 DUEL = "duel:"  # how the source of a duel's comparisons begins
 JUDGE = "judge"  # the source of votes that a rule or a model cast, and not a person
 JUDGE_APART = "judge:duel"  # of those in a duel, which count beside people's and nowhere else
+ROLES = ("labeler", "lead")  # of an account, the lesser one first
+SCOPES = ("read", "feedback", "lead")  # of a key: figures and answers, judging, all of it
 
 
 def now() -> datetime:
@@ -289,6 +291,64 @@ class Promotion:
     created_at: datetime = field(default_factory=now)
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person who may come in. Ending it is an update; its votes stay."""
+
+    id: str  # the name, which is the labeler's name, too
+    role: str  # one of ROLES
+    password: str  # Argon2's encoded hash: parameters, salt, hash
+    created_at: datetime = field(default_factory=now)
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A browser that logged in. The token itself is in its cookie alone."""
+
+    id: str  # SHA-256 of the token
+    account: str
+    ends_at: datetime  # moves on with use; ending it sets it to now
+    seen_at: datetime  # to within an hour
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """A link by which one person makes an account, once."""
+
+    id: str  # SHA-256 of the token in the link
+    account: str  # the name that it is for
+    role: str
+    labeler: str  # who invites
+    ends_at: datetime
+    used_at: datetime | None = None
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What a program comes in with; it votes under its own name."""
+
+    id: str  # SHA-256 of the key
+    name: str
+    scopes: tuple[str, ...]  # of SCOPES
+    labeler: str  # who made it
+    ended_at: datetime | None = None
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """A lead's change that leaves no row of its own that says who: accounts, keys, exports."""
+
+    id: str
+    labeler: str  # who did it
+    did: str  # "export", "add account", …
+    what: str  # on what, in words
+    created_at: datetime = field(default_factory=now)
+
+
 Event = Vote | Rating | Edit
 Record = (
     Text
@@ -306,6 +366,11 @@ Record = (
     | Snapshot
     | Run
     | Promotion
+    | Account
+    | Session
+    | Invitation
+    | ApiKey
+    | Audit
 )
 
 

@@ -101,7 +101,7 @@ def from_json(kind: type, values: Mapping[str, Any]) -> Row:
     row = []
     for field in dataclasses.fields(kind):
         value = values.get(field.name, defaults.get(field.name))
-        is_time = str(field.type) == "datetime" and isinstance(value, str)
+        is_time = str(field.type).startswith("datetime") and isinstance(value, str)
         row.append(datetime.fromisoformat(value) if is_time else value)
     return tuple(row)
 
@@ -204,6 +204,10 @@ CODECS: dict[str, Codec] = {
     "float": (_number, _same),
     "float | None": (_optional(_number), _same),
     "datetime": (_time, lambda value: value.replace(tzinfo=UTC)),
+    "datetime | None": (
+        _optional(_time),
+        lambda value: None if value is None else value.replace(tzinfo=UTC),
+    ),
     "tuple[str, ...]": (_strings, lambda value: tuple(json.loads(value))),
     "Mapping[str, Any]": (_settings, json.loads),
 }

@@ -29,7 +29,6 @@ from storage.news import News, Told
 from storage.reconcile import open_database, reconcile, settle_logs
 from storage.records import (
     Assignment,
-    Campaign,
     Event,
     Message,
     Prompt,
@@ -38,7 +37,7 @@ from storage.records import (
     Text,
 )
 from storage.rows import encoded, from_row, to_row, to_rows
-from storage.tables import EVENTS, TABLES
+from storage.tables import EVENTS, MUTABLE, TABLES
 from storage.verify import verify
 from storage.writer import Writer
 
@@ -181,13 +180,15 @@ class Store:
             self._writing().submit_many(jobs[start : start + AT_ONCE])
         return [_settled(job.answer) if isinstance(job, Append) else job for job in answers]
 
-    def update_campaign(self, campaign: Campaign) -> None:
-        """Let a campaign take the place of the one with its id: the one mutable row.
+    def update(self, row: Record) -> None:
+        """Let a row of a mutable table (`tables.MUTABLE`) take the place of the one with its id.
 
         Raises:
-            NotFound: there is no such campaign yet.
+            NotFound: there is no such row yet.
         """
-        answer = self._submit(Update(Campaign, to_row(campaign))).result()
+        if type(row) not in MUTABLE:
+            raise TypeError(f"a {type(row).__name__} is never changed: add another one")
+        answer = self._submit(Update(type(row), to_row(row))).result()
         if isinstance(answer, UserError):
             raise answer
 

@@ -12,13 +12,17 @@ import dataclasses
 import sqlalchemy as sa
 
 from storage.records import (
+    Account,
+    ApiKey,
     Assignment,
+    Audit,
     Campaign,
     Comparison,
     Duplicate,
     Edit,
     Exclusion,
     Gold,
+    Invitation,
     Labeler,
     Promotion,
     Prompt,
@@ -26,6 +30,7 @@ from storage.records import (
     Response,
     Run,
     Score,
+    Session,
     Snapshot,
     Text,
     Vote,
@@ -34,6 +39,7 @@ from storage.records import (
 
 METADATA = sa.MetaData()
 EVENTS = (Vote, Rating, Edit)  # append-only; their primary key is (assignment, revision)
+MUTABLE = (Campaign, Account, Session, Invitation, ApiKey)  # a row may take another's place
 
 # What a field's annotation becomes. The flag says whether the column may be NULL.
 _TYPES: dict[str, tuple[sa.types.TypeEngine, bool]] = {
@@ -44,6 +50,7 @@ _TYPES: dict[str, tuple[sa.types.TypeEngine, bool]] = {
     "float": (sa.Double(), False),
     "float | None": (sa.Double(), True),
     "datetime": (sa.DateTime(), False),
+    "datetime | None": (sa.DateTime(), True),
     "tuple[str, ...]": (sa.String(), False),
     "Mapping[str, Any]": (sa.String(), False),
 }
@@ -73,7 +80,8 @@ TABLES: dict[type, sa.Table] = {
     kind: _table(kind)
     for kind in (
         Text, Prompt, Response, Comparison, Campaign, Labeler, Assignment, Duplicate, Exclusion,
-        Gold, Wanted, Score, Snapshot, Run, Promotion, Vote, Rating, Edit,
+        Gold, Wanted, Score, Snapshot, Run, Promotion, Account, Session, Invitation, ApiKey, Audit,
+        Vote, Rating, Edit,
     )
 }  # fmt: skip
 KINDS: dict[str, type] = {kind.__name__.lower(): kind for kind in TABLES}

@@ -42,5 +42,4 @@ def build_screens(workspace: Workspace) -> FastAPI:
     app.include_router(remote.router(workspace))
     app.include_router(endpoint.router(workspace))
     app.include_router(downloads.router(lambda request: workspace.store))
-    page.serve_assets(app)
     return page.mount(app, page.lay_out(workspace, screens_of(workspace)))

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from align.commands import COMMANDS
+from feedback.accounts import ALONE
 from feedback.screens.parts import fold, follow, plain, wire
 from storage.errors import BadInput
 
@@ -30,7 +31,14 @@ class View:
 
 
 def publish(
-    workspace: Any, view: View, run: str | None, folder: str, merged: bool, dataset: bool
+    workspace: Any,
+    view: View,
+    run: str | None,
+    folder: str,
+    merged: bool,
+    dataset: bool,
+    *,
+    by: str = ALONE,
 ) -> Iterator[dict[Any, Any]]:
     """Write the chosen run to a folder of this machine; show each step."""
     if not run:
@@ -42,7 +50,7 @@ def publish(
     yield {view.told: "Starting …", view.go: gr.Button(interactive=False)}
     call = partial(
         COMMANDS["publish"], workspace, run=run, folder=folder.strip(), merged=merged,
-        dataset=dataset,
+        dataset=dataset, by=by,
     )  # fmt: skip
     for line, done in follow(lambda progress: call(progress=progress)):
         if done is None:

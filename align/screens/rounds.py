@@ -14,6 +14,7 @@ from align.commands import COMMANDS
 from align.rounds import story
 from align.screens import publish
 from align.screens.story import story_html
+from feedback.accounts import ALONE
 from feedback.ages import line_of_succession, promotions
 from feedback.screens.parts import (
     fold,
@@ -28,7 +29,6 @@ from feedback.screens.parts import (
 from storage.errors import BadInput, UserError
 from storage.records import Promotion
 
-LEAD = "lead"  # there is one lead without accounts
 PROMPTS = 50  # Choice: of the next round; an hour or so of one person's judging
 NO_RUN = (
     "**No finished run yet.** Collect votes on *Label*, start a run on *Train*, and come back: "
@@ -143,17 +143,21 @@ def evidence_words(found: Mapping[str, Any]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def promote(workspace: Any, view: View, run: str | None, because: str) -> dict[Any, Any]:
+def promote(
+    workspace: Any, view: View, run: str | None, because: str, *, by: str = ALONE
+) -> dict[Any, Any]:
     """Let a run's adapter answer from now on."""
     if not run:
         raise BadInput("No run was chosen: choose one above.")
-    promotion.promote(workspace, run, because=because, by=LEAD)
+    promotion.promote(workspace, run, because=because, by=by)
     return refresh(workspace, view, run) | {view.because: ""}
 
 
-def back(workspace: Any, view: View, run: str | None, because: str) -> dict[Any, Any]:
+def back(
+    workspace: Any, view: View, run: str | None, because: str, *, by: str = ALONE
+) -> dict[Any, Any]:
     """Let who answered before answer again."""
-    promotion.roll_back(workspace, because=because, by=LEAD)
+    promotion.roll_back(workspace, because=because, by=by)
     return refresh(workspace, view, run) | {view.because: ""}
 
 

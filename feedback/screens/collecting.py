@@ -7,7 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from feedback import gold
+from feedback import audit, gold
+from feedback.accounts import ALONE
 from feedback.campaigns import default_campaign, set_collecting
 from feedback.screens.parts import fold, on_show, wire
 
@@ -33,12 +34,12 @@ def show_gold(workspace: Any, view: GoldView, comparison: str) -> dict[Any, Any]
     return {view.verdict: known, view.chosen: comparison}
 
 
-def set_gold(workspace: Any, comparison: str, verdict: str) -> str:
+def set_gold(workspace: Any, comparison: str, verdict: str, *, by: str = ALONE) -> str:
     """Set or take back the right verdict on the open comparison; return it as it is now."""
     if verdict != NOT_GOLD:
-        gold.set_gold(workspace.store, comparison, verdict)
+        gold.set_gold(workspace.store, comparison, verdict, by)
     elif gold.gold_verdict(workspace.store, comparison):
-        gold.take_back(workspace.store, comparison)
+        gold.take_back(workspace.store, comparison, by)
     return gold.gold_verdict(workspace.store, comparison) or NOT_GOLD
 
 
@@ -49,7 +50,13 @@ def read(workspace: Any) -> tuple[float, float, float, float, str]:
 
 
 def save(
-    workspace: Any, overlap: float, shared: float, repeats: float, golden: float
+    workspace: Any,
+    overlap: float,
+    shared: float,
+    repeats: float,
+    golden: float,
+    *,
+    by: str = ALONE,
 ) -> tuple[float, float, float, float, str]:
     """Change the settings, shares in percent; return them as they are now, and a word."""
     set_collecting(
@@ -59,6 +66,7 @@ def save(
         repeats=(repeats or 0) / 100,
         gold=(golden or 0) / 100,
     )
+    audit.note_settings(workspace.store, by)
     return (*read(workspace)[:4], "Saved. It holds for what is shown from now on.")
 
 

@@ -16,7 +16,8 @@ from urllib.parse import quote
 import gradio as gr
 import pandas as pd
 
-from feedback import browse, formats, imports, personal
+from feedback import audit, browse, formats, imports, personal
+from feedback.accounts import ALONE
 from feedback.screens.collecting import GoldView, build_collecting, build_gold, show_gold
 from feedback.screens.duplicates import build_duplicates
 from feedback.screens.parts import (
@@ -135,7 +136,7 @@ def imported(
     }
 
 
-def take_out(workspace: Any, what: str) -> tuple[gr.DownloadButton, str]:
+def take_out(workspace: Any, what: str, *, by: str = ALONE) -> tuple[gr.DownloadButton, str]:
     """Write the export into a temporary file; return the button that downloads it."""
     _, form, name = EXPORTS[what]
     target = Path(tempfile.mkdtemp(prefix="hone-export-")) / name
@@ -143,6 +144,7 @@ def take_out(workspace: Any, what: str) -> tuple[gr.DownloadButton, str]:
     written, found = done["written"], personal.told(done["personal_data"])
     if not written:
         return gr.DownloadButton(visible=False), "Nothing to export yet: judge some answers first."
+    audit.note(workspace.store, by, "export", f"{name}: {written:,} rows")
     button = gr.DownloadButton(f"Download {name}", value=str(target), visible=True)
     warning = f"\n\n**{found}** Look at them on *Quality* before you pass the file on."
     return button, f"{written:,} rows." + (warning if found else "")

@@ -9,12 +9,12 @@ from typing import Any
 import gradio as gr
 
 from feedback import browse
+from feedback.accounts import ALONE
 from feedback.duplicates import Question, decide, open_questions
 from feedback.quality import find_repeats
 from feedback.screens.parts import on_show, plain, shown, two_sides, wire
 from storage.errors import NotFound
 
-LEAD = "lead"  # there is one lead without accounts
 ALL_DECIDED = (
     "## Duplicates\nNo repeat waits for a decision. Prompts asked before, and comparisons of "
     "two nearly equal answers, show up here."
@@ -83,11 +83,11 @@ def two_answers(workspace: Any, question: Question) -> tuple[str, str]:
 
 
 def answer(
-    workspace: Any, view: View, decision: str, waiting: list[dict[str, Any]]
+    workspace: Any, view: View, decision: str, waiting: list[dict[str, Any]], *, by: str = ALONE
 ) -> dict[Any, Any]:
     """Record the decision about the first question and show the next."""
     if waiting:
-        decide(workspace.store, Question(**waiting[0]), decision, LEAD)
+        decide(workspace.store, Question(**waiting[0]), decision, by)
     return show(workspace, view, waiting[1:])
 
 

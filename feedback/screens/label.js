@@ -12,6 +12,7 @@ const UNSENT_MOST = 200; // their ids go into the request for more; beyond, the 
 const POLL_WAITING_MS = 1000;
 const POLL_DONE_MS = 3000; // Choice: as often as the server itself looks whether more is wanted
 const SLOW_MS = 250; // Choice: a wait shorter than this needs no picture of waiting
+const LABELERS_PAGE = "main.screen-around"; // which has no other tabs
 const RENAMED = "hone-renamed";
 const NOTE_STAYS = 5; // Choice: verdicts after which an unread note goes by itself
 const SAVING_AFTER_MS = 400; // Choice: a save faster than this is not worth a word
@@ -127,11 +128,13 @@ class Screen {
 
   async hello() {
     try {
-      const { name } = await request("api/v1/labeler");
+      const { name, account } = await request("api/v1/labeler");
+      this.account = Boolean(account);
+      document.documentElement.classList.toggle("hone-accounts", this.account);
       if (!name) return this.askName();
       this.begin(name);
     } catch (error) {
-      if (error.status === 401 || error.status === 404) return this.askName();
+      if (error.status === 401 || error.status === 404) return this.askName(error);
       this.view.drawState("wait", "Connecting", `${capital(error.message)}. Trying again.`);
       this.later("hello", POLL_WAITING_MS, () => this.hello());
     }
@@ -141,7 +144,7 @@ class Screen {
     if (name !== this.labeler) this.forgetItems();
     this.labeler = name;
     this.asking = false;
-    this.view.drawName(name);
+    this.view.drawName(name, this.account);
     this.view.error("");
     window.dispatchEvent(new CustomEvent(RENAMED, { detail: name }));
     this.outbox.send();
@@ -158,7 +161,9 @@ class Screen {
     this.onVisibility();
   }
 
-  askName() {
+  /** Ask for a name, or where there are accounts for the password: what waits stays kept. */
+  askName(error) {
+    if (error?.logIn) return location.assign(`${error.logIn}?next=${encodeURIComponent(here())}`);
     if (this.asking) return;
     this.leaveEdit();
     this.asking = true;
@@ -267,7 +272,7 @@ class Screen {
 
   onItemsFailed(error) {
     clearTimeout(this.timers.slow);
-    if (error.status === 401) return this.askName();
+    if (error.status === 401) return this.askName(error);
     if (!this.current && !this.asking) {
       this.view.drawState("wait", "Waiting for the server", `${capital(error.message)}. Trying again.`);
     }
@@ -284,8 +289,9 @@ class Screen {
     } else if (this.progress?.total || this.progress?.mine) {
       this.view.drawState("done", "All done", this.praise(), undo);
     } else {
-      this.view.drawState("empty", "Nothing to judge yet",
-        "Import answers on the Data tab, or let a model write some on the Generate tab. They appear here by themselves.");
+      const how = document.querySelector(LABELERS_PAGE) ? ""
+        : "Import answers on the Data tab, or let a model write some on the Generate tab. ";
+      this.view.drawState("empty", "Nothing to judge yet", `${how}Answers appear here by themselves.`);
     }
     const soon = coming || !this.progress?.total;
     this.later("items", soon ? POLL_WAITING_MS : POLL_DONE_MS, () => this.fetchItems());
@@ -479,7 +485,7 @@ class Screen {
     const trouble = this.outbox.trouble;
     clearTimeout(this.timers.saving);
     if (n && trouble) {
-      if (trouble.status === 401 && this.visible) this.askName();
+      if (trouble.status === 401 && this.visible) this.askName(trouble);
       const why = trouble.status ? capital(trouble.message) : "Offline";
       return this.view.status("offline", `${why} – ${count(n, "vote")} waiting, will be sent`);
     }
@@ -603,6 +609,7 @@ class Screen {
   }
 }
 
+const here = () => location.pathname + location.search;
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const count = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 const isTyping = (node) => Boolean(node?.matches?.("input, textarea, select") || node?.isContentEditable);
@@ -615,6 +622,14 @@ function keyOf({ key, code, shiftKey }) {
   if (key.length === 1 && key > "\x7f" && code.startsWith("Key")) return code.slice(3).toLowerCase();
   return key.toLowerCase();
 }
+
+/** Log out once every vote is saved: those of one person would be refused from another. */
+document.addEventListener("submit", async (event) => {
+  if (!event.target.matches("form.hone-out")) return;
+  event.preventDefault();
+  await outbox().settled().catch(() => {}); // what cannot be sent stays in this browser
+  event.target.submit();
+});
 
 class HoneScreen extends HTMLElement {
   connectedCallback() {

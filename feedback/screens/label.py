@@ -6,17 +6,14 @@ start. No text of models or people passes through here.
 
 from __future__ import annotations
 
-import html
-import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from fastapi import APIRouter
 
 from feedback.campaigns import default_campaign
+from feedback.frame import element
 from feedback.render import markdown_html
-from feedback.votes import REASONS
 
 if TYPE_CHECKING:
     from storage.store import Store
@@ -24,17 +21,12 @@ if TYPE_CHECKING:
 
 def build(workspace: Any) -> None:
     """Lay out the label screen inside the current tab."""
-    frame("pairs", REASONS)
+    frame("pairs")
 
 
-def frame(mode: str, reasons: Sequence[str]) -> None:
+def frame(mode: str) -> None:
     """Put the element of the label or rate screen into the page: `mode` is "pairs" or "thumbs"."""
-    listed = html.escape(json.dumps(list(reasons)), quote=True)
-    gr.HTML(
-        f'<hone-screen mode="{mode}" reasons="{listed}"></hone-screen>',
-        js_on_load=None,
-        elem_classes="hone-screen",
-    )
+    gr.HTML(element(mode), js_on_load=None, elem_classes="hone-screen")
 
 
 def routes(store: Store) -> APIRouter:

@@ -22,7 +22,7 @@ export function uuid() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
-/** Send JSON or get it; throws {status, message} for every answer that is not 2xx, status 0 for none. */
+/** Send JSON or get it; throws {status, message, logIn} for every answer that is not 2xx, status 0 for none. */
 export async function request(path, body) {
   const options = { signal: AbortSignal.timeout(TIMEOUT_MS), credentials: "same-origin" };
   if (body !== undefined) {
@@ -38,7 +38,10 @@ export async function request(path, body) {
     throw { status: 0, message: "the server does not answer" };
   }
   const answer = await response.json().catch(() => null);
-  if (!response.ok) throw { status: response.status, message: sentence(answer, response.status) };
+  if (!response.ok) {
+    const { status } = response;
+    throw { status, message: sentence(answer, status), logIn: answer?.log_in };
+  }
   if (answer === null) throw { status: 0, message: "the server's answer broke off" };
   return answer;
 }

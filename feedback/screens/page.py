@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
-from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse
 
 from feedback.screens import theme
 
-ASSETS = {
-    "label.js": "text/javascript",
-    "view.js": "text/javascript",
-    "outbox.js": "text/javascript",
-    "news.js": "text/javascript",
-    "label.css": "text/css",
-    "lead.css": "text/css",
-}
 HEAD = (
     '<link rel="icon" href="data:,">'
     '<link rel="modulepreload" href="static/hone/view.js">'
@@ -29,28 +18,19 @@ HEAD = (
     '<script type="module" src="static/hone/label.js"></script>'
     '<script type="module" src="static/hone/news.js"></script>'
 )
+# Shown where there are accounts: label.js says so.
+LOG_OUT = '<form class="hone-out" method="post" action="logout"><button>Log out</button></form>'
 MAX_UPLOAD = "1gb"  # Choice: an import of a million votes is about 500 MB of text
 AT_ONCE = 8  # Choice: handlers of one event at the same time, unless the event says otherwise
 LOOK_SECONDS = 0.03  # Choice: from event to event; Gradio's own 0.001 keeps a core 7 % busy, idle
 QUEUE = 200  # Choice: events waiting before Gradio answers "full"; votes never wait here
 
 
-def serve_assets(app: FastAPI) -> None:
-    """Serve the screens' own script and style under /static/hone."""
-
-    @app.get("/static/hone/{name}", include_in_schema=False)
-    def asset(name: str) -> FileResponse:
-        if name not in ASSETS:
-            raise HTTPException(404, f"no file {name!r} belongs to the screens")
-        path = Path(__file__).with_name(name)
-        headers = {"Cache-Control": "no-cache"}  # asked for again each time: cheap, and never stale
-        return FileResponse(path, media_type=ASSETS[name], headers=headers)
-
-
 def lay_out(workspace: Any, screens: Mapping[str, Callable[[Any], None]]) -> gr.Blocks:
     """Return the Gradio app: one tab per screen, in the mapping's order."""
     with gr.Blocks(title="Hone", analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML("<p>Hone</p>", js_on_load=None, elem_classes="hone-brand")
+        gr.HTML(LOG_OUT, js_on_load=None, elem_classes="hone-leave")
         with gr.Tabs(elem_classes="hone-tabs"):
             for name, build in screens.items():
                 with gr.Tab(name, id=name.lower()):

@@ -21,7 +21,9 @@ from typing import Any, TypeVar
 import gradio as gr
 from gradio.context import Context
 
-from storage.errors import UserError
+from feedback.accounts import ALONE, LEAD
+from feedback.gate import person_of
+from storage.errors import NotAllowed, UserError
 
 Result = TypeVar("Result")
 POLL_SECONDS = 0.2  # Choice: quick to the eye, no load
@@ -112,32 +114,60 @@ def minutes(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def ask(handler: Callable, *fixed: Any) -> Callable:
+def ask(handler: Callable, *fixed: Any, role: str = LEAD) -> Callable:
     """Return the handler with its first arguments fixed and its user errors said as one line.
 
     A plain function with the handler's remaining signature: Gradio reads the annotations to pass
-    event data, and does not see through `functools.partial`.
+    event data, and does not see through `functools.partial`. In front of it comes who asks, which
+    Gradio fills in: without the role the handler is not called, and one with a keyword `by` is told
+    the name.
     """
     call = partial(handler, *fixed)
+    signature = inspect.signature(call)
 
-    def once(*values: Any) -> Any:
+    def named(asks: gr.Request | None) -> dict[str, str]:
+        by = asking(asks, role)
+        return {"by": by} if "by" in signature.parameters else {}
+
+    def once(asks: gr.Request | None, *values: Any) -> Any:
         try:
-            return call(*values)
+            return call(*values, **named(asks))
         except UserError as error:
             raise said(error) from error
 
-    def stream(*values: Any) -> Iterator[Any]:
+    def stream(asks: gr.Request | None, *values: Any) -> Iterator[Any]:
         try:
-            yield from call(*values)
+            yield from call(*values, **named(asks))
         except UserError as error:
             raise said(error) from error
 
     asked: Any = stream if inspect.isgeneratorfunction(handler) else once
     asked.__name__ = handler.__name__
-    asked.__signature__ = inspect.signature(call)
+    asked.role = role
+    who = inspect.Parameter("asks", inspect.Parameter.POSITIONAL_ONLY)
+    kept = [one for name, one in signature.parameters.items() if name != "by"]
+    asked.__signature__ = signature.replace(parameters=[who, *kept])
     hints = typing.get_type_hints(handler)
-    asked.__annotations__ = {k: hints[k] for k in asked.__signature__.parameters if k in hints}
+    asked.__annotations__ = {"asks": gr.Request} | {
+        one.name: hints[one.name] for one in kept if one.name in hints
+    }
     return asked
+
+
+def asking(request: gr.Request | None, role: str) -> str:
+    """Return who sends an event: the account's name, or the one lead without accounts.
+
+    Raises:
+        NotAllowed: somebody whose role is another. The gate lets nobody come so far; this is the
+            second door.
+    """
+    inner = request.request if request is not None else None
+    person = person_of(inner.scope) if inner is not None else None
+    if person is None:
+        return ALONE
+    if person.role != role or person.scopes is not None:
+        raise NotAllowed("This is for leads: ask one to do it.")
+    return person.name
 
 
 def said(error: UserError) -> gr.Error:
@@ -153,9 +183,10 @@ def wire(
     inputs: Sequence[Any] = (),
     outputs: Sequence[Any] = (),
     limit: int | None = 8,
+    role: str = LEAD,
     **options: Any,
 ) -> Any:
-    """Connect an event to a handler: private, quiet, with an explicit concurrency limit.
+    """Connect an event to a handler: private, quiet, with a role and a concurrency limit.
 
     Choice: 8 at once per event, so that one slow reader never makes another wait.
     """
@@ -163,7 +194,7 @@ def wire(
     # reads all parts of an output that holds others. Opening a tab took seconds by that.
     quiet = {"show_progress": "hidden", "show_progress_on": []}
     options = {**quiet, "api_visibility": "private", **options}
-    asked = ask(handler, *fixed)
+    asked = ask(handler, *fixed, role=role)
     return event(asked, list(inputs), list(outputs), concurrency_limit=limit, **options)
 
 

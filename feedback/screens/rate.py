@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from feedback.screens.label import frame
-from feedback.votes import REASONS
 
 
 def build(workspace: Any) -> None:
     """Lay out the rate screen inside the current tab."""
-    frame("thumbs", REASONS)
+    frame("thumbs")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 import pandas as pd
 
+from feedback.accounts import ALONE
 from feedback.curation import Excluded, ask_again, exclude_all, excluded, include_all
 from feedback.items import look_up
 from feedback.screens.parts import brief, plain, wire
@@ -21,7 +22,6 @@ from storage.errors import BadInput
 from storage.records import Comparison, Prompt, Response, Vote
 from storage.store import Store
 
-LEAD = "lead"  # there is one lead without accounts
 WHOSE = ("labeler", "source")  # findings about these start with the word
 ITEMS: dict[str, type] = {
     "comparison": Comparison, "response": Response, "prompt": Prompt, "vote": Vote,
@@ -96,28 +96,34 @@ def show_offer(view: Remedies, offer: Offer) -> dict[Any, Any]:
     }
 
 
-def leave_out_subject(workspace: Any, view: Remedies, offer: Offer, reason: str) -> dict[Any, Any]:
+def leave_out_subject(
+    workspace: Any, view: Remedies, offer: Offer, reason: str, *, by: str = ALONE
+) -> dict[Any, Any]:
     """Keep a labeler's or a source's feedback out of snapshots and checks."""
     kind, name = offer.subject or ("", "")
-    exclude_all(workspace.store, kind, [name], reason=reason, by=LEAD)
+    exclude_all(workspace.store, kind, [name], reason=reason, by=by)
     return {view.told: f"**Left out:** {plain(kind)} {plain(name)}. It can be taken back below."}
 
 
-def leave_out_items(workspace: Any, view: Remedies, offer: Offer, reason: str) -> dict[Any, Any]:
+def leave_out_items(
+    workspace: Any, view: Remedies, offer: Offer, reason: str, *, by: str = ALONE
+) -> dict[Any, Any]:
     """Keep the items behind a finding out of snapshots and checks."""
     found = by_kind(workspace.store, offer.items)
     for kind, ids in found.items():
-        exclude_all(workspace.store, kind, ids, reason=reason, by=LEAD)
+        exclude_all(workspace.store, kind, ids, reason=reason, by=by)
     count = sum(map(len, found.values()))
     return {view.told: f"**Left out:** {count:,} items. They can be taken back below."}
 
 
-def ask_items_again(workspace: Any, view: Remedies, offer: Offer) -> dict[Any, Any]:
+def ask_items_again(
+    workspace: Any, view: Remedies, offer: Offer, *, by: str = ALONE
+) -> dict[Any, Any]:
     """Put the comparisons behind a finding back into the queue."""
     ids = by_kind(workspace.store, offer.items).get("comparison", [])
     if not ids:
         raise BadInput("none of these items is a comparison: only comparisons can be asked again")
-    ask_again(workspace.store, ids, by=LEAD)
+    ask_again(workspace.store, ids, by=by)
     return {view.told: f"**Asked again:** {len(ids):,} comparisons wait for one vote more each."}
 
 
@@ -193,12 +199,12 @@ def choose_left_out(
 
 
 def take_back(
-    workspace: Any, view: LeftOut, chosen: tuple[str, Sequence[str]] | None
+    workspace: Any, view: LeftOut, chosen: tuple[str, Sequence[str]] | None, *, by: str = ALONE
 ) -> dict[Any, Any]:
     """Let what was chosen count again."""
     if chosen is not None:
         kind, items = chosen
-        include_all(workspace.store, kind, items, by=LEAD)
+        include_all(workspace.store, kind, items, by=by)
     return list_left_out(workspace, view)
 
 

@@ -9,48 +9,7 @@ import inspect
 
 import gradio as gr
 
-# One accent (a deep green-blue), warm greys. Every text on its ground has a contrast of 4.5 or more
-# (tests/feedback/test_theme.py computes it).
-LIGHT = {
-    "paper": "#f7f6f3",
-    "card": "#ffffff",
-    "ink": "#1f2422",
-    "soft": "#5b625f",
-    "line": "#e5e2dc",
-    "line-strong": "#cdc9c1",
-    "hover": "#edebe6",
-    "code": "#f3f1ec",
-    "bar": "rgb(250 249 247 / 0.94)",
-    "accent": "#0f6f66",
-    "accent-strong": "#0a5850",
-    "accent-ink": "#0a5850",
-    "accent-soft": "#e3f1ee",
-    "accent-line": "#b5d8d2",
-    "on-accent": "#ffffff",
-    "warn": "#8a5300",
-    "bad": "#b3261e",
-    "shadow": "0 1px 2px rgb(40 36 28 / 0.05)",
-}
-DARK = {
-    "paper": "#141716",
-    "card": "#1c201f",
-    "ink": "#e8eae8",
-    "soft": "#a3aba7",
-    "line": "#2c3230",
-    "line-strong": "#434b48",
-    "hover": "#262c2a",
-    "code": "#262c2a",
-    "bar": "rgb(24 28 27 / 0.94)",
-    "accent": "#5cc8ba",
-    "accent-strong": "#86dace",
-    "accent-ink": "#a6e5db",
-    "accent-soft": "#17332f",
-    "accent-line": "#2b5750",
-    "on-accent": "#08231f",
-    "warn": "#f0b35b",
-    "bad": "#ff9a90",
-    "shadow": "none",
-}
+from feedback.palette import DARK, LIGHT, variables
 
 # Gradio's variables that take one of our colours; ours change with the dark mode by themselves.
 COLOURS = {
@@ -129,13 +88,9 @@ def _font(name: str) -> gr.themes.LocalFont:
     return gr.themes.LocalFont(name, weights=(400, 700))
 
 
-def _variables(colours: dict[str, str]) -> str:
-    return "".join(f"--hone-{name}:{value};" for name, value in colours.items())
-
-
 def css() -> str:
     """Return the CSS of the page around the screens: colours, the name, the row of tabs."""
-    return f":root{{{_variables(LIGHT)}}}\n.dark{{{_variables(DARK)}}}\n{PAGE}"
+    return f":root{{{variables(LIGHT)}}}\n.dark{{{variables(DARK)}}}\n{PAGE}"
 
 
 PAGE = """
@@ -152,6 +107,20 @@ PAGE = """
   margin: 0 !important; font: 700 1.4rem/3.25rem var(--font) !important; letter-spacing: -0.015em;
   color: var(--hone-ink) !important;
 }
+.hone-leave { display: none; }
+.hone-leave.block {
+  position: absolute !important; z-index: 5; top: 0.6rem; right: 0; left: auto;
+  width: auto !important; border: 0 !important; background: none !important;
+}
+.hone-accounts .hone-leave { display: block; }
+.hone-leave .html-container { padding: 0 !important; }
+.hone-leave.block form button {
+  padding: 0.25rem 0.8rem !important; font: 400 0.95rem/1.5 var(--font) !important;
+  color: var(--hone-soft) !important; background: var(--hone-card) !important;
+  border: 1px solid var(--hone-line-strong) !important; border-radius: 8px !important;
+  cursor: pointer;
+}
+.hone-accounts .hone-tabs > .tab-wrapper.tab-wrapper { padding-right: 6.5rem; }
 .hone-tabs > .tab-wrapper.tab-wrapper {
   height: 3.25rem; padding: 0 0 0 5.2rem; margin-bottom: 1.2rem;
   border-bottom: 1px solid var(--hone-line);

@@ -350,9 +350,9 @@ export class View {
     return form;
   }
 
-  drawName(name) {
+  drawName(name, account) {
     const button = this.one(".who");
-    button.hidden = !name;
+    button.hidden = !name || account; // an account's name stands beside its way out
     button.dataset.initial = [...name][0]?.toUpperCase() ?? "";
     button.replaceChildren(element("span", {}, name));
     button.setAttribute("aria-label", `You are ${name}. Change the name`);

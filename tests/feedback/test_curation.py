@@ -215,7 +215,7 @@ def test_contradicted_single_and_vain_judgements_can_be_asked_again(store: Store
 def test_what_is_asked_again_goes_to_somebody_else_once(store: Store):
     """Every comparison has its one vote, so eve gets none; asked again, she gets that one. (No
     share of them wants a second vote anyway.)"""
-    store.update_campaign(replace(default_campaign(store), shared=0.0))
+    store.update(replace(default_campaign(store), shared=0.0))
     one = store.rows(Vote, labeler="ada")[0].comparison
     assert serve_items(store, "eve", "pairs", 10, random.Random(1)) == []
     (wanted,) = ask_again(store, [one, one], by="lead")

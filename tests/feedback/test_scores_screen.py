@@ -65,7 +65,7 @@ def test_while_a_training_has_the_device_it_is_refused_in_its_words(view: scores
     def score(progress: Callable[[str], None]) -> dict[str, Any]:
         raise Busy("training (r-1), back in about 3 min.")
 
-    asked = ask(scores.score, SimpleNamespace(score=score), view)()
+    asked = ask(scores.score, SimpleNamespace(score=score), view)(None)
     assert shown(view, next(asked)) == (scores.STARTING, False)
     with pytest.raises(Exception, match="back in about 3 min") as refused:
         next(asked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from feedback.screens.theme import DARK, LIGHT
+from feedback.palette import DARK, LIGHT
 
 TEXT_ON_GROUND = [
     (text, ground)

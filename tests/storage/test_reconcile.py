@@ -108,7 +108,7 @@ def test_the_database_is_rebuilt_from_the_journal(
     """Rows, texts, a change of the campaign, votes, a refusal and its words: all come back."""
     store.add(make.comparison(0, ("yes", "no")))
     store.add([Campaign("default", "d", "old", 1), make.assignment(1)])
-    store.update_campaign(Campaign("default", "d", "new", 2, make.monday))
+    store.update(Campaign("default", "d", "new", 2, make.monday))
     comment = Text.of("well")
     store.append(make.vote(1, comment=comment.id), [comment])
     store.append_many([make.vote(2, verdict="nonsense"), make.vote(3)])

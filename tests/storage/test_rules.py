@@ -33,7 +33,7 @@ def test_only_the_store_names_the_database_file() -> None:
 
 
 def test_events_are_never_updated_or_deleted() -> None:
-    """One UPDATE exists, of the campaign; there is no DELETE."""
+    """One UPDATE exists, of the mutable tables; there is no DELETE."""
     statements = [text.lstrip() for texts in texts_in("storage").values() for text in texts]
     assert not [text for text in statements if text.startswith("DELETE ")]
     assert len([text for text in statements if text.startswith("UPDATE ")]) == 1

@@ -84,10 +84,10 @@ def test_texts_and_conversations_are_found_by_hash(store: Store, make: SimpleNam
 
 def test_the_campaign_is_the_one_row_that_changes(store: Store, data: Path) -> None:
     with pytest.raises(NotFound, match="'default'"):
-        store.update_campaign(Campaign("default", "First", "", 1))
+        store.update(Campaign("default", "First", "", 1))
     store.add([Campaign("default", "First", "Be kind.", 1)])
     changed = Campaign("default", "First", "Be fair.", 3)
-    store.update_campaign(changed)
+    store.update(changed)
     assert store.rows(Campaign) == [changed]
     store.close()
     with Store.open(data) as again:

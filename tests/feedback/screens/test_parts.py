@@ -27,24 +27,25 @@ def streaming(store: str, text: str) -> Iterator[str]:
 
 
 def test_a_bound_handler_keeps_what_gradio_reads_of_it() -> None:
-    """Gradio passes event data by annotation; it looks at the signature and the hints."""
+    """Gradio passes event data and who asks by annotation; it looks at signature and hints."""
     asked = ask(handler, "s")
-    assert list(inspect.signature(asked).parameters) == ["text", "chosen"]
+    assert list(inspect.signature(asked).parameters) == ["asks", "text", "chosen"]
+    assert asked.__annotations__["asks"] is gr.Request
     assert asked.__annotations__["chosen"] is gr.SelectData
-    assert asked("t", None) == "st"
+    assert asked(None, "t", None) == "st"
     assert inspect.isgeneratorfunction(ask(streaming, "s"))
 
 
 def test_a_user_error_becomes_one_line_and_a_bug_stays_a_bug() -> None:
     with pytest.raises(gr.Error) as said:
-        ask(handler, "s")("lost", None)
+        ask(handler, "s")(None, "lost", None)
     assert said.value.message == "there is no &lt;b>x&lt;/b>: look again"
-    stream = ask(streaming, "s")("gone")
+    stream = ask(streaming, "s")(None, "gone")
     assert next(stream) == "s"
     with pytest.raises(gr.Error, match="gone"):
         next(stream)
     with pytest.raises(TypeError):
-        ask(handler, "s")()
+        ask(handler, "s")(None)
 
 
 def test_tags_and_pictures_of_others_are_shown_as_text() -> None:

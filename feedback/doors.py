@@ -1,0 +1,245 @@
+"""The pages in front of the app, without gradio: log in, accept an invitation, a labeler's page.
+
+Plain documents: no inline script, every text escaped, nothing on them that is not for everybody or
+for whom they are made. A labeler's page holds the same element as the lead's Label tab, and reaches
+nothing else: of Gradio's page, with all of a lead's screens in its configuration, they see nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Depends, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse
+from starlette.types import Scope
+
+from feedback import palette
+from feedback.accounts import LEAD, People, Person
+from feedback.api import LimitedRoute
+from feedback.frame import element
+from feedback.gate import ADDRESS, cookie_name, person_of, session_of
+from feedback.roles import INVITE, LABEL, LOG_IN, LOG_OUT, RATE
+from feedback.sessions import LONGEST
+from storage.errors import UserError
+
+SCREENS = Path(__file__).with_name("screens")
+ASSETS = {
+    "label.js": "text/javascript",
+    "view.js": "text/javascript",
+    "outbox.js": "text/javascript",
+    "news.js": "text/javascript",
+    "label.css": "text/css",
+    "lead.css": "text/css",
+    "door.css": "text/css",
+}
+FONTS = ("SourceSansPro-Regular.woff2", "SourceSansPro-Bold.woff2")  # as Gradio ships them
+COLOURS = "colours.css"
+
+
+def router(people: People) -> APIRouter:
+    """Return the pages and what they load; none of them waits for the screens."""
+    made = APIRouter(route_class=LimitedRoute, include_in_schema=False)
+    doors = Doors(people)
+    made.add_api_route(LOG_IN, doors.log_in_page, methods=["GET"], response_model=None)
+    made.add_api_route(LOG_IN, doors.log_in, methods=["POST"], response_model=None)
+    made.add_api_route(LOG_OUT, doors.log_out, methods=["POST"], response_model=None)
+    path = f"{INVITE}{{token}}"
+    made.add_api_route(path, doors.invite_page, methods=["GET"], response_model=None)
+    made.add_api_route(path, doors.accept, methods=["POST"], response_model=None)
+    for path in (LABEL, RATE):
+        made.add_api_route(path, doors.labeler_page, methods=["GET"], response_model=None)
+    made.add_api_route("/static/hone/{name}", asset, methods=["GET"], response_model=None)
+    return made
+
+
+async def fields(request: Request) -> dict[str, str]:
+    """Return what a form sends; of a field that comes twice the last."""
+    body = (await request.body()).decode("utf-8", "replace")
+    sent = parse_qs(body, keep_blank_values=True, max_num_fields=20)
+    return {name: values[-1] for name, values in sent.items()}
+
+
+Form = Annotated[dict[str, str], Depends(fields)]
+
+
+@dataclass(frozen=True)
+class Doors:
+    """The pages, and whom they let in."""
+
+    people: People
+
+    def log_in_page(self, request: Request, next: str = "") -> Response:
+        """Ask for name and password, unless somebody is logged in or nobody needs to be."""
+        person = person_of(request.scope)
+        if person is not None or not self.people.in_force:
+            return RedirectResponse(home(person, next), 303)
+        return log_in_form("", next)
+
+    def log_in(self, request: Request, form: Form) -> Response:
+        """Open a session; a wrong password says so, and nothing else."""
+        name, next = form.get("name", ""), form.get("next", "")
+        try:
+            token = self.people.log_in(
+                name, form.get("password", ""), request.scope.get(ADDRESS, "")
+            )
+        except UserError as error:
+            return log_in_form(name, next, str(error), error.status)
+        return self._inside(request, token, next)
+
+    def log_out(self, request: Request) -> Response:
+        """End this browser's session; from the app's own page alone (see the gate)."""
+        self.people.log_out(session_of(request.scope, request.headers))
+        answer = RedirectResponse(LOG_IN, 303)
+        answer.delete_cookie(**_cookie(request.scope))
+        return answer
+
+    def invite_page(self, request: Request, token: str) -> Response:
+        """Ask whom a link invites for a password."""
+        return self._invitation(token)
+
+    def accept(self, request: Request, token: str, form: Form) -> Response:
+        """Make the account, and be logged in."""
+        password = form.get("password", "")
+        if password != form.get("again", ""):
+            return self._invitation(token, "The two passwords differ: type the same one twice.")
+        try:
+            return self._inside(request, self.people.accept(token, password), "")
+        except UserError as error:
+            return self._invitation(token, str(error))
+
+    def labeler_page(self, request: Request) -> Response:
+        """Return what a labeler sees: the element that label.js fills, and the way out."""
+        person = person_of(request.scope)
+        if person is None or person.scopes is not None:  # without accounts the app is at "/"
+            return RedirectResponse("/", 303)
+        return labeler_document(person.name, "thumbs" if request.url.path == RATE else "pairs")
+
+    def _invitation(self, token: str, error: str = "") -> Response:
+        asked = self.people.invitation(token)
+        if asked is None:
+            return page("Invitation", GONE, status=404)
+        words = f"You are invited as <b>{escape(asked.account)}</b>. Choose a password."
+        inside = INVITED.format(said=_said(error), name=escape(asked.account, quote=True))
+        return page("Welcome", f"<p>{words}</p>{inside}", status=422 if error else 200)
+
+    def _inside(self, request: Request, token: str, next: str) -> Response:
+        """Give the browser its session, in place of one that it had."""
+        if old := session_of(request.scope, request.headers):
+            self.people.log_out(old)
+        answer = RedirectResponse(home(self.people.by_session(token), next), 303)
+        seconds = int(LONGEST.total_seconds())
+        answer.set_cookie(**_cookie(request.scope), value=token, max_age=seconds)
+        return answer
+
+
+def _cookie(scope: Scope) -> dict[str, Any]:
+    secure = scope["scheme"] == "https"
+    return {"key": cookie_name(scope), "httponly": True, "samesite": "lax", "secure": secure}
+
+
+def home(person: Person | None, next: str) -> str:
+    """Return where somebody goes after logging in: where they wanted to, if it is in this app.
+
+    Example:
+        >>> home(None, "/?run=r-1"), home(None, "//evil.example"), home(None, "/\\\\evil.example")
+        ('/?run=r-1', '/', '/')
+    """
+    lead = person is None or person.role == LEAD
+    odd = any(ord(char) <= 32 or char == "\\" for char in next)
+    if odd or not next.startswith("/") or next.startswith(("//", LOG_IN)):
+        return "/" if lead else LABEL
+    return next if lead or next in (LABEL, RATE) else LABEL
+
+
+def log_in_form(name: str, next: str, error: str = "", status: int = 200) -> Response:
+    """Return the log-in page; the cursor waits where something is to be typed."""
+    first, second = ("", " autofocus") if name else (" autofocus", "")
+    inside = ASKED.format(
+        said=_said(error), name=escape(name[:80], quote=True), next=escape(next, quote=True),
+        first=first, second=second,
+    )  # fmt: skip
+    return page("Log in", inside, status=status)
+
+
+def labeler_document(name: str, mode: str) -> Response:
+    """Return a labeler's page."""
+    links = "".join(
+        f'<a href="{path}"{" aria-current=page" if mode == is_for else ""}>{words}</a>'
+        for path, words, is_for in ((LABEL, "Label", "pairs"), (RATE, "Rate", "thumbs"))
+    )
+    body = LABELER.format(links=links, name=escape(name), element=element(mode))
+    head = '<script type="module" src="/static/hone/label.js"></script>'
+    return document("Hone", body, head)
+
+
+def page(title: str, inside: str, status: int = 200) -> Response:
+    """Return a small page: a title, and a form or a sentence below it."""
+    body = f'<main class="door"><p class="brand">Hone</p><h1>{title}</h1>{inside}</main>'
+    return document(f"{title} – Hone", body, status=status)
+
+
+def document(title: str, body: str, head: str = "", status: int = 200) -> Response:
+    """Return a whole HTML document of our own."""
+    return HTMLResponse(DOCUMENT.format(title=title, head=head, body=body), status)
+
+
+def _said(error: str) -> str:
+    return f'<p class="error" role="alert">{escape(error)}</p>' if error else ""
+
+
+def asset(name: str) -> Response:
+    """Return one of the files that pages load; they say nothing about anybody."""
+    headers = {"Cache-Control": "no-cache"}  # asked for again each time: cheap, and never stale
+    if name == COLOURS:
+        return Response(palette.css(), media_type="text/css", headers=headers)
+    if name in FONTS and (found := find_spec("gradio")) and found.origin:
+        fonts = Path(found.origin).parent / "templates/frontend/static/fonts/SourceSansPro"
+        kept = {"Cache-Control": "public, max-age=604800"}  # it changes with Gradio's version
+        return FileResponse(fonts / name, media_type="font/woff2", headers=kept)
+    if name not in ASSETS:
+        raise HTTPException(404, f"no file {name!r} belongs to the screens")
+    return FileResponse(SCREENS / name, media_type=ASSETS[name], headers=headers)
+
+
+DOCUMENT = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><link rel="icon" href="data:,">
+<link rel="preload" as="font" crossorigin href="/static/hone/SourceSansPro-Regular.woff2">
+<link rel="preload" as="font" crossorigin href="/static/hone/SourceSansPro-Bold.woff2">
+<link rel="stylesheet" href="/static/hone/colours.css">
+<link rel="stylesheet" href="/static/hone/door.css">{head}</head>
+<body>{body}</body></html>
+"""
+ASKED = """<form method="post" action="/login">
+<label for="name">Name</label>
+<input id="name" name="name" value="{name}" autocomplete="username" autocapitalize="none"
+  spellcheck="false" maxlength="80" required{first}>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password"
+  required{second}>
+<input type="hidden" name="next" value="{next}">{said}
+<button>Log in</button></form>
+<p class="quiet">Forgotten? A lead can set a new password.</p>"""
+INVITED = """<form method="post">
+<input type="hidden" name="name" value="{name}" autocomplete="username">
+<label for="password">Password <span>10 characters or more</span></label>
+<input id="password" name="password" type="password" autocomplete="new-password"
+  minlength="10" maxlength="200" required autofocus>
+<label for="again">The same once more</label>
+<input id="again" name="again" type="password" autocomplete="new-password" required>{said}
+<button>Begin</button></form>"""
+GONE = """<p>This invitation cannot be used (any more): each one works once, for seven days.
+Ask who sent it for a new one.</p><p class="quiet"><a href="/login">Log in</a> if you have an
+account already.</p>"""
+LABELER = """<header class="bar"><p class="brand">Hone</p><nav aria-label="Screens">{links}</nav>
+<form class="hone-out" method="post" action="/logout"><span class="you">{name}</span>
+<button>Log out</button></form></header>
+<main class="screen-around">{element}</main>
+<noscript><p class="door">Judging needs JavaScript: allow it for this page.</p></noscript>"""
