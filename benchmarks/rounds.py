@@ -45,7 +45,7 @@ from feedback.tastes import TASTES, Judged  # noqa: E402
 from storage.records import Message, Prompt  # noqa: E402
 
 ROUNDS = 3
-TRAIN, HELD_OUT = 32, 5  # prompts of a round: taught, and those by which its report judges
+TRAIN, HELD_OUT = 12, 5  # prompts of a round: taught, and those by which its report judges
 PER_PROMPT = 4  # answers, each compared with two others
 TASTE, NOISE = "friendly", 0.1
 SAMPLING = SamplingSettings(max_tokens=96)
