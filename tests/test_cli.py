@@ -302,7 +302,7 @@ def test_a_gold_verdict_is_set_listed_and_taken_back(data: Path, twenty: Path) -
     assert hone("gold", "--json", data=data).result == {"gold": []}
     (row,) = hone("gold", id, "--verdict", "tie", "--json", data=data).result["gold"]
     assert set(row) == {"comparison", "verdict", "labeler", "created_at"}
-    assert (row["comparison"], row["verdict"], row["labeler"]) == (id, "tie", "lead")
+    assert (row["comparison"], row["verdict"], row["labeler"]) == (id, "tie", app.operator())
     assert f"{id}  tie" in hone("gold", data=data).out
     assert hone("gold", id, "--undo", "--json", data=data).result == {"gold": []}
     for words, told in [
