@@ -19,7 +19,7 @@ beside the difference that TRL makes with itself when it cuts the same batch in 
 compares them on another model, where the timed one is too large for fp32; the losses of the timed
 runs then stand beside each other too. Models of random weights: `benchmarks/random_llama.py`.
 `--losses-only` compares and times nothing, `--timed-only` times and compares nothing before: for a
-machine lent for minutes, after the losses were compared on another one.
+machine that is at hand for minutes, after the losses were compared on another one.
 
 KTO's mismatched responses are TRL's (the response before, in the batch). ORPO imitates prompt and
 response on all sides, as TRL does (Hone's default is the response alone: `--nll response`). TRL
