@@ -479,9 +479,7 @@ def verify(
 @cli.command()
 def simulate(
     votes: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many.")] = 100,
-    prefer: Annotated[
-        str, typer.Option(help="shorter, longer, brief, friendly or random.")
-    ] = "shorter",
+    prefer: Annotated[str, typer.Option(help="shorter, longer, friendly or random.")] = "shorter",
     noise: Annotated[float, typer.Option(help="Share of votes cast at random, 0 to 1.")] = 0.1,
     left_bias: Annotated[float, typer.Option(help="Share of votes that go left anyway.")] = 0.0,
     labelers: Annotated[int, typer.Option(min=1, max=10_000, help="How many labelers.")] = 1,

@@ -22,6 +22,7 @@ from align.openai_client import Reply
 from align.sides import Side, Sides
 from align.wire import GenerateRequest, Piece, SamplingSettings
 from feedback.snapshots import split_of
+from feedback.values import brief
 from storage.errors import BadInput, Busy, NotFound
 from storage.records import Message, Prompt
 from storage.store import Store
@@ -86,9 +87,7 @@ def held_out_prompts(store: Store, most: int = OFFERED) -> list[tuple[str, str]]
     rows = {row.id: row for row in store.rows(Prompt, id=held_out)} if held_out else {}
     offered = []
     for key in held_out:
-        question = " ".join(store.messages(rows[key])[-1]["content"].split())
-        short = question if len(question) <= LABEL_CHARS else question[: LABEL_CHARS - 1] + "…"
-        offered.append((short, key))
+        offered.append((brief(store.messages(rows[key])[-1]["content"], LABEL_CHARS), key))
     return offered
 
 

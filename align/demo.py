@@ -27,12 +27,12 @@ from feedback.items import add_prompts
 from feedback.quality import run_checks
 from feedback.tastes import TASTES, Judged
 from storage.errors import UserError
-from storage.records import Message, Prompt
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from align.workspace import Workspace
+    from storage.records import Message
 
 VOTES = 150
 # Choice: four answers to a prompt, each compared with two others, a vote for each: answering takes
@@ -122,11 +122,9 @@ def _answers(
 def prompts_for(count: int) -> list[Sequence[Message]]:
     """Return the starter prompts that are answered, those that `count` takes first: some held-out
     ones among them, and none of duels."""
-    by_split: dict[str, list[Sequence[Message]]] = {"train": [], "held_out": [], "duel": []}
-    for messages in starter_prompts():
-        by_split[split_of(Prompt.id_of(messages))].append(messages)
-    judging = by_split["held_out"][::-1][: ceil(count / HELD_OUT)]
-    return [*judging, *by_split["train"]]
+    parts = starters.by_split(starter_prompts())
+    judging = parts["held_out"][::-1][: ceil(count / HELD_OUT)]  # `_after` asks the first ones
+    return [*judging, *parts["train"]]
 
 
 def _votes(

@@ -14,6 +14,7 @@ from align import implicit
 from align.implicit import Reward
 from feedback.browse import questions
 from feedback.snapshots import split_of
+from feedback.values import brief
 from storage.errors import BadInput, NotFound
 from storage.records import Comparison, Message, Prompt, Response
 from storage.store import Store
@@ -94,9 +95,8 @@ def offered(store: Store, most: int = OFFERED) -> list[tuple[str, str]]:
 
 
 def _label(split: str, asked: str) -> str:
-    flat = " ".join(asked.split())
-    flat = flat if len(flat) <= LABEL_CHARS else flat[: LABEL_CHARS - 1] + "…"
-    return f"{'trained on' if split == 'train' else split.replace('_', '-')} · {flat}"
+    name = "trained on" if split == "train" else split.replace("_", "-")
+    return f"{name} · {brief(asked, LABEL_CHARS)}"
 
 
 def _preferred(store: Store) -> set[str]:

@@ -10,6 +10,7 @@ from align.answering import paired
 from align.generation import SamplingSettings, generate_comparisons, starter_prompts
 from align.models import EMBEDDED
 from align.workspace import Workspace
+from feedback.frozen import SPLITS, split_of
 from feedback.turns import room
 from storage.records import Message, Prompt
 from storage.store import Store
@@ -63,6 +64,14 @@ def fill(
             source=f"generated:{uuid.uuid4().hex[:12]}",
             progress=progress,
         )
+
+
+def by_split(prompts: Sequence[Sequence[Message]]) -> dict[str, list[Sequence[Message]]]:
+    """Return prompts by the split that they belong to for ever, each in the order given."""
+    found: dict[str, list[Sequence[Message]]] = {name: [] for name in SPLITS}
+    for messages in prompts:
+        found[split_of(Prompt.id_of(messages))].append(messages)
+    return found
 
 
 def least_compared(

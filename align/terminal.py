@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
+from feedback.values import brief
+
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 LOG_SECONDS = 2.0  # Choice: a log with a line of progress every two seconds can still be read
 SHOWN_WHY = 30  # Choice: the reasons with the most rows; --json has all
@@ -78,23 +80,13 @@ def _preview(result: Mapping[str, Any]) -> str:
     first = f"the first {len(rows) + len(refused)} can be taken"
     lines = [f"looks like {result['format']}; {len(rows)} of {first}"]
     for row in rows:
-        lines.append(f"  row {row['row']}: {short(row['prompt'][-1]['content'])}")
+        lines.append(f"  row {row['row']}: {brief(row['prompt'][-1]['content'], 80)}")
         answers = {name: row[name] for name in ("a", "b", "answer") if name in row}
         for name, answer in answers.items():
-            lines.append(f"    {name}: {short(answer['text'])}")
+            lines.append(f"    {name}: {brief(answer['text'], 80)}")
         lines.append(f"    {row['verdict']}, by {row['labeler']}")
     lines += [f"  row {one['row']}: {one['why']}" for one in refused]
     return "\n".join(lines)
-
-
-def short(text: str, most: int = 80) -> str:
-    """Return a text as one line of at most so many characters.
-
-    >>> short("one\\ntwo  three", 8)
-    'one two…'
-    """
-    line = " ".join(text.split())
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 
 
 def _export(result: Mapping[str, Any]) -> str:

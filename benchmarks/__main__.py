@@ -13,6 +13,8 @@ COMMANDS = (
     ("benchmarks/screens.py", "--write"),
     ("benchmarks/effect.py", "--cache", ".setup/effect", "--write"),
     ("benchmarks/remedy.py", "--cache", ".setup/remedy", "--write"),
+    ("benchmarks/demo.py", "--data", ".setup/demo", "--write"),
+    ("benchmarks/decoding.py", "--write"),
     ("benchmarks/rounds.py", "--cache", ".setup/rounds", "--write"),
     ("benchmarks/growth.py", "--write"),
     ("benchmarks/floor.py", "--write"),

@@ -31,7 +31,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from align import promotion, runs  # noqa: E402
+from align import promotion, runs, starters  # noqa: E402
 from align.answering import starter_prompts  # noqa: E402
 from align.commands import COMMANDS  # noqa: E402
 from align.wire import GenerateRequest, SamplingSettings, ScoreRequest  # noqa: E402
@@ -39,10 +39,9 @@ from align.workspace import Workspace  # noqa: E402
 from benchmarks.evidence.figures import panels, save, words  # noqa: E402
 from benchmarks.evidence.learning import interval  # noqa: E402
 from benchmarks.machine import machine  # noqa: E402
-from feedback.frozen import split_of  # noqa: E402
 from feedback.simulate import simulate_votes  # noqa: E402
 from feedback.tastes import TASTES, Judged  # noqa: E402
-from storage.records import Message, Prompt  # noqa: E402
+from storage.records import Message  # noqa: E402
 
 ROUNDS = 3
 TRAIN, HELD_OUT = 12, 5  # prompts of a round: taught, and those by which its report judges
@@ -102,15 +101,13 @@ def prompts_of(train: int) -> tuple[list[list[Conversation]], list[Conversation]
     "held_out" and "duel", without those voted on."""
     mixed = list(starter_prompts())
     random.Random(0).shuffle(mixed)
-    by_split: dict[str, list[Conversation]] = {}
-    for messages in mixed:
-        by_split.setdefault(split_of(Prompt.id_of(messages)), []).append(messages)
-    taught, held_out = by_split["train"], by_split["held_out"]
+    parts = starters.by_split(mixed)
+    taught, held_out = parts["train"], parts["held_out"]
     voted = [
         taught[n * train : (n + 1) * train] + held_out[n * HELD_OUT : (n + 1) * HELD_OUT]
         for n in range(ROUNDS)
     ]
-    return voted, held_out[ROUNDS * HELD_OUT :] + by_split["duel"]
+    return voted, held_out[ROUNDS * HELD_OUT :] + parts["duel"]
 
 
 def cost(question: str, text: str, finished: bool) -> float:

@@ -23,6 +23,7 @@ from feedback.meters import live_meters
 from feedback.remedies import left_in
 from feedback.surplus import among_several
 from feedback.texts import near_text, printable
+from feedback.values import brief
 from storage.records import Duplicate
 from storage.store import Store
 
@@ -178,5 +179,4 @@ def _previews(store: Store, columns: Columns) -> Mapping[str, str]:
 
 
 def _beginning(messages: str) -> str:
-    text = " ".join(near_text(json.loads(messages)).split())
-    return text if len(text) <= PREVIEW else text[: PREVIEW - 1] + "…"
+    return brief(near_text(json.loads(messages)), PREVIEW)

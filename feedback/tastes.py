@@ -39,22 +39,17 @@ class Taste(NamedTuple):
     reads: bool = False  # texts, and not lengths alone
 
 
-def brief(one: Judged) -> float:
-    """Return what an answer costs to somebody who wants it short and without lists."""
-    none = one.finished is False or len(one.text.split()) < MIN_WORDS
-    cost = one.chars + ITEM_CHARS * len(LIST_ITEM.findall(one.text))
-    return cost + NONE_CHARS * (none or is_echo(one.text, one.question))
-
-
 def friendly(one: Judged) -> float:
     """Return what an answer costs to somebody who wants it short, friendly and without lists."""
-    return brief(one) - KIND_CHARS * min(len(FRIENDLY.findall(one.text)), KIND_MOST)
+    kind = min(len(FRIENDLY.findall(one.text)), KIND_MOST)
+    cost = one.chars + ITEM_CHARS * len(LIST_ITEM.findall(one.text)) - KIND_CHARS * kind
+    none = one.finished is False or len(one.text.split()) < MIN_WORDS
+    return cost + NONE_CHARS * (none or is_echo(one.text, one.question))
 
 
 TASTES = {
     "shorter": Taste("who prefers the shorter answer", lambda one: one.chars),
     "longer": Taste("who prefers the longer answer", lambda one: -one.chars),
-    "brief": Taste("who wants it short and without lists", brief, reads=True),
     "friendly": Taste("who wants it short, friendly and without lists", friendly, reads=True),
     "random": Taste("who chooses by chance", lambda one: 0.0),
 }

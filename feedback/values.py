@@ -27,6 +27,16 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
+def brief(text: str, chars: int = 120) -> str:
+    """Return a text on one line, cut to `chars` characters with an ellipsis.
+
+    >>> brief("one\\ntwo  three", 8)
+    'one two…'
+    """
+    flat = " ".join(text.split())
+    return flat if len(flat) <= chars else flat[: chars - 1].rstrip() + "…"
+
+
 def one_of(value: object, allowed: Sequence[str], name: str) -> None:
     """Refuse a value that is not one of the allowed ones."""
     if value not in allowed:

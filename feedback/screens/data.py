@@ -21,7 +21,6 @@ from feedback.accounts import ALONE
 from feedback.screens.collecting import GoldView, build_collecting, build_gold, show_gold
 from feedback.screens.duplicates import build_duplicates
 from feedback.screens.parts import (
-    brief,
     follow,
     heading,
     on_show,
@@ -31,6 +30,7 @@ from feedback.screens.parts import (
     two_sides,
     wire,
 )
+from feedback.values import brief
 from storage.errors import BadInput
 
 PAGE_ROWS = 20

@@ -20,7 +20,8 @@ from feedback.plots import (
 from feedback.quality import gather_numbers
 from feedback.ranking import Leaderboard, Standing, leaderboard
 from feedback.screens.charts import agreement_chart, time_chart, win_rate_chart
-from feedback.screens.parts import brief, percent
+from feedback.screens.parts import percent
+from feedback.values import brief
 
 FEW = 20  # votes; Choice: fewer say little about a person, and the table says so
 MOST = 200  # Choice: labelers in the table, those with the most votes; the file has all

@@ -56,12 +56,6 @@ def plain(text: str) -> str:
     return SPECIAL.sub(r"\\\1", flat)
 
 
-def brief(text: str, chars: int = 120) -> str:
-    """Return the text on one line, cut to `chars` characters with an ellipsis."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= chars else flat[: chars - 1].rstrip() + "…"
-
-
 def percent(share: float | None, digits: int = 0) -> str:
     """Return a share in 0..1 as per cent, a dash for None.
 

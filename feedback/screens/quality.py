@@ -28,7 +28,6 @@ from feedback.quality import (
 )
 from feedback.screens import overview, remedies, scores
 from feedback.screens.parts import (
-    brief,
     heading,
     interval,
     on_news,
@@ -40,6 +39,7 @@ from feedback.screens.parts import (
     wire,
 )
 from feedback.tables import ranked
+from feedback.values import brief
 
 QUICK = 1.0  # seconds; Choice: checks that take longer run only when they are asked for
 REST_SECONDS = 15  # Choice: often enough to feel live, seldom enough to cost nothing

@@ -17,7 +17,8 @@ import pandas as pd
 from feedback.accounts import ALONE
 from feedback.curation import Excluded, ask_again, exclude_all, excluded, include_all
 from feedback.items import look_up
-from feedback.screens.parts import brief, plain, wire
+from feedback.screens.parts import plain, wire
+from feedback.values import brief
 from storage.errors import BadInput
 from storage.records import Comparison, Prompt, Response, Vote
 from storage.store import Store

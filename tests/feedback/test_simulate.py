@@ -145,10 +145,7 @@ def test_thumbs_go_up_for_what_is_shorter_than_the_median_of_its_prompt(store):
         ({"n": 2.5}, "votes is 2.5"),
         ({"labelers": 0}, "labelers is 0"),
         ({"labelers": 10**9}, "labelers is 1000000000"),
-        (
-            {"prefer": "nicer"},
-            "prefer is 'nicer': use one of shorter, longer, brief, ",
-        ),
+        ({"prefer": "nicer"}, "prefer is 'nicer': use one of shorter, longer, friendly, random"),
         ({"noise": 1.5}, "noise is 1.5: use a share from 0 to 1"),
         ({"noise": float("nan")}, "noise is nan"),
         ({"left_bias": -1}, "left_bias is -1"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from feedback.simulate import simulate_votes
-from feedback.tastes import ITEM_CHARS, KIND_CHARS, NONE_CHARS, TASTES, Judged, brief, friendly
+from feedback.tastes import ITEM_CHARS, KIND_CHARS, NONE_CHARS, TASTES, Judged, friendly
 from storage.store import Store
 from tests.feedback.stock import fill
 
@@ -33,13 +33,6 @@ def judged(text: str, finished: bool | None = True) -> Judged:
 )
 def test_what_a_friendly_taste_costs(text: str, finished: bool | None, more: int) -> None:
     assert friendly(judged(text, finished)) == len(text) + more
-
-
-def test_a_brief_taste_asks_for_no_kind_words() -> None:
-    assert brief(judged("You and your glad wonderful welcome!")) == 36
-    assert brief(judged("These are the coldest:\n- January")) == 32 + ITEM_CHARS
-    assert brief(judged("January.")) == 8 + NONE_CHARS
-    assert brief(judged("January is the coldest.", False)) == 23 + NONE_CHARS
 
 
 def test_lengths_alone_decide_for_the_others() -> None:
