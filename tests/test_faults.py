@@ -69,6 +69,12 @@ def test_a_killed_server_leaves_no_lock_and_a_new_one_takes_the_same_port(tmp_pa
     assert second.end() == 0
 
 
+def wait_until_a_part_is_stored(importing: subprocess.Popen[str]) -> None:
+    """What the import says first is the format that it detected; then how far it is."""
+    assert importing.stderr is not None
+    assert any("stored" in line for line in importing.stderr)
+
+
 def test_an_import_that_is_killed_can_be_repeated_to_the_end(tmp_path: Path) -> None:
     """6,000 rows; killed after the first thousands are stored; nothing double, nothing missing."""
     data = tmp_path / "data"
@@ -80,8 +86,7 @@ def test_an_import_that_is_killed_can_be_repeated_to_the_end(tmp_path: Path) -> 
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None
-    assert process.stderr.readline()  # the first progress: a part of it is stored
+    wait_until_a_part_is_stored(process)
     process.kill()
     process.communicate()
     result = hone("import", file, "--json", data=data).result
@@ -104,8 +109,7 @@ def test_ctrl_c_during_an_import_says_so_and_leaves_the_folder_free(tmp_path: Pa
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None
-    process.stderr.readline()
+    wait_until_a_part_is_stored(process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130

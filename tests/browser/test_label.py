@@ -404,6 +404,8 @@ def test_another_name_starts_afresh(visit: Visit) -> None:
     screen.page.route("**/api/v1/items*", hold_first)
     screen.press("1")
     screen.wait_until_saved()
+    while not late:  # a slow server may save before it hands out
+        screen.page.wait_for_timeout(20)
     screen.part(".who").click()
     screen.part("form.name input").fill("Grace")
     screen.page.keyboard.press("Enter")

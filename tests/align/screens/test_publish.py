@@ -41,7 +41,8 @@ def test_each_step_is_shown_and_the_button_comes_back(monkeypatch: pytest.Monkey
 
     monkeypatch.setitem(publish.COMMANDS, "publish", command)
     shown = list(publish.publish(PLACE, VIEW, "r-1", " ~/out ", False, True))
-    assert asked == [{"run": "r-1", "folder": "~/out", "merged": False, "dataset": True}]
+    wanted = {"run": "r-1", "folder": "~/out", "merged": False, "dataset": True, "by": "lead"}
+    assert asked == [wanted]
     assert not shown[0]["go"].interactive
     assert shown[1] == {"told": "merging \\*now\\*"}
     assert shown[-1]["told"] == "**Written:** 12 files, 23 MB."
