@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from storage.records import ANONYMOUS
+
 # Choice: what files call their labeler where they name nobody in particular. Many people may stand
 # behind such a name, and to take one person for many costs less than to throw people's votes away.
 # "imported" is what an import calls who is not named, and no person may take it.
 NOBODY = frozenset({
     "imported", "anonymous", "anon", "unknown", "nobody", "none", "n/a", "crowd", "user",
-    "labeler", "annotator", "worker",
+    "labeler", "annotator", "worker", ANONYMOUS,
 })  # fmt: skip
 
 Mask = NDArray[np.bool_]

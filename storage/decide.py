@@ -189,7 +189,7 @@ def _newest(cursor: Cursor, jobs: list[Append], heads: Heads) -> dict[tuple[type
         known, head = heads.get(kind, assignment)
         if head is not None:
             newest[kind, assignment] = head
-        elif not known:
+        elif not known and assignment != job.event.id:  # else nothing can have come before it
             unknown.setdefault(kind, set()).add(assignment)
     for kind, assignments in unknown.items():
         for event in events_of(cursor, kind, sorted(assignments)):
