@@ -28,7 +28,7 @@ from feedback.assignments import MAX_ITEMS, Item, history, serve_items
 from feedback.campaigns import labeler_name, sign_in
 from feedback.gate import person_of
 from feedback.nudges import SITTING, Judged, Own, own
-from feedback.problems import RESPONSE, said_no, said_why
+from feedback.problems import RESPONSE, refuse_other_methods, said_no, said_why
 from feedback.render import markdown_html, messages_html
 from feedback.values import shown
 from feedback.votes import cast_rating, cast_vote, save_edit, text_to_edit
@@ -255,6 +255,7 @@ def router(
         ("/edits", routes.edit),
     ):
         made.add_api_route(path, route, methods=["POST"], status_code=201)
+    refuse_other_methods(made)
     return made
 
 

@@ -8,14 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from storage.errors import UserError
 
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
 MEDIA_TYPE = "application/problem+json"
 KIND = "urn:hone:problem:"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 NOT_NOW = (429, 503)  # the answers that say when to come again
 SOON = 1  # seconds, where nobody knows better
 
@@ -86,3 +92,19 @@ def _response(content: dict[str, Any], headers: dict[str, str]) -> JSONResponse:
     if content["status"] in NOT_NOW:
         headers.setdefault("Retry-After", str(SOON))
     return JSONResponse(content, content["status"], headers, MEDIA_TYPE)
+
+
+def refuse_other_methods(router: APIRouter) -> None:
+    """Answer 405 where a path of a router is asked by another method, for the page that stands
+    behind the API would take the request, and say that it knows no such path."""
+    methods: dict[str, set[str]] = {}
+    for route in router.routes:
+        methods.setdefault(route.path, set()).update(route.methods)  # type: ignore[attr-defined]
+    for path, known in methods.items():
+        allowed = ", ".join(sorted(known))
+
+        async def refuse(request: Request, allowed: str = allowed) -> JSONResponse:
+            said = f"{request.method} is not what this is for: use {allowed}."
+            raise HTTPException(405, said, {"Allow": allowed})
+
+        router.add_route(path, refuse, sorted(METHODS - known), include_in_schema=False)

@@ -168,6 +168,11 @@ _RESULTS: Schema = {
     },
 }
 
+EXPORTED: Schema = {
+    "description": "The file",
+    "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+}
+
 
 def body(item: Schema) -> Schema:
     """Return what a route takes: one item or a list of them, with an example of both."""

@@ -11,6 +11,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -18,11 +19,21 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from feedback.gate import person_of
-from feedback.problems import problem_of
+from feedback.problems import RESPONSE, problem_of, refuse_other_methods
 from feedback.product import bodies
 from feedback.product.allowance import Allowance, Meter
 from feedback.product.bodies import Item, Parse
-from feedback.product.described import CHOICE, CORRECTION, MAX_ITEMS, SHOWN, THUMB, answers, body
+from feedback.product.described import (
+    CHOICE,
+    CORRECTION,
+    EXPORTED,
+    MAX_ITEMS,
+    SHOWN,
+    THUMB,
+    answers,
+    body,
+)
+from feedback.product.export import export
 from feedback.product.intake import Answer, Intake, needs_prompts
 from feedback.product.lanes import Lane
 from storage.errors import BadInput, Overloaded, TooMany, UserError
@@ -113,6 +124,14 @@ def router(
             responses=answers(),
             openapi_extra=body(item),
         )
+    made.add_api_route(
+        "/export",
+        partial(export, store_of),
+        methods=["GET"],
+        response_class=Response,
+        responses={200: EXPORTED, "default": dict(RESPONSE)},
+    )
+    refuse_other_methods(made)
     return made
 
 
