@@ -192,6 +192,8 @@ def _post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
     import httpx  # here: only who tells something needs it
 
     try:
-        return httpx.post(url, content=body, headers=dict(headers), timeout=ANSWER_SECONDS).status_code
+        return httpx.post(
+            url, content=body, headers=dict(headers), timeout=ANSWER_SECONDS
+        ).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise OSError(f"{type(error).__name__}: {error}") from None

@@ -259,6 +259,11 @@ def router(
     return made
 
 
+def no_such_path(request: Request) -> None:
+    """Say that the API has no such path, before the page behind it answers."""
+    raise HTTPException(404, f"There is no {shown(request.url.path)} here: see /api/openapi.json.")
+
+
 def install_errors(app: FastAPI) -> None:
     """Let the app answer what goes wrong as a problem: `detail` is the sentence to show."""
     app.add_exception_handler(UserError, _user_error)

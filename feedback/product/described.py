@@ -104,9 +104,7 @@ CHOICE = _item(
         "reasons": _REASONS,
         "comment": _COMMENT,
         "prompt": _ALONG["prompt"],
-        **{
-            f"{name}_{side}": _ALONG[name] for name in ("response", "model") for side in ("a", "b")
-        },
+        **{f"{name}_{side}": _ALONG[name] for name in ("response", "model") for side in ("a", "b")},
     },
 )
 CORRECTION = _item(

@@ -54,6 +54,4 @@ def export(
         raise
     done = BackgroundTask(shutil.rmtree, folder)
     headers = {"Cache-Control": "no-store"}
-    return FileResponse(
-        folder / name, 200, headers, "application/x-ndjson", done, filename=name
-    )
+    return FileResponse(folder / name, 200, headers, "application/x-ndjson", done, filename=name)

@@ -1,4 +1,4 @@
-"""Store what a product sends, many at once: one look-up of what is there, one commit of what is new.
+"""Store what a product sends, many at once: one look-up of what is there, one commit of the rest.
 
 Each item gets an answer of its own. What is stored under an id stays: the same again gets the same
 answer, something else a `Conflict`. An event of a product is no answer to an assignment, so its
@@ -182,9 +182,7 @@ class Intake:
             events[id(one)] = vote
             left = _turned(one.left, turned)
             places.append(
-                Assignment(
-                    vote.id, DEFAULT, vote.labeler, comparison.id, "", left, PLAIN, PRODUCT
-                )
+                Assignment(vote.id, DEFAULT, vote.labeler, comparison.id, "", left, PLAIN, PRODUCT)
             )
         self._store.add(places)
 

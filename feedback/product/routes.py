@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from feedback.gate import person_of
-from feedback.problems import RESPONSE, problem_of, refuse_other_methods
+from feedback.problems import RESPONSE, problem_of, refuse_other_methods, said_no, said_why
 from feedback.product import bodies
 from feedback.product.allowance import Allowance, Meter
 from feedback.product.bodies import Item, Parse
@@ -42,6 +43,7 @@ from storage.store import Store
 MAX_BODY_BYTES = 8_000_000  # Choice: a thousand responses of the length of a page
 IN_A_THREAD = 50_000  # bytes of a body whose reading would hold others up. Choice: about 2 ms
 WRITER_ROOM = 500  # commands of others. Choice: some four commits; then labelers go first
+USUAL = Allowance()
 NO_STORE = {"Cache-Control": "no-store"}
 
 Parsed = list[Item | BadInput]
@@ -50,7 +52,7 @@ Parsed = list[Item | BadInput]
 class Doors:
     """The lanes and meters of one app."""
 
-    def __init__(self, store_of: Callable[[Request], Store], allowance: Allowance) -> None:
+    def __init__(self, store_of: Callable[[Request], Store], allowance: Allowance = USUAL) -> None:
         self._store_of = store_of
         self._requests = Meter(allowance.requests, time.monotonic)
         self._items = Meter(allowance.items, time.monotonic)
@@ -69,7 +71,9 @@ class Doors:
         _check("items", self._items.take(name, len(parsed)))
         good = [item for item in parsed if not isinstance(item, BadInput)]
         got = iter(await self._stored(store, good) if good else ())
-        return _answer(is_list, parsed, [i if isinstance(i, BadInput) else next(got) for i in parsed])
+        return _answer(
+            is_list, parsed, [i if isinstance(i, BadInput) else next(got) for i in parsed]
+        )
 
     async def _stored(self, store: Store, items: Sequence[Item]) -> list[Answer]:
         if (others := store.waiting()) > WRITER_ROOM:
@@ -80,16 +84,43 @@ class Doors:
         return await self._lanes[logs].send(items)
 
 
+class Front:
+    """Answers a product's own routes before the app's other layers: they cost more than storing.
+
+    FastAPI's router finds the same routes behind it, and its document describes them.
+    """
+
+    def __init__(self, app: ASGIApp, doors: Doors) -> None:
+        self._app, self._doors = app, doors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        parse = PARSES.get(scope["path"]) if scope["type"] == "http" else None
+        if parse is None or scope["method"] != "POST":
+            return await self._app(scope, receive, send)
+        try:
+            answer = await self._doors.take(Request(scope, receive), parse)
+        except UserError as error:
+            answer = said_why(error)
+        except HTTPException as error:
+            answer = said_no(error.status_code, error.detail, error.headers)
+        return await answer(scope, receive, send)
+
+
+PARSES: Mapping[str, Parse] = {
+    "/api/v1/responses": bodies.response,
+    "/api/v1/feedback": bodies.thumb,
+    "/api/v1/comparisons": bodies.choice,
+    "/api/v1/corrections": bodies.correction,
+}
+
+
 def _intake(store: Store) -> Intake:
     made: Intake = store.companions.setdefault(Intake, Intake(store))
     return made
 
 
-def router(
-    store_of: Callable[[Request], Store], allowance: Allowance = Allowance()
-) -> APIRouter:
+def router(store_of: Callable[[Request], Store], doors: Doors) -> APIRouter:
     """Return the routes; the app that takes them also needs `api.install_errors`."""
-    doors = Doors(store_of, allowance)
     made = APIRouter(prefix="/api/v1", tags=["product"])
 
     async def log_response(request: Request) -> Response:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from align.webhook import signature
 from feedback.api import install_errors
 from feedback.checks.imbalance import imbalance
 from feedback.live import live_feedback, preferences_of
@@ -46,10 +49,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def app_of(store: Store, allowance: Allowance = Allowance()) -> TestClient:
-    app = FastAPI()
+def app_of(store: Store, allowance: Allowance = routes.USUAL) -> TestClient:
+    app, doors = FastAPI(), routes.Doors(lambda _: store, allowance)
+    app.add_middleware(routes.Front, doors=doors)
     install_errors(app)
-    app.include_router(routes.router(lambda _: store, allowance))
+    app.include_router(routes.router(lambda _: store, doors))
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -311,3 +315,26 @@ def test_pseudonyms_are_the_same_for_ever_and_others_elsewhere(tmp_path: Path) -
     assert here.of("v") != here.of("u")
     assert here.of("") == ANONYMOUS
     assert (tmp_path / "one" / "pseudonyms.key").stat().st_mode & 0o777 == 0o600
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_readmes_client_and_check_of_a_signature_work(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The blocks as they stand there, with the app in place of the address."""
+    client = app_of(store)
+    blocks = (ROOT / "README.md").read_text("utf-8").split("```python\n")[1:]
+    ours, check = (block.split("```")[0] for block in blocks[:2])
+    monkeypatch.setattr(
+        httpx, "Client", lambda **asked: TestClient(client.app, base_url=asked["base_url"])
+    )
+    exec(ours, {})
+    assert [one.verdict for one in store.rows(Rating)] == ["up"]
+    names: dict[str, Any] = {}
+    exec(check, names)
+    signed = signature("secret", b"{}", int(time.time()))
+    assert names["is_from_hone"]("secret", signed, b"{}")
+    assert not names["is_from_hone"]("secret", signed, b"{ }")
+    assert not names["is_from_hone"]("secret", signature("secret", b"{}", 1), b"{}")
