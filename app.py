@@ -65,6 +65,14 @@ def serve(
     behind_proxy: Annotated[
         bool, typer.Option("--behind-proxy", help="Believe a proxy's X-Forwarded-Proto and -For.")
     ] = False,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="HONE_WEBHOOK",
+            help="Told of every run that ends; signed with $HONE_WEBHOOK_SECRET.",
+        ),
+    ] = None,
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
@@ -77,7 +85,7 @@ def serve(
 
     return serve_folder(
         data, host, port, starter=starter, ready=ready,
-        names=allow_host or (), behind_proxy=behind_proxy,
+        names=allow_host or (), behind_proxy=behind_proxy, webhook=webhook,
     )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ from feedback import duels, frozen
 from feedback.exports import export_file
 from feedback.items import look_up
 from storage.errors import Busy
-from storage.records import Edit, Labeler, Rating, Vote, now
+from storage.records import PRODUCT, Edit, Labeler, Rating, Vote, now
 
 if TYPE_CHECKING:
     from align.workspace import Workspace
@@ -209,9 +209,11 @@ def _answers(snapshot: frozen.Frozen, split: str) -> Iterator[tuple[Mapping[str,
 
 
 def labelers_behind(store: Store, votes: Sequence[str]) -> dict[str, int]:
-    """Return how many labelers of each kind gave a snapshot's feedback: "person", "simulated", …"""
+    """Return how many labelers of each kind gave a snapshot's feedback: "person", "product", …"""
     rows = [row for kind in (Vote, Rating, Edit) for row in look_up(store, kind, votes)]
     kinds = {one.id: one.kind for one in look_up(store, Labeler, [row.labeler for row in rows])}
+    users = {row.labeler: PRODUCT for row in rows if row.source == PRODUCT}
+    kinds = {**kinds, **users}
     return dict(Counter(kinds.get(name, "person") for name in {row.labeler for row in rows}))
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from align import runs
 from align.folder import prepare_folder
+from align.webhook import SECRET, Webhook, telling
 from align.workspace import Workspace
 from feedback.accounts import FIRST, people_of
 from feedback.gate import LOOPBACK, Reach
@@ -46,6 +47,7 @@ def serve_folder(
     ready: Callable[[str], None],
     names: Collection[str] = (),
     behind_proxy: bool = False,
+    webhook: str | None = None,
     beside: Callable[[Workspace], None] | None = None,
 ) -> int:
     """Serve until SIGINT or SIGTERM; return 0.
@@ -55,6 +57,7 @@ def serve_folder(
         ready: Called with the address once the first page can be asked for.
         names: Other host names by which browsers may come, as a proxy or DNS has them.
         behind_proxy: What a proxy says of scheme and address is true: nobody else reaches the port.
+        webhook: The address that is told when a run ends: see `align.webhook`.
         beside: Called in a thread of its own once the folder is open.
 
     Raises:
@@ -62,13 +65,14 @@ def serve_folder(
         StoreError: the port is taken, or the data folder cannot be used.
     """
     reach = reach_of(host, names, behind_proxy)
+    hook = Webhook(webhook, os.environ.get(SECRET, "")) if webhook else None
     folder = prepare_folder(data)
     check_free(folder)
     signal.signal(signal.SIGTERM, _stop)
     with listen(host, port) as listener:
         address = address_of(listener)
         try:
-            with Workspace.open(folder) as workspace:
+            with Workspace.open(folder) as workspace, telling(folder, hook):
                 check_accounts(workspace, host, reach)
                 workspace.store.announce(address, workspace.token)
                 if beside is not None:

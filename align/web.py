@@ -14,6 +14,7 @@ from align.later import Later
 from feedback import api, doors
 from feedback.accounts import people_of
 from feedback.gate import HERE, Gate, Reach
+from feedback.product import routes as product
 
 if TYPE_CHECKING:
     from align.workspace import Workspace
@@ -31,11 +32,14 @@ def build_web(workspace: Workspace, rest: Later, reach: Reach = HERE) -> FastAPI
     )
     store = workspace.store
     people = people_of(store)
+    sent = product.Doors(lambda request: store)
+    app.add_middleware(product.Front, doors=sent)
     app.add_middleware(Gate, reach=reach, people=people)
     api.install_errors(app)
     app.include_router(doors.router(people))
     told, more = partial(waiting, workspace), partial(wake, workspace)
     app.include_router(api.router(lambda request: store, waiting=told, wake=more))
+    app.include_router(product.router(lambda request: store, sent))
     app.add_api_route("/api/v1/news", partial(moved, workspace), include_in_schema=False)
     app.mount("/", rest)
     return app

@@ -20,6 +20,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Message as Event
 from starlette.types import Receive
 
@@ -27,6 +28,7 @@ from feedback.assignments import MAX_ITEMS, Item, history, serve_items
 from feedback.campaigns import labeler_name, sign_in
 from feedback.gate import person_of
 from feedback.nudges import SITTING, Judged, Own, own
+from feedback.problems import RESPONSE, refuse_other_methods, said_no, said_why
 from feedback.render import markdown_html, messages_html
 from feedback.values import shown
 from feedback.votes import cast_rating, cast_vote, save_edit, text_to_edit
@@ -230,7 +232,12 @@ def router(
         wake: Called when few open comparisons are left, so that generation can start.
     """
     routes = Routes(store_of, waiting, wake)
-    made = APIRouter(prefix="/api/v1", route_class=LimitedRoute, dependencies=[Depends(_unkept)])
+    made = APIRouter(
+        prefix="/api/v1",
+        route_class=LimitedRoute,
+        dependencies=[Depends(_unkept)],
+        responses={"default": dict(RESPONSE)},
+    )
     gets: tuple[tuple[str, Callable[..., dict[str, Any]]], ...] = (
         ("/health", routes.health),
         ("/labeler", routes.labeler),
@@ -248,24 +255,42 @@ def router(
         ("/edits", routes.edit),
     ):
         made.add_api_route(path, route, methods=["POST"], status_code=201)
+    refuse_other_methods(made)
     return made
 
 
+def no_such_path(request: Request) -> None:
+    """Say that the API has no such path, before the page behind it answers."""
+    raise HTTPException(404, f"There is no {shown(request.url.path)} here: see /api/openapi.json.")
+
+
 def install_errors(app: FastAPI) -> None:
-    """Let the app answer what a user can mend with {"detail": sentence} and its status."""
+    """Let the app answer what goes wrong as a problem: `detail` is the sentence to show."""
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(StarletteHTTPException, _http_error)
+    app.add_exception_handler(Exception, _bug)
 
 
 def _user_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, UserError)
-    return JSONResponse({"detail": _printable(str(error))}, error.status)
+    return said_why(error)
 
 
 def _validation_error(_: Request, error: Exception) -> JSONResponse:
     """Return the first three things that are wrong with a request, as one sentence."""
     assert isinstance(error, RequestValidationError)
-    return JSONResponse({"detail": "; ".join(map(_wrong, error.errors()[:3]))}, 422)
+    return said_no(422, "; ".join(map(_wrong, error.errors()[:3])))
+
+
+def _http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, StarletteHTTPException)
+    return said_no(error.status_code, str(error.detail), error.headers)
+
+
+def _bug(_: Request, error: Exception) -> JSONResponse:
+    """Say that it is our fault; the server's log has the traceback."""
+    return said_no(500, "This is a bug in Hone: the server's log says where.")
 
 
 def _wrong(problem: dict[str, Any]) -> str:

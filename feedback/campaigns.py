@@ -18,7 +18,7 @@ MAX_OVERLAP = 100  # Choice: more people never judged one comparison, and a typi
 # Choice: at most half of somebody's items may measure them; the other half is what they came for.
 MAX_MEASURING = 0.5
 MAX_GUIDELINE_CHARS = 100_000  # Choice: fifty pages; nobody reads more before voting.
-RESERVED = ("sim-", "imported", "judge:")  # how names start that no person may take
+RESERVED = ("sim-", "imported", "judge:", "user:")  # how names start that no person may take
 MAX_NAME_CHARS = 80
 _NOT_IN_NAMES = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories: controls, line breaks, …
 _BIDI = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # turn the text around them
@@ -150,6 +150,6 @@ def labeler_name(name: object) -> str:
     if name.casefold().startswith(RESERVED):
         raise BadInput(
             f"name is {shown(name)}: names that start with {' or '.join(RESERVED)} are kept for "
-            "simulated and imported labelers and for judges; use another."
+            "simulated and imported labelers, judges and a product's users; use another."
         )
     return name

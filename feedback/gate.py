@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from feedback.problems import said_no
 from feedback.roles import COMMANDS, LABEL, LOG_IN, OPEN, Rule, may, rule_of
 from storage.errors import UserError
 
@@ -126,7 +127,7 @@ class Gate:
         method = scope.get("method", "GET")
         rule = rule_of(method, scope["path"])
         why = refusal(headers, self.reach.hosts, method=method, scheme=scheme)
-        answer: Response | None = JSONResponse({"detail": why}, 403) if why else None
+        answer: Response | None = said_no(403, why) if why else None
         if answer is None:
             scope, answer = await self._admitted(scope, headers, rule)
         if answer is not None and scope["type"] == "websocket":
@@ -235,9 +236,7 @@ def unknown(scope: Scope, headers: Headers) -> Response:
         wanted = scope["path"] + (f"?{query}" if query else "")
         return RedirectResponse(f"{LOG_IN}?next={quote(wanted, safe='')}", 303)
     said = "Nobody is logged in: open the app and log in, or send a key as a Bearer token."
-    return JSONResponse(
-        {"detail": said, "log_in": LOG_IN}, 401, headers={"WWW-Authenticate": "Bearer"}
-    )
+    return said_no(401, said, {"WWW-Authenticate": "Bearer"}, log_in=LOG_IN)
 
 
 def forbidden(scope: Scope, headers: Headers, person: Person) -> Response:
@@ -245,10 +244,10 @@ def forbidden(scope: Scope, headers: Headers, person: Person) -> Response:
     if person.scopes is None:
         if scope["type"] == "http" and wants_page(scope, headers):
             return RedirectResponse(LABEL, 303)
-        return JSONResponse({"detail": "This is for leads: ask one to do it."}, 403)
+        return said_no(403, "This is for leads: ask one to do it.")
     scopes = ", ".join(person.scopes)
     said = f"This key is for {scopes}: use one whose scope fits, and paths under /api/v1 or /v1."
-    return JSONResponse({"detail": said}, 403)
+    return said_no(403, said)
 
 
 def wants_page(scope: Scope, headers: Headers) -> bool:

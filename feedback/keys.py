@@ -19,8 +19,8 @@ from storage.store import Store
 
 BEGINNING = "hone_"  # so that a key that lies around is recognised
 OPENS = {
-    "read": "figures, tables, and what the models answer at /v1",
-    "feedback": "items to judge, and verdicts on them",
+    "read": "figures, tables, exports, and what the models answer at /v1",
+    "feedback": "items to judge, verdicts on them, and what a product sends",
     "lead": "all of the API",
 }
 

@@ -14,7 +14,7 @@ import pandas as pd
 from feedback.assignments import skipped_items
 from feedback.preferences import Preferences, pairs_and_labels
 from feedback.remedies import Couple, left_in
-from feedback.surplus import surplus
+from feedback.surplus import changed_thumbs, surplus
 from storage.records import Comparison
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ AT_ONCE = 2_000  # texts in memory at the same time
 EXCLUDED = "votes, thumbs and edits that were excluded"
 REPEATED = "votes that silently asked the same person again"
 SURPLUS = "further votes of a person on one comparison (the first counts)"
+CHANGED = "thumbs that a product's user changed later"
 
 
 class Live(NamedTuple):
@@ -63,14 +64,15 @@ def live_feedback(store: Store, *, simulated: bool = True) -> Live:
     out = excluded_ids(store)
     stay = [frame[left_in(frame, out)] for frame in frames]
     votes = stay[0][stay[0]["kind"] != "repeat"]
-    again = surplus(votes)
+    again, changed = surplus(votes), changed_thumbs(stay[1])
     counts = {
         EXCLUDED: sum(map(len, frames)) - sum(map(len, stay)),
         REPEATED: len(stay[0]) - len(votes),
         SURPLUS: int(again.sum()),
+        CHANGED: int(changed.sum()),
     }
     left_out = {reason: n for reason, n in counts.items() if n}
-    return Live(votes[~again], stay[1], stay[2], left_out)
+    return Live(votes[~again], stay[1][~changed], stay[2], left_out)
 
 
 def excluded_ids(store: Store) -> dict[str, Collection[str]]:

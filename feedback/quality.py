@@ -21,7 +21,7 @@ from feedback.features import excerpt, features
 from feedback.live import excluded_ids
 from feedback.meters import live_meters
 from feedback.remedies import left_in
-from feedback.surplus import among_several
+from feedback.surplus import among_several, changed_thumbs
 from feedback.texts import near_text, printable
 from feedback.values import brief
 from storage.records import Duplicate
@@ -139,6 +139,7 @@ def _counted(
 ) -> dict[str, pd.DataFrame]:
     """Return the frames without what is excluded, and without simulated votes if so wanted."""
     kept = {name: frame[left_in(frame, out)] for name, frame in frames.items()}
+    kept["ratings"] = kept["ratings"][~changed_thumbs(kept["ratings"])]
     votes = kept["votes"]
     kept["votes"] = votes[votes["comparison"].isin(kept["comparisons"]["comparison"])]
     if not simulated:

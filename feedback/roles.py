@@ -47,6 +47,8 @@ RULES: tuple[Rule, ...] = (
     _rule(LABELER, GET, r"/api/v1/(?:items|history|guideline)", FEEDBACK),
     _rule(LABELER, GET, r"/api/v1/items/[^/]+/text", FEEDBACK),
     _rule(LABELER, POST, r"/api/v1/(?:votes|ratings|edits)", FEEDBACK),
+    _rule(LEAD, POST, r"/api/v1/(?:responses|feedback|comparisons|corrections)", FEEDBACK),
+    _rule(LEAD, GET, r"/api/v1/export", READ),
     _rule(COMMANDS, POST, r"/api/v1/commands/[^/]+"),
     _rule(LEAD, GET, r"/api/v1/(?:meters|news|tables/[^/]+)", READ),
     _rule(LEAD, GET, r"/api/openapi\.json", READ),

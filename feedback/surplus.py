@@ -1,5 +1,8 @@
 """A person's further votes on one comparison: the first counts, the others are surplus. Pure.
 
+Of thumbs that a product's user gave one response the last counts: to press a thumb again is how a
+product lets its users change their mind, and it comes without a revision.
+
 A silent repeat is asked for and measured elsewhere; a skip says nothing; a change of mind is a
 revision of the same vote and takes its place. What is left are two votes that both stand: from an
 import, or from two devices. The first one counts, as in every other measure of a person
@@ -13,12 +16,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from storage.records import ANONYMOUS, PRODUCT
+
 # Choice: what files call their labeler where they name nobody in particular. Many people may stand
 # behind such a name, and to take one person for many costs less than to throw people's votes away.
 # "imported" is what an import calls who is not named, and no person may take it.
 NOBODY = frozenset({
     "imported", "anonymous", "anon", "unknown", "nobody", "none", "n/a", "crowd", "user",
-    "labeler", "annotator", "worker",
+    "labeler", "annotator", "worker", ANONYMOUS,
 })  # fmt: skip
 
 Mask = NDArray[np.bool_]
@@ -67,4 +72,19 @@ def surplus(votes: pd.DataFrame) -> Mask:
     few = few.sort_values(["created_at", "vote"])
     found = np.zeros(len(votes), dtype=bool)
     found[few.loc[few.duplicated(["labeler", "comparison"]), "row"]] = True
+    return found
+
+
+def changed_thumbs(ratings: pd.DataFrame) -> Mask:
+    """Return which thumbs of a product's user were followed by another on the response, (R,).
+
+    Args:
+        ratings: Live ratings: rating (ids), response, labeler, source, created_at.
+    """
+    known = (ratings["source"] == PRODUCT) & (ratings["labeler"] != ANONYMOUS)
+    rows = np.flatnonzero(known.to_numpy(dtype=bool))
+    few = ratings[["labeler", "response", "created_at", "rating"]].iloc[rows].assign(row=rows)
+    few = few.sort_values(["created_at", "rating"])
+    found = np.zeros(len(ratings), dtype=bool)
+    found[few.loc[few.duplicated(["labeler", "response"], keep="last"), "row"]] = True
     return found

@@ -20,6 +20,7 @@ from feedback.live import AT_ONCE, Live, preferences_of
 from feedback.near import RESPONSE_THRESHOLD, NearIndex
 from feedback.preferences import Pair, Preferences
 from feedback.remedies import CAP, Balance, balanced_by_length, beyond_cap, repeated_pairs
+from storage.records import ANONYMOUS
 
 if TYPE_CHECKING:
     from storage.store import Store
@@ -36,6 +37,10 @@ def capped(live: Live, cap: float | None) -> tuple[Live, frozenset[str], Mapping
     ]
     ids = [id for frame, name in zip(said, names, strict=True) for id in frame[name]]
     labelers = [labeler for frame in said for labeler in frame["labeler"]]
+    # Whom a product does not name is many people: none of them can be over a person's share.
+    labelers = [
+        id if labeler == ANONYMOUS else labeler for id, labeler in zip(ids, labelers, strict=True)
+    ]
     found = beyond_cap(ids, labelers, cap)
     if found.ceiling is None:
         return live, frozenset(), None

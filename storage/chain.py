@@ -27,7 +27,12 @@ class Position:
 
 def event_digest(kind: str, row: Sequence[Any]) -> str:
     """Return the SHA-256 over an event's table and stored values."""
-    return _sha256([kind, *to_json(row)])
+    return digest_of(kind, to_json(row))
+
+
+def digest_of(kind: str, values: Sequence[Any]) -> str:
+    """Return the same from the values as JSON has them, for whoever has them already."""
+    return _sha256([kind, *values])
 
 
 def link(before: str, n: int, id: str, accepted: bool, reason: str, digest: str) -> str:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from storage import errors
-from storage.chain import Position, event_digest, link
+from storage.chain import Position, digest_of, link
 from storage.duck import Cursor, present
 from storage.errors import Conflict, NotFound, UserError
 from storage.heads import Heads, Placed
@@ -145,7 +145,8 @@ def _take_event(plan: Plan, job: Append, why: UserError | None, head: Event | No
     kind = type(job.event).__name__.lower()
     n = plan.position.n + 1
     error, reason = (type(why).__name__, str(why)) if why else ("", "")
-    digest = event_digest(kind, job.row)
+    values = to_json(job.row)
+    digest = digest_of(kind, values)
     hash = link(plan.position.hash, n, job.event.id, why is None, reason, digest)
     plan.position = Position(n, hash)
     at = utc_now()
@@ -153,7 +154,7 @@ def _take_event(plan: Plan, job: Append, why: UserError | None, head: Event | No
     plan.entries.append({
         "n": n, "do": "event", "id": job.event.id, "kind": kind, "accepted": why is None,
         "error": error, "reason": reason, "at": at.isoformat(),
-        "row": dict(zip(names, to_json(job.row), strict=True)), "digest": digest, "hash": hash,
+        "row": dict(zip(names, values, strict=True)), "digest": digest, "hash": hash,
     })  # fmt: skip
     plan.commands.append((job.event.id, n, kind, why is None, error, reason, digest, hash, at))
     if why is None:
@@ -189,7 +190,7 @@ def _newest(cursor: Cursor, jobs: list[Append], heads: Heads) -> dict[tuple[type
         known, head = heads.get(kind, assignment)
         if head is not None:
             newest[kind, assignment] = head
-        elif not known:
+        elif not known and assignment != job.event.id:  # else nothing can have come before it
             unknown.setdefault(kind, set()).add(assignment)
     for kind, assignments in unknown.items():
         for event in events_of(cursor, kind, sorted(assignments)):

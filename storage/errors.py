@@ -9,6 +9,7 @@
     ├── NotAllowed         a person or a key that may not do this                     403
     ├── WrongPassword      a name and a password that do not fit together             401
     ├── TooMany            too many wrong passwords: wait                             429
+    ├── Overloaded         more waits than is stored in a moment: send it again       503
     └── StoreError         the data folder cannot be used as it is                    503
         ├── Locked         another process has the data folder
         ├── DiskFull       no room to write; nothing that was acknowledged is lost    507
@@ -26,6 +27,7 @@ class UserError(Exception):
     """Something the user can mend; `str(error)` is the whole sentence to show."""
 
     status = 400
+    retry_after: int | None = None  # seconds until it is worth trying again, where that is known
 
 
 class BadInput(UserError):
@@ -60,8 +62,14 @@ class TooMany(UserError):
     status = 429
 
 
+class Overloaded(UserError):
+    status = 503
+    retry_after = 2  # Choice: what waits at most is stored by then
+
+
 class StoreError(UserError):
     status = 503
+    retry_after = 5  # Choice: a server that restarts is back by then
 
 
 class Locked(StoreError):

@@ -181,12 +181,25 @@ def people_tables(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+LOGGED_TABLE = """
+CREATE TABLE logged (
+    id VARCHAR NOT NULL PRIMARY KEY, response VARCHAR NOT NULL, labeler VARCHAR NOT NULL,
+    created_at TIMESTAMP NOT NULL
+)"""
+
+
+def logged_table(connection: sa.Connection) -> None:
+    """Add which responses a product showed, by the product's own ids."""
+    connection.exec_driver_sql(LOGGED_TABLE)
+
+
 MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {
     1: first_tables,
     2: quality_tables,
     3: wanted_table,
     4: promotion_table,
     5: people_tables,
+    7: logged_table,
 }
 
 

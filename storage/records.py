@@ -25,6 +25,9 @@ THUMBS = ("up", "down", "skip", "undone")  # of a rating
 GENERATED = "generated"  # how the source of a batch of sampled comparisons begins
 DUEL = "duel:"  # how the source of a duel's comparisons begins
 JUDGE = "judge"  # the source of votes that a rule or a model cast, and not a person
+PRODUCT = "product"  # the source of what a product's own users said
+USER = "user:"  # how the names of a product's users begin
+ANONYMOUS = "user:unknown"  # those of whom the product does not say who: many people
 JUDGE_APART = "judge:duel"  # of those in a duel, which count beside people's and nowhere else
 ROLES = ("labeler", "lead")  # of an account, the lesser one first
 SCOPES = ("read", "feedback", "lead")  # of a key: figures and answers, judging, all of it
@@ -77,7 +80,7 @@ class Prompt:
     id: str
     text: str  # Text.id of canonical_messages
     cluster: str  # id of the first of its near-duplicates (its own when it has none); for ever
-    source: str  # "starter", "import:<file name>", "screen", "api"
+    source: str  # "starter", "import:<file name>", "screen", "api", "product"
     created_at: datetime = field(default_factory=now)
 
     @staticmethod
@@ -95,7 +98,7 @@ class Response:
     settings: Mapping[str, Any]  # sampling settings, {} if unknown
     seed: int | None
     finished: bool | None  # stopped by itself; None if unknown
-    source: str  # "generated", "import:<file name>", "edit"
+    source: str  # "generated", "import:<file name>", "edit", "product"
     created_at: datetime = field(default_factory=now)
 
     @staticmethod
@@ -111,7 +114,7 @@ class Comparison:
     prompt: str
     a: str  # Response.id
     b: str  # Response.id
-    source: str  # "generated:<batch>", "import:<file name>", "duel:<run>:<against>"
+    source: str  # "generated:<batch>", "import:<file name>", "duel:<run>:<against>", "product"
     created_at: datetime = field(default_factory=now)
 
 
@@ -165,7 +168,7 @@ class Vote:
 @dataclass(frozen=True, slots=True)
 class Rating:
     id: str
-    assignment: str
+    assignment: str  # its own id, where nobody was given something to rate: from a product
     revision: int
     response: str
     labeler: str
@@ -339,6 +342,16 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Logged:
+    """A response that a product showed to somebody, by the id that the product has for it."""
+
+    id: str  # as the product gave it
+    response: str  # Response.id
+    labeler: str  # whom it was shown to, pseudonymous: see `feedback.product.pseudonyms`
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
     """A lead's change that leaves no row of its own that says who: accounts, keys, exports."""
 
@@ -370,6 +383,7 @@ Record = (
     | Session
     | Invitation
     | ApiKey
+    | Logged
     | Audit
 )
 

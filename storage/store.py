@@ -272,6 +272,10 @@ class Store:
         """
         return self._news.after(after)
 
+    def waiting(self) -> int:
+        """Return about how many commands wait to be written."""
+        return self._writing().waiting()
+
     def reached(self) -> int:
         """Return a number of the journal after which `news` knows all events."""
         return self._news.reached()

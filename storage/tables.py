@@ -24,6 +24,7 @@ from storage.records import (
     Gold,
     Invitation,
     Labeler,
+    Logged,
     Promotion,
     Prompt,
     Rating,
@@ -81,6 +82,7 @@ TABLES: dict[type, sa.Table] = {
     for kind in (
         Text, Prompt, Response, Comparison, Campaign, Labeler, Assignment, Duplicate, Exclusion,
         Gold, Wanted, Score, Snapshot, Run, Promotion, Account, Session, Invitation, ApiKey, Audit,
+        Logged,
         Vote, Rating, Edit,
     )
 }  # fmt: skip

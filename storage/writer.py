@@ -69,6 +69,10 @@ class Writer:
         """Queue events that get one commit together; each future is answered after it."""
         self._put(jobs)
 
+    def waiting(self) -> int:
+        """Return about how many commands are queued; events that go together count as one."""
+        return self._queue.qsize()
+
     def _put(self, what: Job | list[Append]) -> None:
         with self._closing:
             if self._closed:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from align import endpoint, remote
 from align.demo import FILE
 from feedback import api, downloads
+from feedback.problems import METHODS
 from feedback.screens import data, label, page, quality, rate
 
 from align.screens import compare, demo, generate, rounds, train  # isort: skip  (gradio, after feedback.screens)
@@ -42,4 +43,5 @@ def build_screens(workspace: Workspace) -> FastAPI:
     app.include_router(remote.router(workspace))
     app.include_router(endpoint.router(workspace))
     app.include_router(downloads.router(lambda request: workspace.store))
+    app.add_api_route("/api/{path:path}", api.no_such_path, methods=sorted(METHODS))
     return page.mount(app, page.lay_out(workspace, screens_of(workspace)))

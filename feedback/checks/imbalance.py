@@ -14,6 +14,7 @@ import pandas as pd
 from feedback.checks.columns import Columns
 from feedback.checks.result import CheckResult, Finding, nothing, share_text
 from feedback.intervals import wilson
+from storage.records import ANONYMOUS
 
 NAME = "imbalance"
 CAP = 0.10  # the issue's: of all votes, by one labeler, source or prompt
@@ -110,6 +111,8 @@ def _over_cap(columns: Columns, cap: float) -> Iterator[Finding]:
     for kind in ("labeler", "source", "prompt"):
         counts = votes[kind].value_counts().add(thumbs[kind].value_counts(), fill_value=0)
         counts = counts[counts > 0].astype(int)
+        if kind == "labeler":  # whom a product does not name is many people, and no labeler
+            counts = counts.drop(ANONYMOUS, errors="ignore")
         if len(counts) >= ENOUGH:
             over = [(-hits, str(name)) for name, hits in counts[counts > cap * n].items()]
             for hits, name in sorted(over):

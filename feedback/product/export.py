@@ -1,0 +1,57 @@
+"""What was collected as a file of one of the field's formats: GET /api/v1/export."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from fastapi import Query, Request
+from starlette.background import BackgroundTask
+from starlette.responses import FileResponse
+
+from feedback import audit
+from feedback.accounts import ALONE
+from feedback.gate import person_of
+from feedback.values import shown
+from storage.errors import NotFound
+from storage.store import Store
+
+Format = Literal["trl", "trl-labels", "llama-factory", "llama-factory-kto", "votes"]
+
+
+def export(
+    store_of: Callable[[Request], Store],
+    request: Request,
+    format: Format = "trl",
+    snapshot: Annotated[str, Query(max_length=100)] = "",
+) -> FileResponse:
+    """Return pairs, labels or votes as JSON lines: those that count now, or a snapshot's.
+
+    It is written first, row by row, and sent from the disk: a million rows need no memory.
+
+    Raises:
+        NotFound: there is no such snapshot.
+    """
+    from feedback.exports import export_file  # brings pandas in, which a thumb does not need
+
+    store, person = store_of(request), person_of(request.scope)
+    frozen = store.data / "snapshots" / snapshot if snapshot else None
+    if frozen is not None and not (
+        frozen.name == snapshot and snapshot.isprintable() and (frozen / "manifest.json").is_file()
+    ):
+        raise NotFound(f"there is no snapshot {shown(snapshot)}: `snapshot` freezes one")
+    folder = Path(tempfile.mkdtemp(prefix="hone-export-"))
+    name = f"hone-{format}.jsonl"
+    try:
+        export_file(store, folder / name, format, frozen)
+        what = f"{name} of {snapshot or 'what counts now'}"
+        audit.note(store, person.name if person else ALONE, "export", what)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    done = BackgroundTask(shutil.rmtree, folder)
+    headers = {"Cache-Control": "no-store"}
+    return FileResponse(folder / name, 200, headers, "application/x-ndjson", done, filename=name)

@@ -1,0 +1,47 @@
+"""By what name a product's user is kept: never by the one that the product has.
+
+A name is a keyed hash (HMAC-SHA256) of what the product sends. The key is made once and lies in the
+data folder beside the database, not in it: an export, a copy of the database or a list of likely
+names tells nothing without it. Whoever deletes the file makes all of them new people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from storage.records import ANONYMOUS, USER
+
+FILE = "pseudonyms.key"
+
+
+class Pseudonyms:
+    """The names of one data folder's users."""
+
+    def __init__(self, data: Path) -> None:
+        """Read the folder's key, or make it."""
+        self._key = _key(data / FILE)
+
+    def of(self, user: str) -> str:
+        """Return the name that stands for a user, the same for ever; for "" that of nobody known.
+
+        Choice: 64 bits, at which two of a million users share a name once in 30 million folders.
+        """
+        if not user:
+            return ANONYMOUS
+        return USER + hmac.new(self._key, user.encode("utf-8"), hashlib.sha256).hexdigest()[:16]
+
+
+def _key(path: Path) -> bytes:
+    """Return the key in a file; write a new one where there is none, whole or not at all."""
+    if not path.exists():
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(path)
+    return path.read_bytes()
