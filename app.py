@@ -659,6 +659,24 @@ def audit(data: Data = HERE, as_json: Json = False) -> int:
     return run("audit", data, as_json, {})
 
 
+@cli.command()
+def erase(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="labeler, prompt or text.")],
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="A name, a prompt's id, or words in the texts.")
+    ],
+    votes: Annotated[
+        str, typer.Option(help="Of a labeler: keep (under a pseudonym), or leave-out.")
+    ] = "keep",
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say what would go.")] = False,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Erase a person's words or name for good, from store, journal and snapshots."""
+    params = {"kind": kind, "what": what, "votes": votes, "dry_run": not yes}
+    return run("erase", data, as_json, {**params, "by": operator()})
+
+
 def typed_password(name: str, *, piped: bool) -> str:
     """Return a password from standard input, or typed twice on the terminal without being shown."""
     if piped:

@@ -21,6 +21,7 @@ from align import (
     demo,
     duel_judges,
     duelling,
+    erasing,
     generation,
     lineage,
     people,
@@ -710,4 +711,5 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "user": people.user,
     "key": people.key,
     "audit": people.audit_,
+    "erase": erasing.erase,
 }

@@ -69,9 +69,15 @@ class People:
         self._lock = threading.RLock()
         self._throttle = Throttle(ticks)
         self._hasher: Hasher | None = None
-        self._sessions, self._keys = Sessions(store, clock), Keys(store, clock)
-        self._accounts = {one.id: one for one in store.rows(Account)}
-        self._invitations = {one.id: one for one in store.rows(Invitation)}
+        self.read()
+
+    def read(self) -> None:
+        """Read anew what the store has, where somebody changed it by another way than here."""
+        with self._lock:
+            store, clock = self._store, self._clock
+            self._sessions, self._keys = Sessions(store, clock), Keys(store, clock)
+            self._accounts = {one.id: one for one in store.rows(Account)}
+            self._invitations = {one.id: one for one in store.rows(Invitation)}
 
     # Who is asking: asked with every request, so from memory alone
 
@@ -212,6 +218,17 @@ class People:
             self._sessions.end_all(account.id)
             self._keys.revoke_all(account.id, by=by)
             self._note(by, "end account", shown(account.id))
+
+    def forget(self, name: str, *, by: str) -> None:
+        """End whatever lets somebody in: account, sessions, keys, invitations; nobody is no error.
+
+        Raises:
+            Conflict: it is the last lead.
+        """
+        with self._lock:
+            self._end_invitations(name)
+            if self._active(name):
+                self.end(name, by=by)
 
     def end_sessions(self, name: str, *, by: str) -> int:
         """Log somebody out everywhere; return of how many browsers."""

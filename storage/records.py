@@ -27,6 +27,8 @@ DUEL = "duel:"  # how the source of a duel's comparisons begins
 JUDGE = "judge"  # the source of votes that a rule or a model cast, and not a person
 JUDGE_APART = "judge:duel"  # of those in a duel, which count beside people's and nowhere else
 ROLES = ("labeler", "lead")  # of an account, the lesser one first
+ERASED = "[erased]"  # what stands where a text was erased
+ERASED_PROMPT = '[{"role":"user","content":"[erased]"}]'  # and where a conversation was
 SCOPES = ("read", "feedback", "lead")  # of a key: figures and answers, judging, all of it
 
 
@@ -349,6 +351,36 @@ class Audit:
     created_at: datetime = field(default_factory=now)
 
 
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A request to erase somebody's words or name that was carried out. Says not whose."""
+
+    id: str
+    kind: str  # "labeler", "prompt" or "text": by what it was found
+    texts: int  # how many were blanked
+    events: int  # how many were given a pseudonym
+    labeler: str  # who did it
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A text whose content was replaced by `ERASED` or `ERASED_PROMPT`, for good."""
+
+    id: str  # Text.id
+    erasure: str
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """An event in which a pseudonym took a name's place: what its digest is since then."""
+
+    id: str  # of the event
+    digest: str
+    erasure: str
+
+
 Event = Vote | Rating | Edit
 Record = (
     Text
@@ -371,6 +403,9 @@ Record = (
     | Invitation
     | ApiKey
     | Audit
+    | Erasure
+    | Erased
+    | Rewritten
 )
 
 
