@@ -825,10 +825,14 @@ def perform(
     from align.calls import call, find_server
     from align.folder import prepare_folder
     from align.following import FILE_COMMANDS
+    from align.noted import TOLD
 
     data = prepare_folder(data)
-    if name in FILE_COMMANDS:
-        return FILE_COMMANDS[name](data, **params), None
+    if name in TOLD:
+        params = {**params, "by": operator()}
+    if name in FILE_COMMANDS and not (name in TOLD and reachable(data)):
+        files_only = {key: value for key, value in params.items() if key != "by"}
+        return FILE_COMMANDS[name](data, **files_only), None
     server = find_server(data)
     if server is not None:
         return call(server, name, params, terminal), server["address"]
@@ -837,6 +841,14 @@ def perform(
 
     with Workspace.open(data) as workspace:
         return COMMANDS[name](workspace, progress=terminal, **params), None
+
+
+def reachable(data: Path) -> bool:
+    """Say whether a data folder's store can be asked: nobody holds it, or a server does."""
+    from storage.lock import read_lock
+
+    holder = read_lock(data)
+    return holder is None or bool(holder.get("address"))
 
 
 def main(args: list[str] | None = None) -> int:

@@ -178,6 +178,15 @@ def erased_texts(store: Store) -> set[str]:
     return {one.id for one in store.rows(Erased)}
 
 
+def erased_of(store: Store, kind: str, items: Sequence[str]) -> list[str]:
+    """Return those of some prompts or responses whose text was erased; of other kinds none."""
+    if kind not in ("prompt", "response"):
+        return []
+    rows = look_up(store, Prompt if kind == "prompt" else Response, items)
+    gone = store.found(Erased, [one.text for one in rows])
+    return [one.id for one in rows if one.text in gone]
+
+
 def _rows(store: Store, plan: Intention) -> list[Record]:
     """Return the rows that tell of an erasure and keep it out of what is trained on."""
     at = datetime.fromisoformat(plan.at)
