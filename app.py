@@ -616,7 +616,7 @@ def lineage(
 @cli.command()
 def user(
     action: Annotated[
-        str, typer.Argument(metavar="[ACTION]", help="list, add, password, log-out or end.")
+        str, typer.Argument(metavar="[ACTION]", help="list, add, password, role, log-out or end.")
     ] = "list",
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="Whose account.")] = "",
     role: Annotated[str, typer.Option(help="lead or labeler.")] = "labeler",

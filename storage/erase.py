@@ -7,6 +7,7 @@ a name's place the event's new digest is noted (`Rewritten`), so that the chain 
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -142,6 +143,37 @@ def carry_out(
         _remove(fresh)
     shutil.rmtree(quarantine(duck.path), ignore_errors=True)  # old logs, which the journal outlived
     return len(rewritten)
+
+
+def forget_passwords(
+    duck: Duck, journal: Journal, account: str, commit: Callable[[Sequence[Job]], None]
+) -> int:
+    """Take the hashes of passwords that an account had before out of the journal's lines."""
+    columns = [column.name for column in TABLES[Account].columns]
+    query = "SELECT password FROM account WHERE id = ?"
+    with duck.cursor() as cursor:
+        kept = {hash for (hash,) in cursor.execute(query, [account]).fetchall()} | {""}
+    at, name = columns.index("password"), COMPACT.encode(account).encode()
+
+    def row(given: Sequence[Any]) -> list[Any]:
+        old = given[0] == account and given[at] not in kept
+        return [*given[:at], "", *given[at + 1 :]] if old else list(given)
+
+    def told(line: bytes) -> bool:
+        if b'"account":{' not in line or name not in line:
+            return False
+        try:
+            rows = json.loads(line)["rows"]["account"]["rows"]
+        except ValueError:  # damaged: nobody reads it
+            return False
+        return any(row(one) != one for one in rows)
+
+    def changed(entry: Entry) -> Entry:
+        part = entry["rows"]["account"]
+        packed = {**entry["rows"], "account": {**part, "rows": list(map(row, part["rows"]))}}
+        return {**entry, "rows": packed}
+
+    return journal.rewrite(told, changed)
 
 
 def _changed(cursor: Cursor, kind: type, erasing: Erasing) -> dict[int, Row]:

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from storage.columns import COLUMNS
 from storage.decide import Addition, Alone, Append, Update, events_of
 from storage.duck import Duck, present, translated
-from storage.erase import Erasing, carry_out
+from storage.erase import Erasing, carry_out, forget_passwords
 from storage.errors import BadInput, NotFound, StoreError, UserError
 from storage.heads import Heads, Placed
 from storage.journal import Journal
@@ -209,6 +209,12 @@ class Store:
             Busy, DiskFull: nothing was changed.
         """
         work = partial(carry_out, self._duck, self._journal, erasing, erasure)
+        return int(self._submit(Alone(work)).result())
+
+    def forget_passwords(self, account: str) -> int:
+        """Take the hashes of passwords that an account had before out of the journal; return how
+        many lines held one. Nothing is written meanwhile."""
+        work = partial(forget_passwords, self._duck, self._journal, account)
         return int(self._submit(Alone(work)).result())
 
     def _submit(self, job: Append | Addition | Update | Alone) -> Future[Any]:

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from align import endpoint, remote
 from align.demo import FILE
 from feedback import api, downloads
-from feedback.screens import data, label, page, quality, rate
+from feedback.screens import data, label, page, people, quality, rate
 
 from align.screens import compare, demo, generate, rounds, train  # isort: skip  (gradio, after feedback.screens)
 
@@ -26,6 +26,7 @@ SCREENS: Mapping[str, Callable[[Any], None]] = {
     "Train": train.build,
     "Compare": compare.build,
     "Rounds": rounds.build,
+    "People": people.build,
 }
 
 

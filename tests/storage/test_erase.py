@@ -15,6 +15,7 @@ from storage.limits import Limits
 from storage.records import (
     ERASED,
     ERASED_PROMPT,
+    Account,
     Assignment,
     Audit,
     Exclusion,
@@ -155,3 +156,19 @@ def test_nothing_is_changed_while_somebody_reads(
         assert not list(data.glob("hone.erasing*"))
         store.erase(erasing, "u1")
         assert store.verify() == []
+
+
+def test_hashes_of_replaced_passwords_leave_the_journal(data: Path) -> None:
+    with Store.open(data) as store:
+        store.add([Account("ann", "lead", "$argon2id$old"), Account("bo", "lead", "$argon2id$bo")])
+        for hash in ("$argon2id$newer", "$argon2id$newest"):
+            store.update(Account("ann", "lead", hash))
+        assert store.forget_passwords("ann") == 2
+        assert store.forget_passwords("ann") == 0
+        store.update(Account("bo", "labeler", "$argon2id$bo"))  # it still writes
+    told = "".join(path.read_text() for path in (data / "journal").iterdir())
+    assert ("$argon2id$old" in told, "$argon2id$newer" in told) == (False, False)
+    (data / "hone.duckdb").unlink()
+    with Store.open(data) as store:
+        kept = {one.id: (one.role, one.password) for one in store.rows(Account)}
+    assert kept == {"ann": ("lead", "$argon2id$newest"), "bo": ("labeler", "$argon2id$bo")}
