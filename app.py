@@ -624,7 +624,7 @@ def lineage(
 @cli.command()
 def user(
     action: Annotated[
-        str, typer.Argument(metavar="[ACTION]", help="list, add, password, log-out or end.")
+        str, typer.Argument(metavar="[ACTION]", help="list, add, password, role, log-out or end.")
     ] = "list",
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="Whose account.")] = "",
     role: Annotated[str, typer.Option(help="lead or labeler.")] = "labeler",
@@ -665,6 +665,24 @@ def key(
 def audit(data: Data = HERE, as_json: Json = False) -> int:
     """List what leads changed: who, what, when."""
     return run("audit", data, as_json, {})
+
+
+@cli.command()
+def erase(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="labeler, prompt or text.")],
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="A name, a prompt's id, or words in the texts.")
+    ],
+    votes: Annotated[
+        str, typer.Option(help="Of a labeler: keep (under a pseudonym), or leave-out.")
+    ] = "keep",
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else only say what would go.")] = False,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Erase a person's words or name for good, from store, journal and snapshots."""
+    params = {"kind": kind, "what": what, "votes": votes, "dry_run": not yes}
+    return run("erase", data, as_json, {**params, "by": operator()})
 
 
 def typed_password(name: str, *, piped: bool) -> str:
@@ -815,10 +833,14 @@ def perform(
     from align.calls import call, find_server
     from align.folder import prepare_folder
     from align.following import FILE_COMMANDS
+    from align.noted import TOLD
 
     data = prepare_folder(data)
-    if name in FILE_COMMANDS:
-        return FILE_COMMANDS[name](data, **params), None
+    if name in TOLD:
+        params = {**params, "by": operator()}
+    if name in FILE_COMMANDS and not (name in TOLD and reachable(data)):
+        files_only = {key: value for key, value in params.items() if key != "by"}
+        return FILE_COMMANDS[name](data, **files_only), None
     server = find_server(data)
     if server is not None:
         return call(server, name, params, terminal), server["address"]
@@ -827,6 +849,14 @@ def perform(
 
     with Workspace.open(data) as workspace:
         return COMMANDS[name](workspace, progress=terminal, **params), None
+
+
+def reachable(data: Path) -> bool:
+    """Say whether a data folder's store can be asked: nobody holds it, or a server does."""
+    from storage.lock import read_lock
+
+    holder = read_lock(data)
+    return holder is None or bool(holder.get("address"))
 
 
 def main(args: list[str] | None = None) -> int:

@@ -21,6 +21,7 @@ from align import (
     demo,
     duel_judges,
     duelling,
+    erasing,
     generation,
     lineage,
     people,
@@ -41,6 +42,7 @@ from align.following import cancel_run, follow, line_of, list_runs, result_of
 from align.generation import SamplingSettings
 from align.material import material
 from align.models import EMBEDDED, find_model
+from align.noted import noted
 from align.workspace import Workspace
 from feedback import (
     audit,
@@ -676,7 +678,7 @@ def cancel(workspace: Workspace, *, progress: Progress, run: str) -> dict[str, A
     return cancel_run(workspace.data, run)
 
 
-COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
+_COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "import": import_,
     "export": export,
     "generate": generate,
@@ -710,4 +712,6 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "user": people.user,
     "key": people.key,
     "audit": people.audit_,
+    "erase": erasing.erase,
 }
+COMMANDS = {name: noted(name, command) for name, command in _COMMANDS.items()}

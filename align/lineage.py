@@ -133,7 +133,7 @@ def _taught(folder: Path, method: str, most: int) -> frozenset[str]:
     """Return the ids of what those rows of a snapshot rest on that a run of a method takes."""
     snapshot, loss = frozen.load(folder), LOSSES[method]
     rows: dict[str, list[dict[str, Any]]] = {"pairs": [], "labels": []}
-    rows[loss.needs] = list(getattr(snapshot, loss.needs)("train"))
+    rows[loss.needs] = list(getattr(snapshot, loss.needs)("train", erased=True))
     taken, _ = rows_of(loss, rows, most)
     names = ("votes_for", "votes_against", "votes")
     return frozenset(id for row in taken for name in names for id in row.get(name, ()))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from align.workspace import Workspace
 
 Progress = Callable[[str], None]
-USER_ACTIONS = ("list", "add", "password", "log-out", "end")
+USER_ACTIONS = ("list", "add", "password", "role", "log-out", "end")
 KEY_ACTIONS = ("list", "add", "revoke")
 
 
@@ -55,6 +55,8 @@ def user(
         people.add(name, role, _given(password, action), by=by)
     elif action == "password":
         people.set_password(name, _given(password, action), by=by)
+    elif action == "role":
+        people.swap_role(name, by=by)
     elif action == "log-out":
         people.end_sessions(name, by=by)
     elif action == "end":

@@ -463,6 +463,33 @@ def _audit(result: Mapping[str, Any]) -> str:
     return "\n".join(lines) or "no changes yet"
 
 
+def _erase(result: Mapping[str, Any]) -> str:
+    verb = "erased" if result["done"] else "would be erased (do it with --yes; it is for good)"
+    lines = [
+        f"{result['texts']} texts {verb}: of {result['prompts']} prompts and "
+        f"{result['responses']} answers, in {result['comparisons']} comparisons"
+    ]
+    lines += [f"  {text}" for text in result["shown"]]
+    if (more := result["texts"] - len(result["shown"])) > 0:
+        lines.append(f"  … and {more} more")
+    if result["shared"]:
+        lines.append(f"{result['shared']} texts stay: others said the same")
+    if result["kind"] == "labeler":
+        now = f" ({result['pseudonym']})" if result["pseudonym"] else ""
+        lines.append(f"{result['events']} votes, thumbs and edits get a pseudonym{now}")
+    changed = "rewritten" if result["done"] else "to be rewritten"
+    lines += [f"snapshot {id}: {changed}" for id in result["snapshots"]]
+    held = result["held_by"]
+    lines += [
+        f"run {id} learned from it or quotes it: delete it, or train again" for id in held["runs"]
+    ]
+    lines += [f"published: {one}" for one in held["published"]]
+    lines += [f"{one}: not rewritten, may hold it" for one in held["files"]]
+    if held["exports"]:
+        lines.append(f"exported before: {', '.join(held['exports'])}")
+    return "\n".join(lines)
+
+
 WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "import": _import,
     "preview": _preview,
@@ -499,4 +526,5 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "user": _user,
     "key": _key,
     "audit": _audit,
+    "erase": _erase,
 }

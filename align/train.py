@@ -192,9 +192,13 @@ def run(files: RunFiles, config: dict[str, Any], together: Processes) -> None:
 
 
 def read_snapshot(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of a snapshot, {"pairs": …, "labels": …}, after checking its hashes."""
+    """Return the rows of a snapshot, {"pairs": …, "labels": …}, after checking its hashes; those
+    whose text was erased since are left out."""
     verify_manifest(folder)
-    return {name: list(_lines(folder / f"{name}.jsonl")) for name in ("pairs", "labels")}
+    return {
+        name: [row for row in _lines(folder / f"{name}.jsonl") if "erased" not in row]
+        for name in ("pairs", "labels")
+    }
 
 
 def counts_of(rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, int]]:

@@ -21,6 +21,7 @@ from storage.store import Store
 # Choice: answers that one press of a button lets a model score, some three minutes on two cores: as
 # long as somebody waits.
 SCORED_AT_ONCE = 200
+INTENTION = "erasing.json"  # what an erasure that was interrupted leaves behind
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class Workspace:
         """
         folder = prepare_folder(data)
         store = Store.open(folder)
+        if (folder / INTENTION).is_file():
+            from feedback.erasing import resume  # here: a start that nothing waits for needs none
+
+            resume(store)
         client = WorkerClient(folder)
         replenisher = Replenisher(store, client)
         return cls(folder, store, client, replenisher, secrets.token_urlsafe(32))

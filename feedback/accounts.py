@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from feedback import audit
+from feedback import audit, tries
 from feedback.campaigns import labeler_name
 from feedback.keys import Keys
 from feedback.passwords import Hasher, check_password
@@ -67,11 +67,18 @@ class People:
         """
         self._store, self._clock = store, clock
         self._lock = threading.RLock()
-        self._throttle = Throttle(ticks)
+        self._tries = store.data / tries.FILE
+        self._throttle = Throttle(ticks, tries.read(self._tries, clock()))
         self._hasher: Hasher | None = None
-        self._sessions, self._keys = Sessions(store, clock), Keys(store, clock)
-        self._accounts = {one.id: one for one in store.rows(Account)}
-        self._invitations = {one.id: one for one in store.rows(Invitation)}
+        self.read()
+
+    def read(self) -> None:
+        """Read anew what the store has, where somebody changed it by another way than here."""
+        with self._lock:
+            store, clock = self._store, self._clock
+            self._sessions, self._keys = Sessions(store, clock), Keys(store, clock)
+            self._accounts = {one.id: one for one in store.rows(Account)}
+            self._invitations = {one.id: one for one in store.rows(Invitation)}
 
     # Who is asking: asked with every request, so from memory alone
 
@@ -125,14 +132,19 @@ class People:
             if wait := self._throttle.wait(keys):
                 raise TooMany(f"Too many wrong passwords: try again in {_seconds(wait)}.")
             self._throttle.begin(keys)
+            self._remember()
         if not self._hashing().fits(account.password if account else None, password):
             raise WrongPassword(WRONG)
         assert account is not None, "nobody's password never fits"
         with self._lock:
             self._throttle.right(keys)
+            self._remember()
             if self._active(name) != account:  # ended, or another password, in this moment
                 raise WrongPassword(WRONG)
             return self._sessions.begin(account.id)
+
+    def _remember(self) -> None:
+        tries.write(self._tries, self._throttle.wrong(), self._clock())
 
     def log_out(self, token: str) -> None:
         """End a session."""
@@ -194,6 +206,7 @@ class People:
         hashed = self._hashed(password, account.id)
         with self._lock:
             self._put_account(replace(account, password=hashed))
+            self._store.forget_passwords(account.id)
             self._sessions.end_all(account.id)
             self._note(by, "set password", shown(account.id))
 
@@ -212,6 +225,32 @@ class People:
             self._sessions.end_all(account.id)
             self._keys.revoke_all(account.id, by=by)
             self._note(by, "end account", shown(account.id))
+
+    def swap_role(self, name: str, *, by: str) -> None:
+        """Make a lead of a labeler, or a labeler of a lead; it holds from the next request on.
+
+        Raises:
+            NotFound: nobody has an account of this name.
+            Conflict: it is the last lead.
+        """
+        with self._lock:
+            account = self._known(name)
+            if self._leads() == [account]:
+                raise Conflict(f"{shown(account.id)} is the last lead: make another one first.")
+            role = LABELER if account.role == LEAD else LEAD
+            self._put_account(replace(account, role=role))
+            self._note(by, "change role", f"{shown(account.id)} is a {role} now")
+
+    def forget(self, name: str, *, by: str) -> None:
+        """End whatever lets somebody in: account, sessions, keys, invitations; nobody is no error.
+
+        Raises:
+            Conflict: it is the last lead.
+        """
+        with self._lock:
+            self._end_invitations(name)
+            if self._active(name):
+                self.end(name, by=by)
 
     def end_sessions(self, name: str, *, by: str) -> int:
         """Log somebody out everywhere; return of how many browsers."""
@@ -339,6 +378,7 @@ class People:
         account = Account(name, role, hashed, created_at=self._clock())
         if name in self._accounts:
             self._put_account(account)
+            self._store.forget_passwords(name)
         else:
             self._store.add([account])
             self._accounts[name] = account

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from feedback.erasing import erased_of
 from feedback.items import look_up, tick
 from feedback.live import excluded_ids
 from feedback.remedies import OUT_COLUMNS, left_in
@@ -91,7 +92,7 @@ def include_all(
     """Let things into snapshots again that were excluded, and return the rows.
 
     Raises:
-        BadInput: an unknown kind, no item, or nobody.
+        BadInput: an unknown kind, no item, nobody, or an item whose text was erased.
         NotFound: naming an item that is not excluded.
     """
     one_of(kind, KINDS, "kind")
@@ -103,6 +104,8 @@ def include_all(
         raise NotFound(
             f"{kind} {shown(missing[0])} is not excluded; excluded of this kind: {known}"
         )
+    if gone := erased_of(store, kind, items):
+        raise BadInput(f"the text of {kind} {shown(gone[0])} was erased: it cannot count again")
     return _decide(store, kind, items, "include", plain_text(reason, "the reason", MAX_REASON), by)
 
 

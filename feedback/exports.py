@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from feedback import formats
+from feedback.erasing import erased_texts
 from feedback.formats.rows import Answer, RatingRow, Row, VoteRow
 from feedback.frozen import load
 from feedback.items import look_up
@@ -72,8 +73,12 @@ def _looked_at(rows: Iterator[Row], found: PersonalData) -> Iterator[Row]:
 
 
 def _votes(store: Store) -> Iterator[Row]:
-    """Yield every live vote, oldest first."""
+    """Yield every live vote, oldest first, but those on texts that were erased."""
     votes = store.frame("votes").sort_values(["created_at", "vote"])
+    if gone := erased_texts(store):
+        asked = {one.id for one in store.rows(Prompt, text=sorted(gone))}
+        told = votes["text_a"].isin(gone) | votes["text_b"].isin(gone) | votes["prompt"].isin(asked)
+        votes = votes[~told]
     for part in _parts(votes):
         prompts = _prompts(store, part["prompt"])
         contents = store.texts({*part["text_a"], *part["text_b"]})

@@ -24,13 +24,14 @@ class Frozen(NamedTuple):
     folder: Path
     manifest: dict[str, Any]
 
-    def pairs(self, split: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the rows of pairs.jsonl, of one split or of all."""
-        return _read(self.folder / "pairs.jsonl", split)
+    def pairs(self, split: str | None = None, *, erased: bool = False) -> Iterator[dict[str, Any]]:
+        """Yield the rows of pairs.jsonl, of one split or of all; with those whose text was erased
+        since only if so wanted."""
+        return _read(self.folder / "pairs.jsonl", split, erased)
 
-    def labels(self, split: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the rows of labels.jsonl, of one split or of all."""
-        return _read(self.folder / "labels.jsonl", split)
+    def labels(self, split: str | None = None, *, erased: bool = False) -> Iterator[dict[str, Any]]:
+        """Yield the rows of labels.jsonl as `pairs` does."""
+        return _read(self.folder / "labels.jsonl", split, erased)
 
 
 def split_of(cluster: str) -> str:
@@ -100,14 +101,14 @@ def seal_of(manifest: Mapping[str, Any]) -> str:
     return digest(json.dumps(rest, sort_keys=True))
 
 
-def _read(path: Path, split: str | None) -> Iterator[dict[str, Any]]:
+def _read(path: Path, split: str | None, erased: bool) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8", newline="\n") as file:
         for number, line in enumerate(file, start=1):
             try:
                 row = json.loads(line)
             except ValueError:
                 raise damaged(path.parent, f"{path.name} line {number} is not JSON") from None
-            if split is None or row["split"] == split:
+            if (split is None or row["split"] == split) and (erased or "erased" not in row):
                 yield row
 
 

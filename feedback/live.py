@@ -15,12 +15,13 @@ from feedback.assignments import skipped_items
 from feedback.preferences import Preferences, pairs_and_labels
 from feedback.remedies import Couple, left_in
 from feedback.surplus import changed_thumbs, surplus
-from storage.records import Comparison
+from storage.records import ERASED, Comparison
 
 if TYPE_CHECKING:
     from storage.store import Store
 
 AT_ONCE = 2_000  # texts in memory at the same time
+NOTHING = ("", ERASED)  # what nobody can learn from
 EXCLUDED = "votes, thumbs and edits that were excluded"
 REPEATED = "votes that silently asked the same person again"
 SURPLUS = "further votes of a person on one comparison (the first counts)"
@@ -105,9 +106,9 @@ def preferences_of(
 
 
 def _blank(store: Store, texts: set[str]) -> frozenset[str]:
-    """Return the ids of the texts that have nothing but white space."""
+    """Return the ids of the texts that have nothing but white space, or were erased."""
     ordered, blank = sorted(texts), set()
     for start in range(0, len(ordered), AT_ONCE):
         contents = store.texts(ordered[start : start + AT_ONCE])
-        blank |= {id for id, content in contents.items() if not content.strip()}
+        blank |= {id for id, content in contents.items() if content.strip() in NOTHING}
     return frozenset(blank)

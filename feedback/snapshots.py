@@ -135,8 +135,8 @@ def _write(
 ) -> dict[str, Any]:  # fmt: skip
     """Write the three files of a snapshot into a folder and return the manifest."""
     pairs, labels, _ = chosen.preferences
-    _write_lines(work / "pairs.jsonl", _pair_rows(store, chosen))
-    _write_lines(work / "labels.jsonl", _label_rows(store, chosen))
+    write_lines(work / "pairs.jsonl", _pair_rows(store, chosen))
+    write_lines(work / "labels.jsonl", _label_rows(store, chosen))
     files = {name: sha256(work / name) for name in FILES}
     votes = {id for pair in pairs for id in (*pair.votes_for, *pair.votes_against)}
     votes |= {id for label in labels for id in label.votes}
@@ -154,10 +154,15 @@ def _write(
         "created_at": now().isoformat(timespec="microseconds"),
     }
     manifest["seal"] = seal_of(manifest)
-    with (work / "manifest.json").open("w", encoding="utf-8") as file:
+    write_manifest(work / "manifest.json", manifest)
+    return manifest
+
+
+def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Write a manifest and wait for the disk."""
+    with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
         _sync(file)
-    return manifest
 
 
 def _checks(store: Store, chosen: Selection, checks: Sequence[CheckResult]) -> dict[str, Any]:
@@ -257,7 +262,7 @@ def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
     return (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
 
 
-def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON object a line; nothing in a line breaks it, whoever reads it."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:

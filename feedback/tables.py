@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 import numpy as np
 import pandas as pd
 
+from feedback import audit
 from feedback.checks import CheckResult, Columns, Finding
 from feedback.labelers import labeler_table
 from feedback.plots import agreement_by_prompt, votes_over_time, win_rate_by_length
@@ -57,6 +58,9 @@ TABLES: dict[str, Callable[[Store], pd.DataFrame]] = {
     "models": lambda store: models(gather_numbers(store)),
     "lengths": lambda store: win_rate_by_length(gather_numbers(store).votes),
     "times": lambda store: times(gather_numbers(store)),
+    "changes": lambda store: pd.DataFrame(
+        [one.as_json() for one in audit.entries(store)], columns=["at", "by", "did", "what"]
+    ),
     "agreement": lambda store: agreement_by_prompt(gather_numbers(store).votes),
 }
 

@@ -6,11 +6,13 @@ in turn; a right one takes that back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from ipaddress import ip_address, ip_network
 
 FORGOTTEN_SECONDS = 3600.0  # Choice: longer than the longest pause; a typing error is forgiven
+MOST_WRITTEN = 500  # Choice: keys that a restart remembers, 30 kB
 MOST_KEPT = 10_000  # Choice: keys in memory, some 2 MB; an attacker may invent as many as they like
 
 
@@ -43,10 +45,19 @@ PLACE = Limit(20, 60.0)
 class Throttle:
     """Counts wrong attempts by key; use from one thread at a time."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """Args: clock: seconds from any start, such as `time.monotonic`."""
+    def __init__(
+        self, clock: Callable[[], float], known: Mapping[str, tuple[int, float]] = {}
+    ) -> None:
+        """Begin with what is known.
+
+        Args:
+            clock: seconds from any start, such as `time.monotonic`.
+            known: what `wrong` said before a restart.
+        """
         self._clock = clock
-        self._wrong: dict[str, tuple[int, float]] = {}  # key → how many, and when the last one
+        at = clock()
+        # hashed key → how many, and when the last one
+        self._wrong = {key: (count, at - ago) for key, (count, ago) in known.items()}
 
     def wait(self, keys: Sequence[tuple[str, Limit]]) -> float:
         """Return the seconds until an attempt under these keys may begin; 0 for now."""
@@ -69,6 +80,12 @@ class Throttle:
             else:
                 self._wrong[key] = (count - 1, at)
 
+    def wrong(self) -> dict[str, tuple[int, float]]:
+        """Return the newest keys with how many were wrong, and seconds since the last one."""
+        at = self._clock()
+        newest = sorted(self._wrong.items(), key=lambda one: -one[1][1])[:MOST_WRITTEN]
+        return {k: (n, at - then) for k, (n, then) in newest if at - then < FORGOTTEN_SECONDS}
+
     def _count(self, key: str) -> int:
         count, at = self._wrong.get(key, (0, 0.0))
         return count if self._clock() - at < FORGOTTEN_SECONDS else 0
@@ -86,7 +103,13 @@ class Throttle:
 def keys_of(name: str, address: str) -> list[tuple[str, Limit]]:
     """Return what an attempt is counted under, the narrowest first."""
     place = place_of(address)
-    return [(f"{name}\n{place}", PAIR), (f"name {name}", NAME), (f"place {place}", PLACE)]
+    told = ((f"{name}\n{place}", PAIR), (f"name {name}", NAME), (f"place {place}", PLACE))
+    return [(hashed(key), limit) for key, limit in told]
+
+
+def hashed(key: str) -> str:
+    """Return what stands for a key in memory and in a file: a mistyped name may be a password."""
+    return sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def place_of(address: str) -> str:

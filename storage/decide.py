@@ -7,7 +7,7 @@ nothing can change between the decision and the commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -51,6 +51,14 @@ class Update:
 
     kind: type
     row: Row
+    answer: Future[Any] = field(default_factory=Future)
+
+
+@dataclass(slots=True, eq=False)
+class Alone:
+    """Work that nothing may be written beside: it gets what commits jobs at once."""
+
+    work: Callable[[Callable[[Sequence[Job]], None]], Any]
     answer: Future[Any] = field(default_factory=Future)
 
 

@@ -7,6 +7,7 @@ shared between threads. Nothing here opens the database's file but DuckDB itself
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ import sqlalchemy as sa
 from duckdb_engine import ConnectionWrapper
 from sqlalchemy.pool import NullPool
 
-from storage.errors import Damaged, DiskFull, Locked, StoreError
+from storage.errors import Busy, Damaged, DiskFull, Locked, StoreError
 from storage.limits import Limits
 from storage.rows import Row
 from storage.tables import SQL_TYPES
@@ -154,6 +155,38 @@ class Duck:
                 self._reopening = False
                 self._gate.notify_all()
 
+    def swap(self, fresh: Path) -> None:
+        """Let another file, whole and closed, take this one's place; the old one is gone then.
+
+        Raises:
+            Busy: somebody reads for longer than `PATIENCE`: nothing was changed.
+            StoreError: the old file's log could not be written into it: nothing was changed.
+        """
+        with self._gate:
+            self._gate.wait_for(lambda: not self._reopening)
+            self._reopening = True
+            free = self._gate.wait_for(lambda: self._users == 0, timeout=PATIENCE)
+        try:
+            if not free:
+                raise Busy("Somebody reads much of the store at this moment: try again.")
+            self._live_root().close()
+            self._root = None
+            # A log beside the file would be replayed into the new one.
+            left = sorted(self.path.parent.glob(self.path.name + ".wal*"))
+            if not left:
+                fresh.replace(self.path)
+                sync_folder(self.path.parent)
+            self._root = self._connect()
+            self.generation += 1
+            if left:
+                raise StoreError(f"{left[0]} cannot be written into its file: nothing was changed")
+        except duckdb.Error as error:
+            raise translated(error, self.path) from error
+        finally:
+            with self._gate:
+                self._reopening = False
+                self._gate.notify_all()
+
     def close(self) -> None:
         """Close the file; DuckDB writes its log into it first."""
         with self._gate:
@@ -161,6 +194,15 @@ class Duck:
             if self._root is not None:
                 self._root.close()
             self._root = None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's entries durable."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def insert(cursor: Cursor, table: sa.Table, rows: Sequence[Row]) -> None:

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,17 @@ class Journal:
     def texts(self, after: int = 0) -> Iterator[Entry]:
         """Return the texts that came with entries whose number is higher than `after`."""
         return self._texts.read(after)
+
+    def rewrite(self, told: Callable[[bytes], bool], changed: Callable[[Entry], Entry]) -> int:
+        """Replace what lines say, file by file, each whole or not at all; return how many lines.
+
+        Only for the one who writes, and only what no number and no hash depends on.
+
+        Args:
+            told: says of a line's bytes whether it has to be looked at.
+            changed: returns what the entry shall be.
+        """
+        return self._texts.rewrite(told, changed) + self._entries.rewrite(told, changed)
 
     def close(self) -> None:
         """Close the files."""
@@ -173,12 +184,49 @@ class Lines:
                     elif entry["n"] > after:
                         yield entry
 
+    def rewrite(self, told: Callable[[bytes], bool], changed: Callable[[Entry], Entry]) -> int:
+        """Replace what lines say; see `Journal.rewrite`."""
+        files, lines = self._files(), 0
+        if self._handle >= 0:
+            os.ftruncate(self._handle, self._size)
+        for path in files:
+            if found := _rewrite(path, told, changed):
+                lines += found
+                if path == files[-1]:
+                    self._open(path)
+        return lines
+
     def close(self) -> None:
         """Close the file that is written, without what was written in vain."""
         if self._handle >= 0:
             os.ftruncate(self._handle, self._size)
             os.close(self._handle)
         self._handle = -1
+
+
+def _rewrite(path: Path, told: Callable[[bytes], bool], changed: Callable[[Entry], Entry]) -> int:
+    """Write a file anew beside its place and rename it, where a line of it changes."""
+    with path.open("rb") as handle:
+        if not any(map(told, handle)):
+            return 0
+    unfinished, lines = path.with_suffix(".part"), 0
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    with path.open("rb") as old, open(os.open(unfinished, flags, 0o600), "wb") as new:
+        for line in old:
+            if told(line):
+                lines += 1
+                entry = _parse(line)
+                line = b"" if entry is None else _format(changed(entry))  # damaged: nobody reads it
+            new.write(line)
+        new.flush()
+        os.fsync(new.fileno())
+    unfinished.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return lines
 
 
 def _format(entry: Entry) -> bytes:

@@ -193,6 +193,25 @@ def logged_table(connection: sa.Connection) -> None:
     connection.exec_driver_sql(LOGGED_TABLE)
 
 
+ERASURE_TABLES = """
+CREATE TABLE erasure (
+    id VARCHAR NOT NULL PRIMARY KEY, kind VARCHAR NOT NULL, texts BIGINT NOT NULL,
+    events BIGINT NOT NULL, labeler VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE erased (
+    id VARCHAR NOT NULL PRIMARY KEY, erasure VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE rewritten (
+    id VARCHAR NOT NULL PRIMARY KEY, digest VARCHAR NOT NULL, erasure VARCHAR NOT NULL
+)"""
+
+
+def erasure_tables(connection: sa.Connection) -> None:
+    """Add what was erased on request, and how the chain holds over names that were replaced."""
+    for statement in ERASURE_TABLES.split(";"):
+        connection.exec_driver_sql(statement)
+
+
 MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {
     1: first_tables,
     2: quality_tables,
@@ -200,6 +219,7 @@ MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {
     4: promotion_table,
     5: people_tables,
     7: logged_table,
+    8: erasure_tables,
 }
 
 

@@ -30,6 +30,8 @@ USER = "user:"  # how the names of a product's users begin
 ANONYMOUS = "user:unknown"  # those of whom the product does not say who: many people
 JUDGE_APART = "judge:duel"  # of those in a duel, which count beside people's and nowhere else
 ROLES = ("labeler", "lead")  # of an account, the lesser one first
+ERASED = "[erased]"  # what stands where a text was erased
+ERASED_PROMPT = '[{"role":"user","content":"[erased]"}]'  # and where a conversation was
 SCOPES = ("read", "feedback", "lead")  # of a key: figures and answers, judging, all of it
 
 
@@ -362,6 +364,36 @@ class Audit:
     created_at: datetime = field(default_factory=now)
 
 
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A request to erase somebody's words or name that was carried out. Says not whose."""
+
+    id: str
+    kind: str  # "labeler", "prompt" or "text": by what it was found
+    texts: int  # how many were blanked
+    events: int  # how many were given a pseudonym
+    labeler: str  # who did it
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A text whose content was replaced by `ERASED` or `ERASED_PROMPT`, for good."""
+
+    id: str  # Text.id
+    erasure: str
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """An event in which a pseudonym took a name's place: what its digest is since then."""
+
+    id: str  # of the event
+    digest: str
+    erasure: str
+
+
 Event = Vote | Rating | Edit
 Record = (
     Text
@@ -385,6 +417,9 @@ Record = (
     | ApiKey
     | Logged
     | Audit
+    | Erasure
+    | Erased
+    | Rewritten
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,8 +17,9 @@ import duckdb
 import sqlalchemy as sa
 
 from storage.columns import COLUMNS
-from storage.decide import Addition, Append, Update, events_of
+from storage.decide import Addition, Alone, Append, Update, events_of
 from storage.duck import Duck, present, translated
+from storage.erase import Erasing, carry_out, forget_passwords
 from storage.errors import BadInput, NotFound, StoreError, UserError
 from storage.heads import Heads, Placed
 from storage.journal import Journal
@@ -35,6 +37,7 @@ from storage.records import (
     Receipt,
     Record,
     Text,
+    json_string,
 )
 from storage.rows import encoded, from_row, to_row, to_rows
 from storage.tables import EVENTS, MUTABLE, TABLES
@@ -192,7 +195,29 @@ class Store:
         if isinstance(answer, UserError):
             raise answer
 
-    def _submit(self, job: Append | Addition | Update) -> Future[Any]:
+    def erase(self, erasing: Erasing, erasure: str) -> int:
+        """Blank texts and replace a name in the journal and in a database file that is made anew.
+
+        Nothing is written meanwhile. What is done twice changes nothing the second time; a kill in
+        the middle leaves the store as it was or as it will be, and the journal in between: do it
+        again. Return how many events got a pseudonym.
+
+        Args:
+            erasure: the id of the row that tells of it.
+
+        Raises:
+            Busy, DiskFull: nothing was changed.
+        """
+        work = partial(carry_out, self._duck, self._journal, erasing, erasure)
+        return int(self._submit(Alone(work)).result())
+
+    def forget_passwords(self, account: str) -> int:
+        """Take the hashes of passwords that an account had before out of the journal; return how
+        many lines held one. Nothing is written meanwhile."""
+        work = partial(forget_passwords, self._duck, self._journal, account)
+        return int(self._submit(Alone(work)).result())
+
+    def _submit(self, job: Append | Addition | Update | Alone) -> Future[Any]:
         return self._writing().submit(job)
 
     def _writing(self) -> Writer:
@@ -245,6 +270,21 @@ class Store:
             lambda cursor: present(cursor, TABLES[Text], wanted, ("id", "content"))
         )
         return dict(rows)
+
+    def containing(self, words: str, most: int) -> list[str]:
+        """Return the ids of texts that hold these words, upper and lower case alike.
+
+        Args:
+            words: as a person writes them; in prompts they may be escaped, as in JSON.
+            most: how many ids at most.
+        """
+        query = "SELECT id FROM text WHERE contains(lower(content), lower(?)) LIMIT ?"
+        found: dict[str, None] = {}
+        for form in dict.fromkeys((words, json_string(words)[1:-1])):
+            asked = [form, most]
+            rows = self._duck.read(lambda cursor: cursor.execute(query, asked).fetchall())  # noqa: B023
+            found |= dict.fromkeys(id for (id,) in rows)
+        return list(found)[:most]
 
     def messages(self, prompt: Prompt) -> list[Message]:
         """Return the conversation of a prompt.

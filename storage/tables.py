@@ -20,6 +20,8 @@ from storage.records import (
     Comparison,
     Duplicate,
     Edit,
+    Erased,
+    Erasure,
     Exclusion,
     Gold,
     Invitation,
@@ -29,6 +31,7 @@ from storage.records import (
     Prompt,
     Rating,
     Response,
+    Rewritten,
     Run,
     Score,
     Session,
@@ -82,8 +85,7 @@ TABLES: dict[type, sa.Table] = {
     for kind in (
         Text, Prompt, Response, Comparison, Campaign, Labeler, Assignment, Duplicate, Exclusion,
         Gold, Wanted, Score, Snapshot, Run, Promotion, Account, Session, Invitation, ApiKey, Audit,
-        Logged,
-        Vote, Rating, Edit,
+        Logged, Erasure, Erased, Rewritten, Vote, Rating, Edit,
     )
 }  # fmt: skip
 KINDS: dict[str, type] = {kind.__name__.lower(): kind for kind in TABLES}

@@ -18,7 +18,7 @@ import duckdb
 
 from storage.apply import apply, reached
 from storage.chain import Position
-from storage.decide import Addition, Append, Job, Plan, decide, fresh_assignments
+from storage.decide import Addition, Alone, Append, Job, Plan, decide, fresh_assignments
 from storage.duck import Cursor, Duck, disk_full, is_fatal, is_full, translated
 from storage.errors import BadInput, DiskFull, StoreError, UserError
 from storage.heads import Heads
@@ -51,16 +51,16 @@ class Writer:
         self._heads, self._news = heads, news  # what is remembered of the events
         self._position = position
         self._doubtful: list[int] = []  # numbers in the journal that the database may not have
-        self._queue: queue.SimpleQueue[Job | list[Append] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Job | Alone | list[Append] | None] = queue.SimpleQueue()
         self._full = False
         # Taken from the queue, but not fit to share the last group's commit.
-        self._held: Job | list[Append] | None = None
+        self._held: Job | Alone | list[Append] | None = None
         self._closing = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="hone-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job) -> Future[Any]:
+    def submit(self, job: Job | Alone) -> Future[Any]:
         """Queue a command; its future is answered after the commit."""
         self._put(job)
         return job.answer
@@ -73,7 +73,7 @@ class Writer:
         """Return about how many commands are queued; events that go together count as one."""
         return self._queue.qsize()
 
-    def _put(self, what: Job | list[Append]) -> None:
+    def _put(self, what: Job | Alone | list[Append]) -> None:
         with self._closing:
             if self._closed:
                 raise StoreError("the data folder is closed: start Hone again")
@@ -89,6 +89,9 @@ class Writer:
 
     def _run(self) -> None:
         while group := self._next_group():
+            if isinstance(group, Alone):
+                self._work(group)
+                continue
             try:
                 self._process(group)
             except Exception as error:  # a bug: its callers must hear of it instead of waiting
@@ -98,13 +101,26 @@ class Writer:
                     if not job.answer.done():
                         job.answer.set_exception(error)
 
-    def _next_group(self) -> list[Job]:
+    def _work(self, job: Alone) -> None:
+        """Do something that nothing may be written beside; then remember nothing of before."""
+        try:
+            job.answer.set_result(job.work(self._commit))
+        except duckdb.Error as error:
+            job.answer.set_exception(translated(error, self._duck.path))
+        except Exception as error:  # noqa: BLE001  (its caller gets it)
+            job.answer.set_exception(error)
+        finally:
+            self._forget()
+
+    def _next_group(self) -> list[Job] | Alone:
         """Wait for a command and take with it what else is waiting; empty at the end."""
         first = self._held or self._queue.get()
         self._held = None
         if first is None:
             self._queue.put(None)
             return []
+        if isinstance(first, Alone):
+            return first
         if isinstance(first, list):
             return list(first)
         group: list[Job] = [first]
@@ -116,7 +132,7 @@ class Writer:
             if job is None:
                 self._queue.put(None)
                 break
-            if isinstance(job, list) or _is_big(job):
+            if isinstance(job, list | Alone) or _is_big(job):
                 self._held = job
                 break
             group.append(job)

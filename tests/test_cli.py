@@ -22,7 +22,7 @@ FINDING = {"subject", "value", "low", "high", "n", "severity", "message", "remed
 WANTED = (
     "serve import export generate check leaderboard score advise exclude exclusions ask-again "
     "snapshot diff preflight train sweep cancel resume compare duel judge publish verify simulate "
-    "gold campaign runs demo promote rollback rounds lineage user key audit"
+    "gold campaign runs demo promote rollback rounds lineage user key audit erase"
 )
 
 

@@ -11,7 +11,7 @@ from align import endpoint, remote
 from align.demo import FILE
 from feedback import api, downloads
 from feedback.problems import METHODS
-from feedback.screens import data, label, page, quality, rate
+from feedback.screens import data, label, page, people, quality, rate
 
 from align.screens import compare, demo, generate, rounds, train  # isort: skip  (gradio, after feedback.screens)
 
@@ -27,6 +27,7 @@ SCREENS: Mapping[str, Callable[[Any], None]] = {
     "Train": train.build,
     "Compare": compare.build,
     "Rounds": rounds.build,
+    "People": people.build,
 }
 
 

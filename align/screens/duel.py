@@ -15,7 +15,8 @@ import gradio as gr
 from align import duelling
 from align.duelling import Duel, Standing
 from align.screens import judges
-from feedback import duels
+from feedback import audit, duels
+from feedback.accounts import ALONE
 from feedback.screens.parts import follow, on_news, percent, plain, track, wire
 
 LEAD = (
@@ -92,7 +93,7 @@ def show(workspace: Any, view: View, run: str | None) -> dict[Any, Any]:
 
 
 def start(
-    workspace: Any, view: View, run: str | None, prompts: float | None
+    workspace: Any, view: View, run: str | None, prompts: float | None, *, by: str = ALONE
 ) -> Iterator[dict[Any, Any]]:
     """Let both models answer more duel prompts; show each step."""
     if not run:
@@ -107,6 +108,7 @@ def start(
     for line, there in follow(call):
         if there is None:
             yield {view.told: plain(line)}
+    audit.note(workspace.store, by, "duel", f"{run} against {duelling.BASE}")
     told = "No more prompts are kept for duels." if there is not None and there < wanted else ""
     yield show(workspace, view, run) | {
         view.go: gr.Button("Add prompts", visible=True),

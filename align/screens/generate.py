@@ -17,6 +17,7 @@ from align import comparing
 from align.commands import COMMANDS
 from align.models import EMBEDDED
 from align.prompt_files import read_prompts
+from feedback.accounts import ALONE
 from feedback.screens.parts import follow, heading, on_news, on_show, plain, sheet, wire
 from storage.errors import BadInput
 
@@ -76,6 +77,7 @@ def refill(workspace: Any, view: View, adapter: str) -> dict[Any, Any]:
 def generate(
     workspace: Any, view: View, typed: str, upload: str | None, model: str, adapter: str,
     n: float, temperature: float, top_p: float, max_tokens: float, seed: float,
+    *, by: str = ALONE,
 ) -> Iterator[dict[Any, Any]]:  # fmt: skip
     """Answer every prompt n times and store the comparisons; show each step."""
     prompts = prompts_of(typed, upload)
@@ -83,7 +85,7 @@ def generate(
     call = partial(
         COMMANDS["generate"], workspace, prompts=prompts, model=base or EMBEDDED,
         adapter=adapter, n=int(n), temperature=temperature, top_p=top_p,
-        max_tokens=int(max_tokens), seed=int(seed),
+        max_tokens=int(max_tokens), seed=int(seed), by=by,
     )  # fmt: skip
     yield {
         view.told: "Starting …",

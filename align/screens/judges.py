@@ -12,6 +12,8 @@ import gradio as gr
 from align import duel_judges
 from align.duelling import Duel
 from align.judges import JUDGES, ON_SCREEN
+from feedback import audit
+from feedback.accounts import ALONE
 from feedback.screens.parts import fold, follow, plain, wire
 
 LEAD = (
@@ -55,7 +57,7 @@ def choose(view: View, kind: str) -> dict[Any, Any]:
 
 
 def start(
-    workspace: Any, view: View, run: str | None, kind: str, what: str
+    workspace: Any, view: View, run: str | None, kind: str, what: str, *, by: str = ALONE
 ) -> Iterator[dict[Any, Any]]:
     """Let the judge vote on what it has not judged of the duel; show each step."""
     if not run:
@@ -70,6 +72,7 @@ def start(
         if result is None:
             yield {view.told: plain(line)}
         else:
+            audit.note(workspace.store, by, "judge", f"{name}: {result[1].judged:,} judged")
             yield show(workspace, view, run) | buttons(view) | {view.told: _told(*result)}
 
 

@@ -161,14 +161,16 @@ def back(
     return refresh(workspace, view, run) | {view.because: ""}
 
 
-def ask(workspace: Any, view: View, prompts: float | None) -> Iterator[dict[Any, Any]]:
+def ask(
+    workspace: Any, view: View, prompts: float | None, *, by: str = ALONE
+) -> Iterator[dict[Any, Any]]:
     """Let who answers now answer stored prompts, for people to judge; show each step."""
     yield {
         view.told: "Starting …",
         view.ask: gr.Button(visible=False),
         view.stop: gr.Button(visible=True),
     }
-    call = partial(COMMANDS["generate"], workspace, stored=int(prompts or 0))
+    call = partial(COMMANDS["generate"], workspace, stored=int(prompts or 0), by=by)
     for line, done in follow(lambda progress: call(progress=progress)):
         if done is None:
             yield {view.told: plain(line)}

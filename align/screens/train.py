@@ -27,6 +27,8 @@ from align.screens.light import Light, Seen, build_light, due, show_light
 from align.screens.sweep import Tryout
 from align.screens.watch import Watch, build_watch, connect_watch, look
 from align.sweep_files import parsed
+from feedback import audit
+from feedback.accounts import ALONE
 from feedback.screens.parts import fold, heading, minutes, on_news, on_show, plain, sheet, wire
 from feedback.snapshots import SnapshotSettings, preview
 from storage.errors import BadInput, UserError
@@ -368,7 +370,7 @@ def take_advice(workspace: Any, form: Form, model: str, rows: int) -> dict[Any, 
 
 def start(
     workspace: Any, form: Form, view: Watch, remedies: list[str], because: str | None,
-    method: str, model: str, origin: str, held: str, beta: float, *values: Any,
+    method: str, model: str, origin: str, held: str, beta: float, *values: Any, by: str = ALONE,
 ) -> dict[Any, Any]:  # fmt: skip
     """Freeze a snapshot, start the run, and show it."""
     settings = chosen(form, method, beta, values)
@@ -376,7 +378,7 @@ def start(
         workspace, progress=quiet, method=method, settings=settings,
         model=None if model == EMBEDDED else model or None,  # as the command says it
         start_from=origin or None, reference=held if origin else "base", because=because or "",
-        remedies=dict.fromkeys(remedies or (), True), wait=False,
+        remedies=dict.fromkeys(remedies or (), True), wait=False, by=by,
     )  # fmt: skip
     return look(workspace, view, begun["run"])
 
@@ -384,7 +386,7 @@ def start(
 def start_sweep(
     workspace: Any, form: Form, view: Watch, drawn: Any, betas: str, rows: float,
     remedies: list[str], because: str | None, method: str, model: str, origin: str, held: str,
-    beta: float, *values: Any,
+    beta: float, *values: Any, by: str = ALONE,
 ) -> dict[Any, Any]:  # fmt: skip
     """Freeze a snapshot, make the short runs, start the first, and show both."""
     settings = changed(chosen(form, method, beta, values), method, model)
@@ -393,15 +395,19 @@ def start_sweep(
         workspace, progress=quiet, method=method, betas=parsed(betas), rows=int(rows),
         model=None if model == EMBEDDED else model or None, settings=settings,
         remedies=dict.fromkeys(remedies or (), True), because=because or "", wait=False,
+        by=by,
     )  # fmt: skip
     first = begun["points"][0]["run"]
     return look(workspace, view, first) | sweeping.look(workspace, form.tryout, drawn)
 
 
-def cancel_sweep(workspace: Any, form: Form, view: Watch, run: str) -> dict[Any, Any]:
+def cancel_sweep(
+    workspace: Any, form: Form, view: Watch, run: str, *, by: str = ALONE
+) -> dict[Any, Any]:
     """Cancel the sweep that is going, as a whole."""
     if going := sweep_files.unfinished(workspace.data):
         sweep_files.cancel(workspace.data, going)
+        audit.note(workspace.store, by, "cancel", going)
     return look(workspace, view, run) | sweeping.look(workspace, form.tryout, None)
 
 

@@ -19,6 +19,8 @@ from align import runs
 from align.rounds import duels_of
 from align.screens.curves import curves_html
 from align.screens.report import against_words, concern_words, duel_words, report_words
+from feedback import audit
+from feedback.accounts import ALONE
 from feedback.screens.parts import minutes, on_news, on_show, percent, plain, wire
 
 LOG_LINES = 60  # Choice: what a person scrolls through; the whole log lies in the run's folder
@@ -161,16 +163,18 @@ def history_row(run: runs.RunStatus) -> list[str]:
     return [run.run, run.method.upper(), state, accuracy, changed, took, when]
 
 
-def cancel(workspace: Any, view: Watch, run: str) -> dict[Any, Any]:
+def cancel(workspace: Any, view: Watch, run: str, *, by: str = ALONE) -> dict[Any, Any]:
     """Cancel the run and draw how it ended."""
     runs.cancel(workspace.data, run)
+    audit.note(workspace.store, by, "cancel", run)
     return look(workspace, view, run)
 
 
-def resume(workspace: Any, view: Watch, run: str) -> dict[Any, Any]:
+def resume(workspace: Any, view: Watch, run: str, *, by: str = ALONE) -> dict[Any, Any]:
     """Let the run go on from its newest checkpoint."""
     workspace.client.leave()
     runs.resume(workspace.data, run)
+    audit.note(workspace.store, by, "resume", run)
     return look(workspace, view, run)
 
 

@@ -99,7 +99,14 @@ def counts_html(workspace: Any) -> str:
 
 
 def bring_in(
-    workspace: Any, view: ImportView, upload: str | None, path: str, form: str, repeats: str
+    workspace: Any,
+    view: ImportView,
+    upload: str | None,
+    path: str,
+    form: str,
+    repeats: str,
+    *,
+    by: str = ALONE,
 ) -> Iterator[dict[Any, Any]]:
     """Import the uploaded file, or else the file at the path; say what became of every row."""
     name = upload or path.strip()
@@ -112,6 +119,7 @@ def bring_in(
         if done is None:
             yield {view.result: plain(line)}
         else:
+            audit.note(workspace.store, by, "import", f"{Path(name).name}: {done['stored']:,} rows")
             yield imported(workspace, view, Path(name).name, form, done)
 
 

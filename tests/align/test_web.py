@@ -24,7 +24,7 @@ def test_the_web_process_imports_no_torch_and_asks_nothing_from_outside() -> Non
 
 
 def test_the_tabs_follow_the_loop() -> None:
-    assert " ".join(SCREENS) == "Label Rate Data Quality Generate Train Compare Rounds"
+    assert " ".join(SCREENS) == "Label Rate Data Quality Generate Train Compare Rounds People"
 
 
 @pytest.mark.parametrize(("of", "woken"), [(0, []), (250, [True])])

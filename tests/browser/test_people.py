@@ -91,6 +91,33 @@ def test_a_lead_sees_the_screens_and_can_log_out(browser: Browser, team: Server)
     context.close()
 
 
+def test_a_lead_invites_logs_out_and_makes_a_key_on_the_people_screen(
+    browser: Browser, team: Server
+) -> None:
+    context = browser.new_context(viewport=WIDE)
+    page = context.new_page()
+    log_in(page, team.url, "Lea")
+    page.get_by_role("tab", name="People", exact=True).click()
+    page.locator("#people-accounts").get_by_text("ann", exact=True).wait_for()
+    page.locator("#people-name textarea").fill("cleo")
+    page.locator("#people-invite").click()
+    link = page.locator("#people-link textarea")
+    expect(link).to_have_value(re.compile(rf"^{team.url}/invite/[\w-]{{20,}}$"))
+    expect(page.locator("#people-accounts")).to_contain_text("invited until")
+    page.locator("#people-key textarea").fill("product")
+    page.get_by_label(re.compile("^feedback:")).check()
+    page.locator("#people-add-key").click()
+    expect(page.locator("#people-made textarea")).to_have_value(re.compile("^hone_"))
+    expect(page.locator("#people-changes")).to_contain_text("'product' for feedback")
+    page.locator("#people-filter textarea").fill("invite cleo")
+    expect(page.locator("#people-changes")).not_to_contain_text("product")
+    page.get_by_role("tab", name="Data", exact=True).click()
+    page.get_by_role("tab", name="People", exact=True).click()
+    expect(link).to_be_hidden()  # it was shown once
+    assert page.evaluate(FITS)
+    context.close()
+
+
 def test_votes_wait_while_a_session_is_over_and_are_sent_after_the_next(
     browser: Browser, team: Server
 ) -> None:

@@ -175,6 +175,36 @@ def test_many_attempts_at_once_get_no_further_than_many_in_turn(people: People) 
     assert (got.count("WrongPassword"), got.count("TooMany")) == (3, 9)
 
 
+def test_a_pause_survives_a_restart_and_names_are_kept_as_hashes(
+    people: People, clock: Clock, store: Store, tmp_path: Path
+) -> None:
+    """After four wrong tries the pause is 2 s; of three seconds, one is spent restarting."""
+    for _ in range(4):
+        with pytest.raises(WrongPassword):
+            people.log_in("Lea", "wrong again", HOME)
+        clock.go(timedelta(seconds=1))
+    told = (tmp_path / "tries.json").read_text()
+    assert ("Lea" in told, HOME in told) == (False, False)
+    clock.ticks = 5.0  # another process
+    again = People(store, clock, lambda: clock.ticks)
+    with pytest.raises(TooMany, match="1 s"):
+        again.log_in("Lea", LONG, HOME)
+    clock.go(timedelta(seconds=1))
+    assert again.by_session(again.log_in("Lea", LONG, HOME))
+    (tmp_path / "tries.json").write_text('{"at": 7}')  # damaged: as good as none
+    assert People(store, clock, lambda: clock.ticks).log_in("Lea", LONG, HOME)
+
+
+def test_a_role_changes_at_once_but_not_the_last_leads(people: People) -> None:
+    people.add("ann", "labeler", LONG, by="Lea")
+    token = people.log_in("ann", LONG, HOME)
+    people.swap_role("ann", by="Lea")
+    assert people.by_session(token) == Person("ann", "lead")
+    people.swap_role("Lea", by="ann")
+    with pytest.raises(Conflict, match="last lead"):
+        people.swap_role("ann", by="ann")
+
+
 def test_sessions_survive_a_restart(people: People, tmp_path: Path, store: Store) -> None:
     token = people.log_in("Lea", LONG, HOME)
     gone = people.log_in("Lea", LONG, HOME)

@@ -1,0 +1,195 @@
+"""A person's words and name go on request, from all that Hone keeps, and do not come back."""
+
+from __future__ import annotations
+
+import json
+import random
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from feedback import audit, browse, curation, erasing, exports, snapshots
+from feedback.accounts import people_of
+from feedback.assignments import history, serve_items
+from feedback.frozen import load, verify
+from feedback.votes import cast_vote, save_edit
+from storage.errors import BadInput, Conflict, NotFound
+from storage.records import ERASED, Comparison, Erased, Labeler, Prompt, Response, Vote
+from storage.store import Store
+from tests.feedback.stock import comparison_records, stock
+from tests.storage.test_erase import files_with
+
+SECRET = "call me at 0151 2345678, please"
+REMARK = "Zacharias Z. says: this is rude"
+FIXED = "the corrected answer of Zacharias Z."
+NAME = "Zacharias Z."
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "data") as opened:
+        stock(opened, 12)
+        fill_secret(opened)
+        yield opened
+
+
+def fill_secret(store: Store) -> Comparison:
+    made, records = comparison_records(99, f"Well, {SECRET}", "No comment on that.")
+    store.add(records)
+    return made
+
+
+def judge(store: Store, name: str, n: int, **other: str) -> list[str]:
+    """Let somebody judge n comparisons, the left answer always; return the assignments."""
+    items = serve_items(store, name, "pairs", n, random.Random(1))
+    for item in items:
+        given = {"verdict": "left", "revision": 0, **other}
+        cast_vote(store, name, id=str(uuid.uuid4()), assignment=item.assignment, **given)
+    return [item.assignment for item in items]
+
+
+def test_words_that_are_searched_for_are_gone_from_everywhere(store: Store, tmp_path: Path) -> None:
+    judge(store, "ada", 13)
+    before = snapshots.freeze(store)
+    folder = store.data / "snapshots" / before.id
+    votes = {id for row in load(folder).labels() for id in row["votes"]}
+    assert files_with(store.data, SECRET) >= {"hone.duckdb", f"snapshots/{before.id}/labels.jsonl"}
+    found = erasing.find(store, "text", "CALL ME at 0151")
+    told = erasing.preview(store, found)
+    assert (told["texts"], told["responses"], told["comparisons"]) == (1, 1, 1)
+    assert told["shown"] == [f"Well, {SECRET}"]
+    done = erasing.erase(store, found, by="lea")
+    assert done["snapshots"] == [before.id]
+    assert files_with(tmp_path, SECRET) == set()
+    assert store.verify() == []
+    manifest = verify(folder)
+    assert manifest["id"] == before.id
+    (mark,) = manifest["erased"]
+    assert mark["before"]["digest"] == before.digest != manifest["digest"]
+    assert mark["rows"] == {"pairs.jsonl": 1, "labels.jsonl": 1}
+    kept = {id for row in load(folder).labels(erased=True) for id in row["votes"]}
+    assert kept == votes  # which votes it learned from can still be told
+    assert not any("[erased]" in json.dumps(row) for row in load(folder).pairs())
+    assert [one.did for one in audit.entries(store)][:2] == ["erase", "exclude"]
+
+
+def test_what_was_erased_is_left_out_of_what_comes_later(store: Store, tmp_path: Path) -> None:
+    judge(store, "ada", 13)
+    erasing.erase(store, erasing.find(store, "text", SECRET), by="lea")
+    later = store.data / "snapshots" / snapshots.freeze(store).id
+    rows = [*load(later).pairs(), *load(later).labels()]
+    assert len(list(load(later).pairs())) == 12
+    assert ERASED not in json.dumps(rows)
+    for format, n in (("votes", 12), ("trl", 12), ("trl-labels", 24)):
+        path = tmp_path / f"{format}.jsonl"
+        assert exports.export_file(store, path, format)["written"] == n
+        assert ERASED not in path.read_text("utf-8")
+    (gone,) = store.rows(Erased)
+    (response,) = store.rows(Response, text=gone.id)
+    assert [one.item for one in curation.excluded(store)] == [response.id]
+    with pytest.raises(BadInput, match="was erased: it cannot count again"):
+        curation.include(store, "response", response.id, by="lea")
+
+
+def test_the_screens_show_that_it_was_erased(store: Store) -> None:
+    judge(store, "ada", 13)
+    prompt = store.rows(Comparison, id="c_00099")[0].prompt
+    erasing.erase(store, erasing.find(store, "prompt", prompt), by="lea")
+    opened = browse.open_comparison(store, "c_00099")
+    assert [one["content"] for one in opened.messages] == [ERASED]
+    assert opened.answers == (ERASED, ERASED)
+    assert browse.find_comparisons(store, "erased").total == 1
+    assert any(ERASED in str(item) for item in history(store, "ada", "pairs", 20))
+    assert "c_00099" not in {
+        store.rows(Vote, assignment=one)[0].comparison for one in judge(store, "bob", 20)
+    }
+
+
+def test_a_labeler_becomes_a_pseudonym_and_their_remarks_go(store: Store, tmp_path: Path) -> None:
+    people = people_of(store)
+    people.add("lea", "lead", "correct horse battery", by="root")
+    people.add(NAME, "labeler", "correct horse battery", by="lea")
+    token = people.log_in(NAME, "correct horse battery", "")
+    places = judge(store, NAME, 4, comment=REMARK)
+    save_edit(
+        store, NAME, id=str(uuid.uuid4()), assignment=places[0], side="left", text=FIXED, revision=0
+    )
+    judge(store, "ada", 3, comment="Yes.")
+    judge(store, NAME, 1, comment="Yes.")
+    snapshots.freeze(store)
+    curation.exclude(store, "labeler", NAME, reason=f"{NAME} was too quick", by="lea")
+    found = erasing.find(store, "labeler", NAME.casefold())
+    assert erasing.preview(store, found)["events"] == 6
+    assert found.shared == 1  # "Yes.", which ada said, too
+    done = erasing.erase(store, found, by="lea", leave_out=True)
+    assert done["pseudonym"].startswith("erased-")
+    assert files_with(tmp_path, NAME, REMARK, FIXED) == set()
+    assert store.verify() == []
+    assert {vote.labeler for vote in store.rows(Vote)} == {"ada", done["pseudonym"]}
+    assert NAME not in {one.id for one in store.rows(Labeler)}
+    assert people.by_session(token) is None
+    gone = next(one for one, _ in people.accounts() if one.id == done["pseudonym"])
+    assert (bool(gone.ended_at), gone.password) == (True, "")
+    assert store.texts([vote.comment for vote in store.rows(Vote, labeler="ada")])
+
+
+def test_the_last_lead_and_what_is_not_there_are_refused(store: Store) -> None:
+    people_of(store).add("lea", "lead", "correct horse battery", by="root")
+    with pytest.raises(Conflict, match="last lead"):
+        erasing.erase(store, erasing.find(store, "labeler", "lea"), by="root")
+    for kind, what, why in (
+        ("labeler", "nobody", "no labeler 'nobody'"),
+        ("prompt", "p_x", "no prompt 'p_x'"),
+        ("text", "not in any text", "no text holds"),
+    ):
+        with pytest.raises(NotFound, match=why):
+            erasing.find(store, kind, what)
+    with pytest.raises(BadInput, match="too short"):
+        erasing.find(store, "text", "Ann")
+    with pytest.raises(BadInput, match="use one of labeler, prompt, text"):
+        erasing.find(store, "user", "x")
+    assert not (store.data / erasing.INTENTION).exists()
+
+
+def test_a_kill_in_the_middle_is_finished_by_the_next(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge(store, NAME, 13, comment=REMARK)
+    snapshots.freeze(store)
+    for step in ("erase", "rows"):  # before the store is rewritten, and before the snapshots are
+        with monkeypatch.context() as patch:
+            if step == "erase":
+                patch.setattr(Store, "erase", interrupted)
+                found = erasing.find(store, "labeler", NAME)
+                with pytest.raises(KeyboardInterrupt):
+                    erasing.erase(store, found, by="lea")
+            else:
+                patch.setattr("feedback.blanking.blank_snapshots", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    erasing.resume(store)
+        assert (store.data / erasing.INTENTION).stat().st_mode & 0o077 == 0
+    done = erasing.resume(store)
+    assert done is not None
+    assert files_with(tmp_path, NAME, REMARK) == set()
+    assert store.verify() == []
+    assert {vote.labeler for vote in store.rows(Vote)} == {done["pseudonym"]}
+    assert erasing.resume(store) is None
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_importing_it_again_brings_nothing_back(store: Store, tmp_path: Path) -> None:
+    judge(store, "ada", 13)
+    path = tmp_path / "votes.jsonl"
+    exports.export_file(store, path, "votes")
+    erasing.erase(store, erasing.find(store, "text", SECRET), by="lea")
+    from feedback.imports import import_file
+
+    import_file(store, path, "votes")
+    assert files_with(store.data, SECRET) == set()
+    assert len(list(load(store.data / "snapshots" / snapshots.freeze(store).id).pairs())) == 12
+    assert store.rows(Prompt)
