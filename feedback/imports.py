@@ -1,5 +1,6 @@
 """Bring a file in, row by row, so that a bad row is named and the others are stored.
 
+The file is read in a process of its own (`feedback.reading`); what it holds is stored here.
 Importing the same file again adds nothing: every id comes from what the row says. Rows are stored
 2,000 at a time; what was stored before an interruption is found again by the next import. Prompts
 are compared with all earlier ones as they come, about 0.15 ms each, so a big import needs no second
@@ -8,15 +9,15 @@ pass, and no prompt ever changes its cluster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from feedback import formats
+from feedback import formats, reading
 from feedback.arrivals import Cast, Placed, cast, placed, says
 from feedback.clusters import PromptIndex, prompts_locked
 from feedback.exports import export_file
+from feedback.formats.carried import size_of
 from feedback.formats.rows import RatingRow, Refused, Row
 from feedback.items import (
     flipped,
@@ -46,8 +47,7 @@ __all__ = ["ON_DUPLICATE", "export_file", "import_file"]
 
 ON_DUPLICATE = ("link", "skip", "keep")
 AT_ONCE = 2_000  # rows
-
-E = TypeVar("E")
+CHARS_AT_ONCE = 20_000_000  # of their texts. Choice: what a row may hold, some times over
 
 
 def import_file(
@@ -76,12 +76,10 @@ def import_file(
             f"on_duplicate is {on_duplicate[:40]!r}; it has to be one of {', '.join(ON_DUPLICATE)}"
         )
     path = Path(path)
-    chosen = formats.choose(path, format, columns)
-    rows = formats.read(path, chosen, columns)
     name = path.name.encode("utf-8", "replace").decode()[:100]
-    with prompts_locked(store) as prompts:
+    with reading.opened(path, format, columns) as (chosen, rows), prompts_locked(store) as prompts:
         taker = _Taker(store, f"import:{name}", on_duplicate, prompts)
-        for part in _parts(rows, AT_ONCE):
+        for part in _parts(_read(rows, taker)):
             if progress and format == "auto" and not columns and not taker.read:
                 progress(f"{name} looks like {chosen}: {formats.FORMATS[chosen].describe}\n")
             taker.take(part)
@@ -95,9 +93,30 @@ def import_file(
     }
 
 
-def _parts(rows: Iterable[E], size: int) -> Iterator[list[E]]:
-    rows = iter(rows)
-    while part := list(islice(rows, size)):
+def _read(parts: Iterator[reading.PART], taker: _Taker) -> Iterator[Row | Refused]:
+    """Yield the rows; where reading ends before the file does, say what is stored of it."""
+    try:
+        for part in parts:
+            yield from part
+    except BadInput as error:
+        if not taker.read:
+            raise
+        raise BadInput(
+            f"{error} ({taker.stored:,} rows in front of that are stored; importing the file again "
+            "adds nothing twice)"
+        ) from None
+
+
+def _parts(rows: Iterator[Row | Refused]) -> Iterator[list[Row | Refused]]:
+    part: list[Row | Refused] = []
+    chars = 0
+    for row in rows:
+        part.append(row)
+        chars += size_of(row)
+        if len(part) >= AT_ONCE or chars >= CHARS_AT_ONCE:
+            yield part
+            part, chars = [], 0
+    if part:
         yield part
 
 
