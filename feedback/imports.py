@@ -10,6 +10,7 @@ pass, and no prompt ever changes its cluster.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,14 @@ from feedback.items import (
     other_answers,
     tick,
 )
+from feedback.pseudonyms import Pseudonyms
 from feedback.repeats import Repeats, kept
 from feedback.texts import printable
 from storage.errors import BadInput, StoreError, UserError
 from storage.records import (
     Comparison,
     Duplicate,
+    Extra,
     Labeler,
     Rating,
     Receipt,
@@ -120,6 +123,12 @@ def _parts(rows: Iterator[Row | Refused]) -> Iterator[list[Row | Refused]]:
         yield part
 
 
+def _extra(one: Cast) -> tuple[Text, Extra]:
+    """Return what keeps the other fields of a row."""
+    text = Text.of(one.extra)
+    return text, Extra(one.event.id, text.id)
+
+
 class _Taker:
     """One import: what became of its rows so far."""
 
@@ -131,6 +140,7 @@ class _Taker:
         self._repeats = Repeats(store, prompts) if on_duplicate != "link" else None
         self._sent: set[str] = set()  # ids of the texts and responses that were added
         self._labelers: set[str] = set()
+        self._pseudonyms: Pseudonyms | None = None
         self.read = self.stored = self.duplicates = 0
         self.refused: list[Refused] = []
 
@@ -239,7 +249,7 @@ class _Taker:
             before = stored.setdefault(one.event.id, one.event)
             if before is one.event:
                 fresh.append(one)
-            elif says(before) == says(one.event):
+            elif says(before) == says(one.event) or self._is_ours(before, one.event):
                 self.duplicates += 1
             else:
                 why = (
@@ -249,11 +259,19 @@ class _Taker:
                 self.refused.append(Refused(one.row, why))
         return fresh
 
+    def _is_ours(self, before: Vote | Rating, event: Vote | Rating) -> bool:
+        """Say whether an event comes back from an export of this folder, by its pseudonym."""
+        if self._pseudonyms is None:
+            self._pseudonyms = Pseudonyms(self._data)
+        named = replace(event, labeler=before.labeler)
+        return self._pseudonyms.of(before.labeler) == event.labeler and says(named) == says(before)
+
     def _store(self, records: list[Record], casts: list[Cast]) -> None:
         labelers = {one.event.labeler for one in casts} - self._labelers
         self._labelers |= labelers
         people = [Labeler(name, "import") for name in sorted(labelers)]
-        self._data.add([*records, *people, *(one.place for one in casts)])
+        extras = [one for cast in casts if cast.extra for one in _extra(cast)]
+        self._data.add([*records, *people, *(one.place for one in casts), *extras])
         answers = self._data.append_many([one.event for one in casts])
         for one, answer in zip(casts, answers, strict=True):
             self._count(one, answer)

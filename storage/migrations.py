@@ -181,12 +181,24 @@ def people_tables(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+EXTRA_TABLE = """
+CREATE TABLE extra (
+    id VARCHAR NOT NULL PRIMARY KEY, text VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+)"""
+
+
+def extra_table(connection: sa.Connection) -> None:
+    """Add what imported rows said beyond what Hone reads."""
+    connection.exec_driver_sql(EXTRA_TABLE)
+
+
 MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {
     1: first_tables,
     2: quality_tables,
     3: wanted_table,
     4: promotion_table,
     5: people_tables,
+    9: extra_table,
 }
 
 

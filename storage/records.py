@@ -349,6 +349,15 @@ class Audit:
     created_at: datetime = field(default_factory=now)
 
 
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What an imported row said beyond what Hone reads."""
+
+    id: str  # of the vote or rating that it became
+    text: str  # Text.id of one JSON object
+    created_at: datetime = field(default_factory=now)
+
+
 Event = Vote | Rating | Edit
 Record = (
     Text
@@ -371,6 +380,7 @@ Record = (
     | Invitation
     | ApiKey
     | Audit
+    | Extra
 )
 
 

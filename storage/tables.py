@@ -21,6 +21,7 @@ from storage.records import (
     Duplicate,
     Edit,
     Exclusion,
+    Extra,
     Gold,
     Invitation,
     Labeler,
@@ -81,7 +82,7 @@ TABLES: dict[type, sa.Table] = {
     for kind in (
         Text, Prompt, Response, Comparison, Campaign, Labeler, Assignment, Duplicate, Exclusion,
         Gold, Wanted, Score, Snapshot, Run, Promotion, Account, Session, Invitation, ApiKey, Audit,
-        Vote, Rating, Edit,
+        Extra, Vote, Rating, Edit,
     )
 }  # fmt: skip
 KINDS: dict[str, type] = {kind.__name__.lower(): kind for kind in TABLES}

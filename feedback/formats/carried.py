@@ -6,10 +6,12 @@ again, as if it came from a stranger.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from feedback.formats.rows import Answer, RatingRow, Refused, Row, VoteRow, moment_of, name_text
+from feedback.formats.unknown import MAX_EXTRA
 from feedback.formats.votes import JUDGED, KINDS
 from feedback.texts import MAX_CHARS, check_messages, check_text
 from storage.errors import BadInput
@@ -26,11 +28,13 @@ def row_of(row: Row | Refused) -> list[Any]:
     prompt = [[message["role"], message["content"]] for message in row.prompt]
     if isinstance(row, RatingRow):
         answer = row.answer
-        return [RATING, row.row, prompt, answer.text, answer.model, row.verdict, row.labeler]
+        return [
+            RATING, row.row, prompt, answer.text, answer.model, row.verdict, row.labeler, row.extra,
+        ]  # fmt: skip
     when = row.created_at.isoformat() if row.created_at else ""
     return [
         VOTE, row.row, prompt, row.a.text, row.a.model, row.b.text, row.b.model, row.verdict,
-        row.labeler, row.left, when, row.id, row.comparison, row.kind,
+        row.labeler, row.left, when, row.id, row.comparison, row.kind, row.extra,
     ]  # fmt: skip
 
 
@@ -44,9 +48,10 @@ def row_from(values: Any) -> Row | Refused:
         kind, number, *rest = values
         if type(number) is not int or number < 0:
             raise BadInput(f"a row has the number {str(number)[:40]!r}")
-        return _READ[kind](number, *rest)
+        row: Row | Refused = _READ[kind](number, *rest)
     except (TypeError, ValueError, KeyError) as error:
         raise BadInput(f"what was read is no row ({str(error)[:80]})") from None
+    return row
 
 
 def size_of(row: Row | Refused) -> int:
@@ -54,7 +59,7 @@ def size_of(row: Row | Refused) -> int:
     if isinstance(row, Refused):
         return len(row.why)
     answers = (row.answer,) if isinstance(row, RatingRow) else (row.a, row.b)
-    said = sum(len(message["content"]) for message in row.prompt)
+    said = len(row.extra) + sum(len(message["content"]) for message in row.prompt)
     return said + sum(len(answer.text) for answer in answers)
 
 
@@ -76,6 +81,7 @@ def _vote(
     id: str,
     comparison: str,
     kind: str,
+    extra: str,
 ) -> VoteRow:
     return VoteRow(
         row=number,
@@ -89,21 +95,32 @@ def _vote(
         id=_name(id),
         comparison=_name(comparison),
         kind=_one_of(kind, KINDS),
+        extra=_extra(extra),
     )
 
 
 def _rating(
-    number: int, prompt: Any, text: str, model: str, verdict: str, labeler: str
+    number: int, prompt: Any, text: str, model: str, verdict: str, labeler: str, extra: str
 ) -> RatingRow:
     answer = Answer(check_text(text, "answer"), _name(model))
-    return RatingRow(
-        number, _prompt(prompt), answer, _one_of(verdict, ("up", "down")), _name(labeler)
-    )
+    said = _one_of(verdict, ("up", "down"))
+    return RatingRow(number, _prompt(prompt), answer, said, _name(labeler), _extra(extra))
 
 
 def _prompt(value: Sequence[Sequence[str]]) -> tuple[Message, ...]:
     messages: list[Mapping[str, str]] = [{"role": role, "content": text} for role, text in value]
     return tuple(check_messages(messages))
+
+
+def _extra(value: Any) -> str:
+    """Return the other fields, if they are what `unknown` writes."""
+    if value == "":
+        return ""
+    if not isinstance(check_text(value, "extra"), str) or not isinstance(json.loads(value), dict):
+        raise BadInput("the other fields are no JSON object")
+    if len(value) > MAX_EXTRA:
+        raise BadInput(f"the other fields have {len(value):,} characters")
+    return str(value)
 
 
 def _name(value: Any) -> str:
@@ -116,5 +133,5 @@ def _one_of(value: Any, allowed: Sequence[str]) -> str:
     return str(value)
 
 
-_READ = {VOTE: _vote, RATING: _rating, REFUSED: _refused}
+_READ: dict[str, Callable[..., Row | Refused]] = {VOTE: _vote, RATING: _rating, REFUSED: _refused}
 MAX_ROW = 8 * MAX_CHARS  # Choice: two answers, and a conversation as long as six of them

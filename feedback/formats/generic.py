@@ -38,6 +38,7 @@ from feedback.formats.rows import (
     one_of,
     prompt_of,
 )
+from feedback.formats.unknown import kept
 from feedback.texts import check_text
 from storage.errors import BadInput
 
@@ -157,10 +158,9 @@ def _rows_of(raw: Raw, named: Named) -> Iterator[Row]:
         raise BadInput(why)
     found = _resolved(raw.fields, named)
     fields = {field: raw.fields[column] for field, column in found.items()}
-    if _whole(found, named) == PAIR:
-        yield _vote(raw.row, fields)
-    else:
-        yield _rating(raw.row, fields)
+    read = {found[field] for field in found if field in fields}
+    row = _vote(raw.row, fields) if _whole(found, named) == PAIR else _rating(raw.row, fields)
+    yield kept(row, raw.fields, read)
 
 
 def _vote(row: int, fields: Fields) -> VoteRow:

@@ -43,7 +43,9 @@ def write_parquet_rows(path: Path, columns: Sequence[str], rows: Iterable[Fields
 
     from storage.parquet import write_parquet
 
-    frame = pd.DataFrame(list(rows), columns=list(columns))
+    frame = pd.DataFrame(list(rows))
+    others = [name for name in frame.columns if name not in columns]
+    frame = frame.reindex(columns=[*columns, *others])
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         write_parquet(frame, temporary)

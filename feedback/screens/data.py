@@ -60,15 +60,18 @@ class BrowseView:
     gold: GoldView
 
 
-def take_out(workspace: Any, what: str, *, by: str = ALONE) -> tuple[gr.DownloadButton, str]:
+def take_out(
+    workspace: Any, what: str, names: bool = False, *, by: str = ALONE
+) -> tuple[gr.DownloadButton, str]:
     """Write the export into a temporary file; return the button that downloads it."""
     _, form, name = EXPORTS[what]
     target = Path(tempfile.mkdtemp(prefix="hone-export-")) / name
-    done = imports.export_file(workspace.store, target, form)
+    done = imports.export_file(workspace.store, target, form, names=names)
     written, found = done["written"], personal.told(done["personal_data"])
     if not written:
         return gr.DownloadButton(visible=False), "Nothing to export yet: judge some answers first."
-    audit.note(workspace.store, by, "export", f"{name}: {written:,} rows")
+    who = ", with names" if names and what == "votes" else ""
+    audit.note(workspace.store, by, "export", f"{name}: {written:,} rows{who}")
     button = gr.DownloadButton(f"Download {name}", value=str(target), visible=True)
     warning = f"\n\n**{found}** Look at them on *Quality* before you pass the file on."
     return button, f"{written:,} rows." + (warning if found else "")
@@ -142,10 +145,13 @@ def build_export(workspace: Any) -> None:
     what = gr.Radio(
         choices, value="pairs", show_label=False, elem_classes="hone-lines", elem_id="export-what"
     )
+    names = gr.Checkbox(
+        False, label="Votes with labelers' names, not pseudonyms", elem_id="export-names"
+    )
     go = gr.Button("Export", elem_id="export-go")
     told = gr.Markdown(elem_id="export-told", elem_classes="hone-note")
     button = gr.DownloadButton("Download", visible=False, variant="primary", elem_id="export-file")
-    wire(go.click, take_out, workspace, inputs=[what], outputs=[button, told], limit=2)
+    wire(go.click, take_out, workspace, inputs=[what, names], outputs=[button, told], limit=2)
 
 
 def build_browse(workspace: Any) -> BrowseView:
