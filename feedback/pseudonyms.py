@@ -26,7 +26,7 @@ class Pseudonyms:
     def __init__(self, store: Store) -> None:
         self._key = _key(store.data / FILE)
         self._made: dict[str, str] = {
-            one.id: one.id for kind in NOBODY for one in store.rows(Labeler, kind=kind)
+            one.id: one.id for one in store.rows(Labeler) if one.kind in NOBODY
         }
         self._made[UNKNOWN] = UNKNOWN
 

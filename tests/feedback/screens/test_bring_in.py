@@ -56,7 +56,8 @@ def test_a_table_of_ones_own_is_shown_with_its_likeliest_columns(tmp_path: Path)
     assert not drawn["column answer"].visible
     first, second = cells(drawn)
     assert first == ["1", "a, by ann", "Hi?", "A: Hello! · B: What."]
-    assert second[1] == "refused" and second[2].startswith("verdict is 'perhaps'")
+    assert second[1] == "refused"
+    assert second[2].startswith("verdict is 'perhaps'")
 
 
 def test_a_file_of_a_known_format_needs_no_columns(tmp_path: Path) -> None:
