@@ -66,9 +66,8 @@ def _answer(request: Mapping[str, Any], most_rows: int) -> Iterator[dict[str, An
         yield {"format": chosen}
         yield from _parts(formats.read(path, chosen, columns), most_rows)
         return
-    seen = formats.preview(path, format, columns, request["rows"])
-    if request["do"] == "look":
-        seen = formats.look(path, format, columns)
+    show = {"look": formats.look, "preview": formats.preview}[request["do"]]
+    seen = show(path, format, columns)
     rows = sorted((*seen.rows, *seen.refused), key=lambda row: row.row)
     yield {
         "format": seen.format,

@@ -149,7 +149,6 @@ class _Child:
             "path": str(self._path.absolute()),
             "format": format,
             "columns": dict(columns) if columns is not None else None,
-            "rows": 5,
             "limits": asdict(self._limits),
         }
         assert self._process.stdin is not None

@@ -66,7 +66,7 @@ def test_a_row_comes_over_exactly(row: Any) -> None:
 @pytest.mark.parametrize(
     ("place", "value"),
     [(0, "z"), (1, -1), (1, "3"), (2, []), (2, [["root", "Hi?"]]), (2, [["user"]]), (3, "a\0"),
-     (3, None), (4, "m\n"), (5, "x\ud800"), (7, "undone"), (8, 5.5), (9, "c"), (10, "soon"),
+     (3, None), (4, "m\nn"), (5, "x\ud800"), (7, "undone"), (8, 5.5), (9, "c"), (10, "soon"),
      (13, "other"), (14, "[]"), (14, "{"), (14, None)],
 )  # fmt: skip
 def test_a_forged_row_is_refused(place: int, value: Any) -> None:
@@ -123,7 +123,7 @@ def test_memory_time_and_rows_have_limits(tmp_path: Path) -> None:
     with pytest.raises(Ended, match="gave no row for 0 s"):
         everything(rows, Limits(silent=0))
     slow = tmp_path / "slow.jsonl"
-    slow.write_text('{"a": 1}\n' * 400_000)
+    slow.write_text('{"chosen": 1, "rejected": 2}\n' * 200_000)
     with pytest.raises(Ended, match="takes more than 1 s of processor time"):
         everything(slow, Limits(cpu=1))
 
