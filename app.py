@@ -124,12 +124,15 @@ def export(
     snapshot: Annotated[
         str | None, typer.Option(help="A snapshot's id; else what is there now.")
     ] = None,
+    names: Annotated[
+        bool, typer.Option("--names", help="Labelers by name; else by pseudonym.")
+    ] = False,
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
     """Write pairs and labels, or the votes, to a file."""
-    params = {"file": absolute(file), "format": format, "snapshot": snapshot, "by": operator()}
-    return run("export", data, as_json, params)
+    params = {"file": absolute(file), "format": format, "snapshot": snapshot, "names": names}
+    return run("export", data, as_json, {**params, "by": operator()})
 
 
 @cli.command()

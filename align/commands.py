@@ -101,12 +101,16 @@ def export(
     file: str,
     format: str = "trl",
     snapshot: str | None = None,
+    names: bool = False,
     by: str = ALONE,
 ) -> dict[str, Any]:
     """Write a file; return {"written", "personal_data"}."""
     folder = snapshot_folder(workspace, snapshot) if snapshot else None
-    done = imports.export_file(workspace.store, Path(file), format, snapshot_dir=folder)
+    done = imports.export_file(
+        workspace.store, Path(file), format, snapshot_dir=folder, names=names
+    )
     told = f"{Path(file).name}: {done['written']:,} rows as {format}"
+    told += ", with names" if names else ""
     audit.note(workspace.store, by, "export", told)
     if found := personal.told(done["personal_data"]):
         progress(f"{found} Look at them before you pass the file on (`check` says which).\n")

@@ -106,10 +106,10 @@ def verify_publication(data: Path, folder: str) -> dict[str, Any]:
 def preview_file(data: Path, file: str, format: str, columns: Sequence[str]) -> dict[str, Any]:
     """Return how a file would be read, from its first rows, as `import --preview --json` prints it;
     nothing is stored."""
-    from feedback import formats  # here: none of the others reads such files
+    from feedback import reading  # here: none of the others reads such files
     from feedback.formats.generic import named_columns
 
-    seen = formats.preview(Path(file), format, named_columns(columns))
+    seen = reading.preview(Path(file), format, named_columns(columns))
     return {
         "format": seen.format,
         "rows": [_plain(dataclasses.asdict(row)) for row in seen.rows],

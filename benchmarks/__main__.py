@@ -12,6 +12,7 @@ COMMANDS = (
     ("-m", "benchmarks.serve_kill"),
     ("benchmarks/product.py", "--write"),
     ("benchmarks/screens.py", "--write"),
+    ("benchmarks/million.py", "--write"),
     ("benchmarks/effect.py", "--cache", ".setup/effect", "--write"),
     ("benchmarks/remedy.py", "--cache", ".setup/remedy", "--write"),
     ("benchmarks/demo.py", "--data", ".setup/demo", "--write"),

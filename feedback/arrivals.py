@@ -43,6 +43,7 @@ class Cast:
     named: bool
     event: Vote | Rating
     place: Assignment
+    extra: str = ""  # the row's other fields, as JSON
 
 
 def placed(row: Row, source: str) -> Placed:
@@ -74,7 +75,7 @@ def cast(one: Placed, source: str) -> Cast:
         source=source,
         created_at=event.created_at,
     )
-    return Cast(row.row, one.named, event, place)
+    return Cast(row.row, one.named, event, place, row.extra)
 
 
 def says(event: Vote | Rating) -> tuple[str, str, str]:

@@ -7,7 +7,7 @@ What is written is looked through for personal data on its way, each different t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,22 @@ from feedback.frozen import load
 from feedback.items import look_up
 from feedback.live import live_feedback, preferences_of
 from feedback.personal import PersonalData
+from feedback.preferences import Label, Pair
+from feedback.pseudonyms import Pseudonyms
 from storage.errors import BadInput
-from storage.records import Message, Prompt, Response
+from storage.records import Extra, Message, Prompt, Response
 from storage.store import Store
 
 AT_ONCE = 2_000  # rows whose texts are in memory at the same time
 
 
 def export_file(
-    store: Store, path: Path | str, format: str, snapshot_dir: Path | None = None
+    store: Store,
+    path: Path | str,
+    format: str,
+    snapshot_dir: Path | None = None,
+    *,
+    names: bool = False,
 ) -> dict[str, Any]:
     """Write a file; return {"written", "personal_data"}: how many rows, and how many of their
     different texts hold personal data, by kind.
@@ -38,6 +45,7 @@ def export_file(
             "trl-labels", write the pairs or labels that the live feedback gives now, or those of a
             snapshot.
         snapshot_dir: the snapshot's folder.
+        names: write labelers by their names; else by pseudonyms, the same in every export.
 
     Raises:
         BadInput: an unknown format, votes of a snapshot, or a file that cannot be written.
@@ -52,7 +60,7 @@ def export_file(
     if chosen.holds == "votes":
         if snapshot_dir is not None:
             raise BadInput("a snapshot holds pairs and labels, not votes; choose trl or trl-labels")
-        rows = _votes(store)
+        rows = _votes(store, None if names else Pseudonyms(store))
     elif snapshot_dir is not None:
         rows = _frozen(Path(snapshot_dir), chosen.holds)
     else:
@@ -72,16 +80,18 @@ def _looked_at(rows: Iterator[Row], found: PersonalData) -> Iterator[Row]:
         yield row
 
 
-def _votes(store: Store) -> Iterator[Row]:
+def _votes(store: Store, pseudonyms: Pseudonyms | None) -> Iterator[Row]:
     """Yield every live vote, oldest first, but those on texts that were erased."""
     votes = store.frame("votes").sort_values(["created_at", "vote"])
     if gone := erased_texts(store):
         asked = {one.id for one in store.rows(Prompt, text=sorted(gone))}
         told = votes["text_a"].isin(gone) | votes["text_b"].isin(gone) | votes["prompt"].isin(asked)
         votes = votes[~told]
+    any_extra = store.count(Extra) > 0
     for part in _parts(votes):
         prompts = _prompts(store, part["prompt"])
         contents = store.texts({*part["text_a"], *part["text_b"]})
+        extras = extras_of(store, part["vote"]) if any_extra else {}
         for number, vote in enumerate(part.itertuples(), start=1):
             yield VoteRow(
                 row=number,
@@ -89,12 +99,13 @@ def _votes(store: Store) -> Iterator[Row]:
                 a=Answer(contents[vote.text_a], vote.model_a),
                 b=Answer(contents[vote.text_b], vote.model_b),
                 verdict=vote.verdict,
-                labeler=vote.labeler,
+                labeler=pseudonyms.of(vote.labeler) if pseudonyms else vote.labeler,
                 left=vote.left,
                 created_at=vote.created_at.to_pydatetime(),
                 id=vote.vote,
                 comparison=vote.comparison,
                 kind=vote.kind,
+                extra=extras.get(vote.vote, ""),
             )
 
 
@@ -112,20 +123,37 @@ def _frozen(folder: Path, holds: str) -> Iterator[Row]:
 def _live(store: Store, holds: str) -> Iterator[Row]:
     """Yield the pairs or labels that the live feedback gives now."""
     preferences = preferences_of(store, live_feedback(store))
+    any_extra = store.count(Extra) > 0
     wanted: Sequence[Any] = preferences.pairs if holds == "pairs" else preferences.labels
     for start in range(0, len(wanted), AT_ONCE):
         part = wanted[start : start + AT_ONCE]
         prompts = _prompts(store, [one.prompt for one in part])
+        extras = extras_of(store, [id for one in part for id in _said_by(one)]) if any_extra else {}
         if holds == "pairs":
             answers = _answers(store, [id for one in part for id in (one.chosen, one.rejected)])
         else:
             answers = _answers(store, [one.response for one in part])
         for number, one in enumerate(part, start=start + 1):
             prompt = prompts[one.prompt]
+            extra = next((extras[id] for id in _said_by(one) if id in extras), "")
             if holds == "pairs":
-                yield VoteRow(number, prompt, answers[one.chosen], answers[one.rejected], "a")
+                good, bad = answers[one.chosen], answers[one.rejected]
+                yield VoteRow(number, prompt, good, bad, "a", extra=extra)
             else:
-                yield RatingRow(number, prompt, answers[one.response], _thumb(one.good))
+                thumb = _thumb(one.good)
+                yield RatingRow(number, prompt, answers[one.response], thumb, extra=extra)
+
+
+def _said_by(one: Pair | Label) -> Sequence[str]:
+    """Return the votes, thumbs and edits behind a pair or label; the first's fields go with it."""
+    return one.votes_for if isinstance(one, Pair) else one.votes
+
+
+def extras_of(store: Store, events: Iterable[str]) -> dict[str, str]:
+    """Return what imported rows said beyond what is read, as JSON, by the event's id."""
+    found = store.found(Extra, events)
+    contents = store.texts(one.text for one in found.values())
+    return {id: contents[one.text] for id, one in found.items() if one.text in contents}
 
 
 def _prompts(store: Store, ids: Sequence[str] | pd.Series) -> dict[str, tuple[Message, ...]]:

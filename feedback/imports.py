@@ -1,5 +1,6 @@
 """Bring a file in, row by row, so that a bad row is named and the others are stored.
 
+The file is read in a process of its own (`feedback.reading`); what it holds is stored here.
 Importing the same file again adds nothing: every id comes from what the row says. Rows are stored
 2,000 at a time; what was stored before an interruption is found again by the next import. Prompts
 are compared with all earlier ones as they come, about 0.15 ms each, so a big import needs no second
@@ -8,15 +9,16 @@ pass, and no prompt ever changes its cluster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from feedback import formats
+from feedback import formats, reading
 from feedback.arrivals import Cast, Placed, cast, placed, says
 from feedback.clusters import PromptIndex, prompts_locked
 from feedback.exports import export_file
+from feedback.formats.carried import size_of
 from feedback.formats.rows import RatingRow, Refused, Row
 from feedback.items import (
     flipped,
@@ -25,12 +27,14 @@ from feedback.items import (
     other_answers,
     tick,
 )
+from feedback.pseudonyms import Pseudonyms
 from feedback.repeats import Repeats, kept
 from feedback.texts import printable
 from storage.errors import BadInput, StoreError, UserError
 from storage.records import (
     Comparison,
     Duplicate,
+    Extra,
     Labeler,
     Rating,
     Receipt,
@@ -46,8 +50,7 @@ __all__ = ["ON_DUPLICATE", "export_file", "import_file"]
 
 ON_DUPLICATE = ("link", "skip", "keep")
 AT_ONCE = 2_000  # rows
-
-E = TypeVar("E")
+CHARS_AT_ONCE = 20_000_000  # of their texts. Choice: what a row may hold, some times over
 
 
 def import_file(
@@ -76,12 +79,10 @@ def import_file(
             f"on_duplicate is {on_duplicate[:40]!r}; it has to be one of {', '.join(ON_DUPLICATE)}"
         )
     path = Path(path)
-    chosen = formats.choose(path, format, columns)
-    rows = formats.read(path, chosen, columns)
     name = path.name.encode("utf-8", "replace").decode()[:100]
-    with prompts_locked(store) as prompts:
+    with reading.opened(path, format, columns) as (chosen, rows), prompts_locked(store) as prompts:
         taker = _Taker(store, f"import:{name}", on_duplicate, prompts)
-        for part in _parts(rows, AT_ONCE):
+        for part in _parts(_read(rows, taker)):
             if progress and format == "auto" and not columns and not taker.read:
                 progress(f"{name} looks like {chosen}: {formats.FORMATS[chosen].describe}\n")
             taker.take(part)
@@ -95,10 +96,37 @@ def import_file(
     }
 
 
-def _parts(rows: Iterable[E], size: int) -> Iterator[list[E]]:
-    rows = iter(rows)
-    while part := list(islice(rows, size)):
+def _read(parts: Iterator[reading.PART], taker: _Taker) -> Iterator[Row | Refused]:
+    """Yield the rows; where reading ends before the file does, say what is stored of it."""
+    try:
+        for part in parts:
+            yield from part
+    except BadInput as error:
+        if not taker.read:
+            raise
+        raise BadInput(
+            f"{error} ({taker.stored:,} rows in front of that are stored; importing the file again "
+            "adds nothing twice)"
+        ) from None
+
+
+def _parts(rows: Iterator[Row | Refused]) -> Iterator[list[Row | Refused]]:
+    part: list[Row | Refused] = []
+    chars = 0
+    for row in rows:
+        part.append(row)
+        chars += size_of(row)
+        if len(part) >= AT_ONCE or chars >= CHARS_AT_ONCE:
+            yield part
+            part, chars = [], 0
+    if part:
         yield part
+
+
+def _extra(one: Cast) -> tuple[Text, Extra]:
+    """Return what keeps the other fields of a row."""
+    text = Text.of(one.extra)
+    return text, Extra(one.event.id, text.id)
 
 
 class _Taker:
@@ -112,6 +140,7 @@ class _Taker:
         self._repeats = Repeats(store, prompts) if on_duplicate != "link" else None
         self._sent: set[str] = set()  # ids of the texts and responses that were added
         self._labelers: set[str] = set()
+        self._pseudonyms: Pseudonyms | None = None
         self.read = self.stored = self.duplicates = 0
         self.refused: list[Refused] = []
 
@@ -220,7 +249,7 @@ class _Taker:
             before = stored.setdefault(one.event.id, one.event)
             if before is one.event:
                 fresh.append(one)
-            elif says(before) == says(one.event):
+            elif says(before) == says(one.event) or self._is_ours(before, one.event):
                 self.duplicates += 1
             else:
                 why = (
@@ -230,11 +259,19 @@ class _Taker:
                 self.refused.append(Refused(one.row, why))
         return fresh
 
+    def _is_ours(self, before: Vote | Rating, event: Vote | Rating) -> bool:
+        """Say whether an event comes back from an export of this folder, by its pseudonym."""
+        if self._pseudonyms is None:
+            self._pseudonyms = Pseudonyms(self._data)
+        named = replace(event, labeler=before.labeler)
+        return self._pseudonyms.of(before.labeler) == event.labeler and says(named) == says(before)
+
     def _store(self, records: list[Record], casts: list[Cast]) -> None:
         labelers = {one.event.labeler for one in casts} - self._labelers
         self._labelers |= labelers
         people = [Labeler(name, "import") for name in sorted(labelers)]
-        self._data.add([*records, *people, *(one.place for one in casts)])
+        extras = [one for cast in casts if cast.extra for one in _extra(cast)]
+        self._data.add([*records, *people, *(one.place for one in casts), *extras])
         answers = self._data.append_many([one.event for one in casts])
         for one, answer in zip(casts, answers, strict=True):
             self._count(one, answer)

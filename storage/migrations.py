@@ -212,6 +212,17 @@ def erasure_tables(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+EXTRA_TABLE = """
+CREATE TABLE extra (
+    id VARCHAR NOT NULL PRIMARY KEY, text VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+)"""
+
+
+def extra_table(connection: sa.Connection) -> None:
+    """Add what imported rows said beyond what Hone reads."""
+    connection.exec_driver_sql(EXTRA_TABLE)
+
+
 MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {
     1: first_tables,
     2: quality_tables,
@@ -220,6 +231,7 @@ MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {
     5: people_tables,
     7: logged_table,
     8: erasure_tables,
+    9: extra_table,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,44 +20,76 @@ if TYPE_CHECKING:
 
 # Choice: rows made into Python values at a time; 200 texts as long as the limit are 200 MB.
 AT_ONCE = 200
+MAX_ROWS = 5_000_000  # Choice: fewer than a start can read back into memory
+# Choice: a million pairs of the usual length are 2 GB. What the file says of its own size is not
+# believed: 230 kB may say that they unpack to as much, and be 20 GB.
+MAX_UNPACKED = 8 << 30  # bytes
 
 
 def read_parquet(path: Path) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
     """Return the columns of a Parquet file, and its rows as plain values (None: missing).
 
-    The file is unpacked into DuckDB's own memory first, which has a limit: 50 kB of Parquet may
-    hold one text of a megabyte 20,000 times, which as Python values would take all of the machine.
+    The file is looked through once before its first row is given out, so that one that is damaged
+    or far too big gives none.
 
     Raises:
         NotFound: there is no such file.
-        BadInput: it is no Parquet file, or too big to be read within the memory limit.
+        BadInput: it is no Parquet file; from the first row on: it is too big.
     """
     if not path.is_file():
         raise NotFound(f"{path} is not there: check the name")
     connection = _memory()
     # A link with a plain name: DuckDB takes *, ? and [ in a name for a pattern.
-    with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder) / "file.parquet"
-        link.symlink_to(path.absolute())
-        try:
-            connection.execute("CREATE TABLE rows AS FROM read_parquet(?)", [str(link)])
-        except duckdb.OutOfMemoryException:
-            raise BadInput(
-                f"{path} needs more than {Limits().memory_now() >> 20} MB when unpacked: split it"
-            ) from None
-        except duckdb.Error as error:
-            why = str(error).splitlines()[0].replace(str(link), path.name)
-            raise BadInput(f"{path} is not a Parquet file that can be read: {why}") from None
-    columns = [name for name, *_ in connection.execute("DESCRIBE rows").fetchall()]
-    return columns, _rows(connection)
+    folder = tempfile.TemporaryDirectory()
+    link = Path(folder.name) / "file.parquet"
+    link.symlink_to(path.absolute())
+    try:
+        with _said(path, link):
+            described = connection.execute("DESCRIBE FROM read_parquet(?)", [str(link)]).fetchall()
+    except BaseException:
+        connection.close()
+        folder.cleanup()
+        raise
+    return [name for name, *_ in described], _rows(connection, folder, path, link)
 
 
-def _rows(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
-    with connection:
-        ((count,),) = connection.execute("SELECT count(*) FROM rows").fetchall()
-        for start in range(0, count, AT_ONCE):
-            part = "FROM rows WHERE rowid >= ? AND rowid < ? ORDER BY rowid"
-            yield from connection.execute(part, [start, start + AT_ONCE]).fetchall()
+def _look_through(connection: duckdb.DuckDBPyConnection, path: Path, link: Path) -> None:
+    """Refuse a file that cannot be read to its end within the limits."""
+    source = "FROM read_parquet(?)"
+    ((rows,),) = connection.execute(f"SELECT count(*) {source}", [str(link)]).fetchall()
+    if rows > MAX_ROWS:
+        raise BadInput(f"{path} has {rows:,} rows, the limit is {MAX_ROWS:,}: split it")
+    sizes = f"SELECT sum(strlen(columns(*)::VARCHAR)) {source}"
+    (found,) = connection.execute(sizes, [str(link)]).fetchall()
+    if sum(int(size or 0) for size in found) > MAX_UNPACKED:
+        raise BadInput(f"{path} needs more than {MAX_UNPACKED >> 20} MB when unpacked: split it")
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection,
+    folder: tempfile.TemporaryDirectory[str],
+    path: Path,
+    link: Path,
+) -> Iterator[tuple[Any, ...]]:
+    with folder, connection, _said(path, link):
+        _look_through(connection, path, link)
+        rows = connection.execute("FROM read_parquet(?)", [str(link)])
+        while part := rows.fetchmany(AT_ONCE):
+            yield from part
+
+
+@contextmanager
+def _said(path: Path, link: Path) -> Iterator[None]:
+    """Turn the database's errors into a sentence."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise BadInput(
+            f"{path} needs more than {Limits().memory_now() >> 20} MB when unpacked: split it"
+        ) from None
+    except duckdb.Error as error:
+        why = str(error).splitlines()[0].replace(str(link), path.name)
+        raise BadInput(f"{path} is not a Parquet file that can be read: {why}") from None
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
@@ -71,6 +104,8 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
 def _memory() -> duckdb.DuckDBPyConnection:
     """Open a database in memory that stays within the limit: nothing of it goes to the disk."""
     memory = f"{Limits().memory_now()}B"
-    return duckdb.connect(
+    connection = duckdb.connect(
         ":memory:", config={"memory_limit": memory, "temp_directory": "", "threads": 1}
     )
+    connection.execute("SET enable_progress_bar = false")
+    return connection

@@ -394,6 +394,14 @@ class Rewritten:
     erasure: str
 
 
+class Extra:
+    """What an imported row said beyond what Hone reads."""
+
+    id: str  # of the vote or rating that it became
+    text: str  # Text.id of one JSON object
+    created_at: datetime = field(default_factory=now)
+
+
 Event = Vote | Rating | Edit
 Record = (
     Text
@@ -420,6 +428,7 @@ Record = (
     | Erasure
     | Erased
     | Rewritten
+    | Extra
 )
 
 

@@ -23,6 +23,7 @@ from storage.records import (
     Erased,
     Erasure,
     Exclusion,
+    Extra,
     Gold,
     Invitation,
     Labeler,
@@ -85,7 +86,7 @@ TABLES: dict[type, sa.Table] = {
     for kind in (
         Text, Prompt, Response, Comparison, Campaign, Labeler, Assignment, Duplicate, Exclusion,
         Gold, Wanted, Score, Snapshot, Run, Promotion, Account, Session, Invitation, ApiKey, Audit,
-        Logged, Erasure, Erased, Rewritten, Vote, Rating, Edit,
+        Logged, Erasure, Erased, Rewritten, Extra, Vote, Rating, Edit,
     )
 }  # fmt: skip
 KINDS: dict[str, type] = {kind.__name__.lower(): kind for kind in TABLES}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from feedback.formats import (
     trl,
     votes,
 )
+from feedback.formats.guessing import guessed
 from feedback.formats.rows import Raw, Refused, Row, listed
 from storage.errors import BadInput
 
@@ -42,6 +43,9 @@ class Preview:
     format: str  # a name in FORMATS
     rows: tuple[Row, ...]  # of the first rows, those that can be taken
     refused: tuple[Refused, ...]  # and those that cannot
+    columns: tuple[str, ...] = ()  # what the file has, where they can be named
+    named: Mapping[str, str] = field(default_factory=dict)  # and what they are taken for
+    why: str = ""  # what keeps the rows from being read with these columns
 
 
 def read(
@@ -83,6 +87,26 @@ def preview(
     return Preview(name, taken, tuple(row for row in seen if isinstance(row, Refused)))
 
 
+def look(path: Path, format: str = "auto", columns: Mapping[str, str] | None = None) -> Preview:
+    """Return what `preview` does, and where the columns have to be named, what they may be.
+
+    Args:
+        columns: as for `read`; None takes what their names say.
+
+    Raises:
+        BadInput, NotFound: the file as a whole is none.
+    """
+    has = columns_of(path)
+    chosen = format if format != "auto" else looks_like(has) or "columns"
+    if chosen != "columns":
+        return preview(path, chosen)
+    names = guessed(has) if columns is None else dict(columns)
+    if why := generic.missing(has, names):
+        return Preview(chosen, (), (), tuple(has), names, why)
+    seen = preview(path, chosen, names)
+    return replace(seen, columns=tuple(has), named=names)
+
+
 def named(name: str) -> Format:
     """Return a format by its name."""
     if name not in FORMATS:
@@ -92,19 +116,31 @@ def named(name: str) -> Format:
 
 def detect(path: Path) -> str:
     """Return the name of the format that a file's first readable row looks like."""
+    seen = columns_of(path)
+    found = looks_like(seen)
+    if found is None:
+        raise BadInput(
+            f"{path}: has {listed(seen) or 'no row that can be read'}; no known format looks like "
+            f"that, so name its columns, or one of {', '.join(FORMATS)}"
+        )
+    return found
+
+
+def columns_of(path: Path) -> list[str]:
+    """Return the columns of a table, or the keys of the first row that can be read."""
     seen: list[str] = []
     for raw in islice(files.read_rows(path, seen.extend), 20):
         if not seen and isinstance(raw, Raw):
             seen.extend(raw.fields)
         if seen:
             break
-    for name, format in FORMATS.items():
-        if format.looks(seen):
-            return name
-    raise BadInput(
-        f"{path}: has {listed(seen) or 'no row that can be read'}; no known format looks like "
-        f"that, so name its columns, or one of {', '.join(FORMATS)}"
-    )
+    return seen
+
+
+def looks_like(columns: Iterable[str]) -> str | None:
+    """Return the first format that rows with these columns look like."""
+    seen = list(columns)
+    return next((name for name, format in FORMATS.items() if format.looks(seen)), None)
 
 
 # The first one that a file looks like is taken, so what asks for more columns stands before.

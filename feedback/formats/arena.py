@@ -38,6 +38,7 @@ from storage.records import Message
 
 WINNERS = {"model_a": "a", "model_b": "b", "tie": "tie", "tie (bothbad)": "both_bad"}
 NEEDED = {"winner", "conversation_a", "conversation_b"}
+KNOWN = {*NEEDED, "model_a", "model_b", "judge", "judge_hash", "tstamp"}
 
 
 def looks(columns: Iterable[str]) -> bool:
@@ -48,7 +49,7 @@ def looks(columns: Iterable[str]) -> bool:
 def read(path: Path) -> Iterator[Row | Refused]:
     """Yield the file's battles as votes."""
     needs = "arena needs winner, conversation_a and conversation_b"
-    return files.read_each(path, _votes_of, looks, needs)
+    return files.read_each(path, _votes_of, looks, needs, known=KNOWN)
 
 
 def _votes_of(raw: Raw) -> Iterator[VoteRow]:

@@ -8,13 +8,14 @@ with its number; the others come through.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from feedback.formats import csv_rows, json_rows, packed
 from feedback.formats.rows import Raw, Refused, Row, listed
+from feedback.formats.unknown import kept
 from storage.errors import BadInput, NotFound
 
 TABLE = "comparisons"  # of an SQLite file: the only one that a format here (feedloop) knows
@@ -136,6 +137,7 @@ def read_each(
     needs: str,
     *,
     cells: Sequence[str] | None = None,
+    known: Collection[str] | None = None,
 ) -> Iterator[Row | Refused]:
     """Return what a format makes of each row of a file.
 
@@ -144,17 +146,20 @@ def read_each(
         looks: are these columns the format's? Asked of a table's header.
         needs: what the format needs, for the message where the header is another one's.
         cells: what the cells of a CSV row are, where its header does not say it.
+        known: the fields that the format reads; the others are kept. None: it keeps none.
     """
 
     def check_columns(columns: Sequence[str]) -> None:
         if not looks(columns):
             raise BadInput(f"{path}: has the columns {listed(columns)}; {needs}")
 
-    return made(read_rows(path, check_columns, cells=cells), rows_of)
+    return made(read_rows(path, check_columns, cells=cells), rows_of, known)
 
 
 def made(
-    raws: Iterable[Raw | Refused], rows_of: Callable[[Raw], Iterable[Row | Refused]]
+    raws: Iterable[Raw | Refused],
+    rows_of: Callable[[Raw], Iterable[Row | Refused]],
+    known: Collection[str] | None = None,
 ) -> Iterator[Row | Refused]:
     """Yield what a format makes of each row; the BadInput that it raises refuses that row."""
     for raw in raws:
@@ -162,7 +167,11 @@ def made(
             yield raw
             continue
         try:
-            yield from rows_of(raw)
+            for row in rows_of(raw):
+                if known is None or isinstance(row, Refused):
+                    yield row
+                else:
+                    yield kept(row, raw.fields, known)
         except BadInput as error:
             yield Refused(raw.row, str(error))
 

@@ -38,6 +38,7 @@ from feedback.formats.rows import (
     one_of,
     prompt_of,
 )
+from feedback.formats.unknown import kept
 from feedback.texts import check_text
 from storage.errors import BadInput
 
@@ -70,7 +71,7 @@ Named = Mapping[str, str]
 
 def looks(columns: Iterable[str]) -> bool:
     """Return whether rows with these columns can be read without naming any."""
-    return _whole(_resolved(set(columns), {})) is not None
+    return _whole(_resolved(set(columns), {}), {}) is not None
 
 
 def read(path: Path, named: Named | None = None) -> Iterator[Row | Refused]:
@@ -78,7 +79,7 @@ def read(path: Path, named: Named | None = None) -> Iterator[Row | Refused]:
 
     Args:
         named: the file's column for a field, as in {"prompt": "question", "a": "first answer"};
-            the others are found by the names above.
+            the others are found by the names above, but one that is "" is not looked for.
 
     Raises:
         BadInput: an unknown field, or a column that the file does not have; it names those it has.
@@ -89,8 +90,8 @@ def read(path: Path, named: Named | None = None) -> Iterator[Row | Refused]:
         raise BadInput(f"there is no field {unknown[:40]!r} to name; there are {', '.join(FIELDS)}")
 
     def check_columns(columns: Sequence[str]) -> None:
-        if missing := _missing(columns, named):
-            raise BadInput(f"{path}: {missing}")
+        if why := missing(columns, named):
+            raise BadInput(f"{path}: {why}")
 
     rows = files.read_rows(path, check_columns)
     return files.made(rows, partial(_rows_of, named=named))
@@ -121,23 +122,29 @@ def _resolved(columns: Collection[str], named: Named) -> dict[str, str]:
     """Return the column of each field that has one."""
     found = {}
     for field, names in FIELDS.items():
-        column = named.get(field) or next((name for name in names if name in columns), None)
-        if column is not None and column in columns:
+        usual = next((name for name in names if name in columns), "")
+        column = named.get(field, usual)
+        if column and column in columns:
             found[field] = column
     return found
 
 
-def _whole(found: Mapping[str, str]) -> tuple[str, ...] | None:
-    """Return the fields of a pair or of a rating, whichever all have a column."""
-    return next((fields for fields in (PAIR, RATING) if set(fields) <= set(found)), None)
+def _whole(found: Mapping[str, str], named: Named) -> tuple[str, ...] | None:
+    """Return the fields of a pair or of a rating, whichever all have a column.
+
+    Where both have, a pair's, unless only a rating's were named.
+    """
+    rating = set(RATING) & set(named) > {"prompt"} and not {"a", "b"} & set(named)
+    kinds = (RATING, PAIR) if rating else (PAIR, RATING)
+    return next((fields for fields in kinds if set(fields) <= set(found)), None)
 
 
-def _missing(columns: Collection[str], named: Named) -> str:
+def missing(columns: Collection[str], named: Named) -> str:
     """Return what keeps rows with these columns from being read, "" if nothing does."""
-    absent = next((name for name in named.values() if name not in columns), None)
+    absent = next((name for name in named.values() if name and name not in columns), None)
     if absent is not None:
         return f"there is no column {absent[:40]!r}; it has: {listed(columns)}"
-    if _whole(_resolved(columns, named)) is None:
+    if _whole(_resolved(columns, named), named) is None:
         return (
             f"it has: {listed(columns)}; name its columns for "
             f"{', '.join(PAIR)}, or for {', '.join(RATING)}"
@@ -146,14 +153,14 @@ def _missing(columns: Collection[str], named: Named) -> str:
 
 
 def _rows_of(raw: Raw, named: Named) -> Iterator[Row]:
-    if missing := _missing(raw.fields, named):
-        raise BadInput(missing)
+    needed = {field: name for field, name in named.items() if field in (*PAIR, *RATING)}
+    if why := missing(raw.fields, needed):
+        raise BadInput(why)
     found = _resolved(raw.fields, named)
     fields = {field: raw.fields[column] for field, column in found.items()}
-    if _whole(found) == PAIR:
-        yield _vote(raw.row, fields)
-    else:
-        yield _rating(raw.row, fields)
+    read = {found[field] for field in found if field in fields}
+    row = _vote(raw.row, fields) if _whole(found, named) == PAIR else _rating(raw.row, fields)
+    yield kept(row, raw.fields, read)
 
 
 def _vote(row: int, fields: Fields) -> VoteRow:

@@ -33,6 +33,7 @@ from feedback.formats.rows import (
 from feedback.texts import check_text
 from storage.errors import BadInput
 
+KNOWN = ("data", "annotations", "predictions")
 SIDES = {"left": "a", "right": "b"}
 
 
@@ -43,7 +44,9 @@ def looks(columns: Iterable[str]) -> bool:
 
 def read(path: Path) -> Iterator[Row | Refused]:
     """Yield the annotations of the file's tasks as votes."""
-    return files.read_each(path, _votes_of, looks, "label-studio needs data and annotations")
+    return files.read_each(
+        path, _votes_of, looks, "label-studio needs data and annotations", known=KNOWN
+    )
 
 
 def _votes_of(raw: Raw) -> Iterator[Row | Refused]:

@@ -39,6 +39,7 @@ from storage.records import Message
 ROLES = {"human": "user", "gpt": "assistant", "system": "system"}
 SPEAKERS = {role: speaker for speaker, role in ROLES.items()}
 PAIR, TAG = {"chosen", "rejected"}, "kto_tag"
+KNOWN = {*PAIR, TAG, "instruction", "input", "output", "system", "history", "conversations"}
 
 
 def looks(columns: Iterable[str]) -> bool:
@@ -51,7 +52,7 @@ def looks(columns: Iterable[str]) -> bool:
 def read(path: Path) -> Iterator[Row | Refused]:
     """Yield the file's pairs and labels, row by row."""
     needs = "llama-factory needs instruction or conversations, and chosen and rejected or kto_tag"
-    return files.read_each(path, _rows_of, looks, needs)
+    return files.read_each(path, _rows_of, looks, needs, known=KNOWN)
 
 
 def _rows_of(raw: Raw) -> Iterator[Row]:

@@ -12,6 +12,8 @@ from storage.errors import BadInput
 GZIP = b"\x1f\x8b"
 # Choice: hh-rlhf unpacks to 0.3 GB, all of OpenAssistant's trees to 0.5; reading this takes 10 s.
 MAX_UNPACKED = 2 << 30  # bytes
+# Choice: text packs 3 to 20 times, rows that much repeat each other 50 times, a bomb 1,000 times.
+MAX_RATIO, RATIO_FROM = 100, 64 << 20  # asked from so many unpacked bytes on
 PIECE = 1 << 20  # bytes read at a time
 
 
@@ -51,15 +53,21 @@ def check_packed(path: Path) -> None:
     """Unpack all of a gzip file once, keeping nothing, so that a bad one stores no row of itself.
 
     Raises:
-        BadInput: it is cut off or damaged, or unpacks to more than MAX_UNPACKED bytes.
+        BadInput: it is cut off or damaged, unpacks to more than MAX_UNPACKED bytes, or to so many
+            times its size that it can only be a bomb.
     """
     if not is_packed(path):
         return
-    size = 0
+    size, packed = 0, path.stat().st_size
     with gzip.open(path) as file:
         try:
             while piece := file.read(PIECE):
                 size += len(piece)
+                if size > RATIO_FROM and size > MAX_RATIO * packed:
+                    raise BadInput(
+                        f"{path}: unpacks to more than {MAX_RATIO} times its size, as a bomb does; "
+                        "unpack it yourself if you trust it"
+                    )
                 if size > MAX_UNPACKED:
                     raise BadInput(
                         f"{path}: unpacks to more than {MAX_UNPACKED:,} bytes; "

@@ -7,7 +7,7 @@
     labeler       optional: who ranked
 
 Each two answers give a vote of their own, so k answers give k (k - 1) / 2; they train in one row
-that shares their prompt. Other columns are ignored.
+that shares their prompt. Other columns are kept with each of the votes.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from feedback.formats.rows import (
 from feedback.texts import check_text
 from storage.errors import BadInput
 
+KNOWN = ("prompt", "responses", "ranks", "labeler")
 MOST = 16  # answers. Choice: 120 votes; nobody ranks more at a glance
 
 
@@ -44,7 +45,9 @@ def looks(columns: Iterable[str]) -> bool:
 def read(path: Path) -> Iterator[Row | Refused]:
     """Yield the votes that the file's rankings imply, ranking by ranking."""
 
-    return files.read_each(path, votes_of, looks, "rankings needs prompt and responses")
+    return files.read_each(
+        path, votes_of, looks, "rankings needs prompt and responses", known=KNOWN
+    )
 
 
 def votes_of(raw: Raw) -> list[VoteRow]:

@@ -51,6 +51,7 @@ class VoteRow:
     id: str = ""  # of the vote, if the file names it
     comparison: str = ""  # id of the comparison, if the file names it
     kind: str = "plain"  # of the assignment: "plain", "repeat" or "gold"
+    extra: str = ""  # the file's other fields, as one JSON object
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class RatingRow:
     answer: Answer
     verdict: str  # "up" or "down"
     labeler: str = UNKNOWN
+    extra: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@
     prompt, completion, label     label true or false, for KTO
 
 Such a row says which answer is better, not who said so: its labeler is "imported". Written files
-use message lists, which TRL renders with the model's own chat template. Other columns are ignored.
+use message lists, which TRL renders with the model's own chat template. Other columns are kept,
+and written into a column `extra` of JSON text.
 Source: https://huggingface.co/docs/trl/dataset_formats
 """
 
@@ -31,6 +32,7 @@ from feedback.formats.rows import (
     messages_of,
     true_or_false,
 )
+from feedback.formats.unknown import EXTRA, kept
 from feedback.texts import check_messages, check_text
 from storage.errors import BadInput
 from storage.records import Message
@@ -64,9 +66,9 @@ def row_of(raw: Raw) -> Row | Refused:
     """Return what one row says, or why it cannot be taken."""
     try:
         if "chosen" in raw.fields or "rejected" in raw.fields:
-            return _pair(raw)
+            return kept(_pair(raw), raw.fields, PAIR)
         if "completion" in raw.fields or "label" in raw.fields:
-            return _label(raw)
+            return kept(_label(raw), raw.fields, LABEL)
         has = listed(raw.fields)
         raise BadInput(f"no chosen and rejected, and no completion and label; it has: {has}")
     except BadInput as error:
@@ -177,12 +179,17 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[Fields]) -> int:
     return writing.write_jsonl(path, rows)
 
 
+def _extra(row: Row) -> Fields:
+    return {EXTRA: row.extra} if row.extra else {}
+
+
 def _pair_fields(row: VoteRow) -> Fields:
     chosen, rejected = (row.a, row.b) if row.verdict == "a" else (row.b, row.a)
     return {
         "prompt": list(row.prompt),
         "chosen": _said(chosen),
         "rejected": _said(rejected),
+        **_extra(row),
     }
 
 
@@ -191,6 +198,7 @@ def _label_fields(row: RatingRow) -> Fields:
         "prompt": list(row.prompt),
         "completion": _said(row.answer),
         "label": row.verdict == "up",
+        **_extra(row),
     }
 
 

@@ -11,6 +11,7 @@
 | created_at | ISO 8601; without a zone it is UTC; empty: the time of the import |
 | id | optional: of the vote |
 | comparison | optional: of the comparison; else it is prompt, texts and models, in either order |
+| extra | optional: what else the row had when it was imported, as one JSON object |
 | kind | `repeat` (asked again silently), `gold` (the right verdict is known); else `plain` |
 
 In CSV a cell that a spreadsheet would run as a formula is written with an apostrophe in front, and
@@ -38,6 +39,7 @@ from feedback.formats.rows import (
     name_text,
     one_of,
 )
+from feedback.formats.unknown import EXTRA, object_of, unknown
 from feedback.queue import GOLD, PLAIN, REPEAT
 from feedback.texts import check_messages, check_text
 from storage.errors import BadInput
@@ -54,7 +56,8 @@ NEEDED = (
     "left",
     "created_at",
 )
-COLUMNS = ("id", "comparison", *NEEDED, "kind")
+COLUMNS = ("id", "comparison", *NEEDED, "kind", EXTRA)
+KNOWN = frozenset(COLUMNS) - {EXTRA}
 KINDS = (PLAIN, REPEAT, GOLD)
 JUDGED = tuple(verdict for verdict in VERDICTS if verdict != "undone")
 
@@ -101,6 +104,7 @@ def row_of(raw: Raw, *, json_prompts: bool) -> VoteRow | Refused:
             id=name_text(fields.get("id"), "id"),
             comparison=name_text(fields.get("comparison"), "comparison"),
             kind=one_of(fields.get("kind"), "kind", ("", *KINDS)) or PLAIN,
+            extra=unknown(fields, KNOWN),
         )
     except BadInput as error:
         return Refused(raw.row, str(error))
@@ -158,7 +162,15 @@ def _fields(row: VoteRow, *, as_text: bool) -> Fields:
         "left": row.left,
         "created_at": row.created_at.isoformat() if row.created_at else "",
         "kind": row.kind,
+        **_extra(row, as_text),
     }
+
+
+def _extra(row: VoteRow, as_text: bool) -> Fields:
+    """Return the other fields: in a table one more cell, in JSON only where there are any."""
+    if as_text:
+        return {EXTRA: row.extra}
+    return {EXTRA: object_of(row.extra)} if row.extra else {}
 
 
 def _prompt_cell(prompt: Sequence[Message], as_text: bool) -> str | list[Message]:

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import pandas as pd
-
 from feedback.formats.csv_rows import guard
 from feedback.formats.rows import Fields
 from storage.errors import BadInput, DiskFull
@@ -41,9 +39,13 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Fields]) -> int
 
 def write_parquet_rows(path: Path, columns: Sequence[str], rows: Iterable[Fields]) -> int:
     """Write rows as Parquet, return how many; they have to fit into memory."""
+    import pandas as pd  # here: half a second that reading does not need
+
     from storage.parquet import write_parquet
 
-    frame = pd.DataFrame(list(rows), columns=list(columns))
+    frame = pd.DataFrame(list(rows))
+    others = [name for name in frame.columns if name not in columns]
+    frame = frame.reindex(columns=[*columns, *others])
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         write_parquet(frame, temporary)

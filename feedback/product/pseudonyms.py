@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-import secrets
 from pathlib import Path
 
+from feedback.pseudonyms import key_of
 from storage.records import ANONYMOUS, USER
-
-FILE = "pseudonyms.key"
 
 
 class Pseudonyms:
@@ -23,7 +20,7 @@ class Pseudonyms:
 
     def __init__(self, data: Path) -> None:
         """Read the folder's key, or make it."""
-        self._key = _key(data / FILE)
+        self._key = key_of(data)
 
     def of(self, user: str) -> str:
         """Return the name that stands for a user, the same for ever; for "" that of nobody known.
@@ -33,15 +30,3 @@ class Pseudonyms:
         if not user:
             return ANONYMOUS
         return USER + hmac.new(self._key, user.encode("utf-8"), hashlib.sha256).hexdigest()[:16]
-
-
-def _key(path: Path) -> bytes:
-    """Return the key in a file; write a new one where there is none, whole or not at all."""
-    if not path.exists():
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(path)
-    return path.read_bytes()

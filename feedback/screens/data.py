@@ -6,9 +6,7 @@ Import and export are the functions of the command line; the search is `feedback
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,12 +14,12 @@ from urllib.parse import quote
 import gradio as gr
 import pandas as pd
 
-from feedback import audit, browse, formats, imports, personal
+from feedback import audit, browse, imports, personal
 from feedback.accounts import ALONE
+from feedback.screens.bring_in import build_import, counts_html
 from feedback.screens.collecting import GoldView, build_collecting, build_gold, show_gold
 from feedback.screens.duplicates import build_duplicates
 from feedback.screens.parts import (
-    follow,
     heading,
     on_show,
     plain,
@@ -31,45 +29,18 @@ from feedback.screens.parts import (
     wire,
 )
 from feedback.values import brief
-from storage.errors import BadInput
 
 PAGE_ROWS = 20
-SHOWN_REFUSED = 200  # Choice: of the refused rows; who has more mends the file first
-FORMATS_IN = [
-    ("Find out by looking", "auto"), ("TRL pairs or labels", "trl"), ("Votes", "votes"),
-    ("Rankings", "rankings"), ("Chatbot Arena", "arena"), ("Argilla", "argilla"),
-    ("Label Studio", "label-studio"), ("OpenAssistant trees", "openassistant"),
-    ("Open WebUI", "open-webui"), ("feedloop", "feedloop"), ("Gradio flags", "gradio-flags"),
-    ("LLaMA-Factory", "llama-factory"), ("Any columns", "columns"),
-]  # fmt: skip
-DUPLICATES = [("Link to the earlier one", "link"), ("Skip it", "skip"), ("Keep both", "keep")]
 EXPORTS = {
     "pairs": ("Pairs for DPO (TRL, JSONL)", "trl", "pairs.jsonl"),
     "labels": ("Labels for KTO (TRL, JSONL)", "trl-labels", "labels.jsonl"),
     "votes": ("Every vote (CSV)", "votes", "votes.csv"),
 }
-COUNTED = {
-    "prompts": "prompts",
-    "comparisons": "comparisons",
-    "votes": "votes",
-    "ratings": "thumbs",
-    "edits": "edits",
-}
-REFUSED = ["Row", "Why it was refused"]
 LISTED = ["Prompt", "Votes", "Models"]
 NOTHING = (
     "**Nothing here yet.** Bring a file in above, or open *Label*: Hone writes the first answers "
     "by itself."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ImportView:
-    upload: gr.File
-    path: gr.Textbox
-    result: gr.Markdown
-    refused: gr.Dataframe
-    counts: gr.HTML
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,70 +60,18 @@ class BrowseView:
     gold: GoldView
 
 
-def counts_html(workspace: Any) -> str:
-    """Return how much there is as a row of large numbers (our own words and numbers only)."""
-    numbers = browse.counts(workspace.store)
-    cells = (
-        f"<div><b>{numbers[key]:,}</b><span>{word}</span></div>" for key, word in COUNTED.items()
-    )
-    return f"<div class='hone-counts'>{''.join(cells)}</div>"
-
-
-def bring_in(
-    workspace: Any,
-    view: ImportView,
-    upload: str | None,
-    path: str,
-    form: str,
-    repeats: str,
-    *,
-    by: str = ALONE,
-) -> Iterator[dict[Any, Any]]:
-    """Import the uploaded file, or else the file at the path; say what became of every row."""
-    name = upload or path.strip()
-    if not name:
-        raise BadInput("No file was chosen: drop one into the field, or write the path of one.")
-    yield {view.result: "Reading …", view.refused: gr.Dataframe(visible=False)}
-    form = formats.choose(Path(name), form)
-    call = partial(imports.import_file, workspace.store, Path(name), form, on_duplicate=repeats)
-    for line, done in follow(lambda progress: call(progress=progress)):
-        if done is None:
-            yield {view.result: plain(line)}
-        else:
-            audit.note(workspace.store, by, "import", f"{Path(name).name}: {done['stored']:,} rows")
-            yield imported(workspace, view, Path(name).name, form, done)
-
-
-def imported(
-    workspace: Any, view: ImportView, name: str, form: str, result: dict[str, Any]
-) -> dict[Any, Any]:
-    """Draw the result of an import: the sums in a sentence, the refused rows in a table."""
-    refused = result["refused"]
-    named = next((label for label, one in FORMATS_IN if one == form), form)
-    told = (
-        f"**{plain(name)}**: {result['read']:,} rows read, {result['stored']:,} stored, "
-        f"{result['duplicates']:,} duplicates, {len(refused):,} refused. Read as {named}."
-    )
-    if not result["stored"] and result["duplicates"]:
-        told += " Everything in it was here before; nothing changed."
-    rows = [[str(row["row"]), row["why"]] for row in refused[:SHOWN_REFUSED]]
-    return {
-        view.result: told,
-        view.refused: gr.Dataframe(pd.DataFrame(rows, columns=REFUSED), visible=bool(rows)),
-        view.counts: counts_html(workspace),
-        view.upload: None,
-    }
-
-
-def take_out(workspace: Any, what: str, *, by: str = ALONE) -> tuple[gr.DownloadButton, str]:
+def take_out(
+    workspace: Any, what: str, names: bool = False, *, by: str = ALONE
+) -> tuple[gr.DownloadButton, str]:
     """Write the export into a temporary file; return the button that downloads it."""
     _, form, name = EXPORTS[what]
     target = Path(tempfile.mkdtemp(prefix="hone-export-")) / name
-    done = imports.export_file(workspace.store, target, form)
+    done = imports.export_file(workspace.store, target, form, names=names)
     written, found = done["written"], personal.told(done["personal_data"])
     if not written:
         return gr.DownloadButton(visible=False), "Nothing to export yet: judge some answers first."
-    audit.note(workspace.store, by, "export", f"{name}: {written:,} rows")
+    who = ", with names" if names and what == "votes" else ""
+    audit.note(workspace.store, by, "export", f"{name}: {written:,} rows{who}")
     button = gr.DownloadButton(f"Download {name}", value=str(target), visible=True)
     warning = f"\n\n**{found}** Look at them on *Quality* before you pass the file on."
     return button, f"{written:,} rows." + (warning if found else "")
@@ -219,27 +138,6 @@ def open_row(
     return drawn
 
 
-def build_import(workspace: Any, counts: gr.HTML) -> Any:
-    """Lay out the import form; return its click, for what has to follow."""
-    gr.Markdown("## Bring in")
-    upload = gr.File(label="File (JSONL, JSON, CSV, Parquet, …)", height=140, elem_id="import-file")
-    path = gr.Textbox(label="or the path of a file on this machine", elem_id="import-path")
-    with gr.Row():
-        form = gr.Dropdown(FORMATS_IN, value="auto", label="Format", filterable=False)
-        repeats = gr.Dropdown(DUPLICATES, value="link", label="On duplicates", filterable=False)
-    go = gr.Button("Import", variant="primary", elem_id="import-go")
-    result = gr.Markdown(elem_id="import-result", elem_classes="hone-note")
-    refused = gr.Dataframe(
-        headers=REFUSED, datatype="str", interactive=False, wrap=True, visible=False, buttons=[],
-        label="Refused rows", elem_id="import-refused", column_widths=["12%", "88%"],
-    )  # fmt: skip
-    view = ImportView(upload, path, result, refused, counts)
-    return wire(
-        go.click, bring_in, workspace, view, inputs=[upload, path, form, repeats],
-        outputs=[result, refused, counts, upload], limit=2,
-    )  # fmt: skip
-
-
 def build_export(workspace: Any) -> None:
     """Lay out the export: what, and the file to download."""
     gr.Markdown("## Take out")
@@ -247,10 +145,13 @@ def build_export(workspace: Any) -> None:
     what = gr.Radio(
         choices, value="pairs", show_label=False, elem_classes="hone-lines", elem_id="export-what"
     )
+    names = gr.Checkbox(
+        False, label="Votes with labelers' names, not pseudonyms", elem_id="export-names"
+    )
     go = gr.Button("Export", elem_id="export-go")
     told = gr.Markdown(elem_id="export-told", elem_classes="hone-note")
     button = gr.DownloadButton("Download", visible=False, variant="primary", elem_id="export-file")
-    wire(go.click, take_out, workspace, inputs=[what], outputs=[button, told], limit=2)
+    wire(go.click, take_out, workspace, inputs=[what, names], outputs=[button, told], limit=2)
 
 
 def build_browse(workspace: Any) -> BrowseView:

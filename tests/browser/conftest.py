@@ -102,7 +102,7 @@ class Server:
         """Return what the command line exports while the app runs: format "votes" or "trl"."""
         file = self.log.with_name(f"{format}.jsonl")
         command = [sys.executable, "app.py", "export", str(file), "--format", format]
-        command += ["--data", str(self.data), "--json"]
+        command += ["--data", str(self.data), "--json", "--names"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in file.read_text("utf-8").splitlines()]

@@ -56,6 +56,33 @@ def test_a_file_comes_in_and_its_bad_row_is_named(desk: At, server: Server, vote
     assert screen.console == []
 
 
+def test_a_table_of_ones_own_is_looked_at_and_its_columns_named(
+    desk: At, server: Server, tmp_path: Path
+) -> None:
+    """Guesses are shown with the first rows; a wrong one is put right, and the rows with it."""
+    path = tmp_path / "mine.csv"
+    rows = [["Question", "Answer 1", "Answer 2", "Outcome", PAYLOADS[0]]]
+    rows += [["Where do storks nest?", PAYLOADS[1], "On roofs.", "b", "1"]]
+    rows += [["How deep is a well?", "Deep.", "Quite deep.", "perhaps", "2"]]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    screen = desk(server, "Data", viewport=PHONE)
+    screen.part("#import-file input[type=file]").set_input_files(path)
+    screen.says("#import-seen", "mine.csv has the columns Question, Answer 1, Answer 2, Outcome")
+    screen.says("#import-seen", "Say below what they hold")
+    assert screen.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    expect(screen.part("#import-column-b input")).to_have_value("Answer 2")
+    screen.part("#import-column-verdict input").click()
+    screen.page.get_by_role("option", name="Outcome").click()
+    screen.says("#import-first", "Where do storks nest?")
+    screen.says("#import-first", "verdict is 'perhaps'")
+    screen.part("#import-go").click()
+    screen.says("#import-result", "2 rows read, 1 stored, 0 duplicates, 1 refused", timeout=30_000)
+    expect(screen.part("#import-mapping")).to_be_hidden()
+    assert screen.page.evaluate("window.pwned") is None
+    assert screen.console == []
+
+
 def test_the_same_file_again_adds_nothing(desk: At, server: Server, votes: Path) -> None:
     screen = desk(server, "Data")
     bring_in(screen, votes)

@@ -49,7 +49,8 @@ def test_columns_of_the_usual_names_are_found(tmp_path: Path):
     assert hand.taken(path) == [VoteRow(1, hand.asked(), Answer("A"), Answer("B"), "tie")]
     path = hand.jsonl(tmp_path / "y.jsonl", {**RATED, "model": "m", "labeler": 7, "more": [1]})
     assert detect(path) == "columns"
-    assert hand.taken(path) == [RatingRow(1, hand.asked(), Answer("Hello!", "m"), "up", "7")]
+    rating = RatingRow(1, hand.asked(), Answer("Hello!", "m"), "up", "7", '{"more":[1]}')
+    assert hand.taken(path) == [rating]
 
 
 def test_columns_of_parquet_and_messages_as_a_prompt(tmp_path: Path):

@@ -109,7 +109,7 @@ def test_the_chosen_text_stood_on_the_side_that_was_pressed(
         for name, suffixes in PATHS.items():
             for suffix in suffixes:
                 path = Path(folder) / f"out{suffix}"
-                export_file(store, path, name)
+                export_file(store, path, name, names=True)
                 assert preferred(path, name) == said, (name, suffix)
         says_all(store, Path(folder) / "out.csv", presses)
 

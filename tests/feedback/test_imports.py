@@ -354,11 +354,11 @@ def test_exported_votes_come_back_in_another_folder_exactly(
     ]
     import_file(store, jsonl(tmp_path / "x.jsonl", *rows))
     first, second = tmp_path / f"first.{suffix}", tmp_path / f"second.{suffix}"
-    assert export_file(store, first, "votes")["written"] == 5
+    assert export_file(store, first, "votes", names=True)["written"] == 5
     assert counts(import_file(store, first)) == (5, 0, 5, 0)
     with Store.open(tmp_path / "other") as other:
         assert counts(import_file(other, first)) == (5, 5, 0, 0)
-        assert export_file(other, second, "votes")["written"] == 5
+        assert export_file(other, second, "votes", names=True)["written"] == 5
     assert second.read_bytes() == first.read_bytes()
 
 
@@ -368,11 +368,11 @@ def test_a_silent_repeat_comes_back_as_one(store: Store, tmp_path: Path, suffix:
     rows = [vote(), vote(kind="repeat", left="a", verdict="b"), vote(b="Why?", kind="gold")]
     import_file(store, jsonl(tmp_path / "x.jsonl", *rows))
     first, second = tmp_path / f"first.{suffix}", tmp_path / f"second.{suffix}"
-    assert export_file(store, first, "votes")["written"] == 3
+    assert export_file(store, first, "votes", names=True)["written"] == 3
     with Store.open(tmp_path / "other") as other:
         assert counts(import_file(other, first)) == (3, 3, 0, 0)
         assert sorted(other.frame("votes")["kind"]) == ["gold", "plain", "repeat"]
-        assert export_file(other, second, "votes")["written"] == 3
+        assert export_file(other, second, "votes", names=True)["written"] == 3
     assert second.read_bytes() == first.read_bytes()
 
 
@@ -413,7 +413,7 @@ def test_personal_data_in_what_is_written_is_counted_by_text(store: Store, tmp_p
     rows = [vote(mail, a=both), vote(mail, a="No.", verdict="tie"), vote("Ho?", labeler="x@y.de")]
     import_file(store, jsonl(tmp_path / "x.jsonl", *rows))
     found = {"texts": 3, "mail": 3, "phone": 1, "card": 0, "address": 0}
-    done = export_file(store, tmp_path / "v.csv", "votes")
+    done = export_file(store, tmp_path / "v.csv", "votes", names=True)
     assert done == {"written": 3, "personal_data": found}
     done = export_file(store, tmp_path / "p.jsonl", "trl")
     assert done == {"written": 2, "personal_data": {**found, "texts": 2, "mail": 2}}
