@@ -66,7 +66,7 @@ def _look_through(connection: duckdb.DuckDBPyConnection, path: Path, link: Path)
     size = sum(int(size or 0) for size in found)
     if size > RATIO_FROM and size > MAX_RATIO * path.stat().st_size:
         raise BadInput(
-            f"{path} unpacks to {size >> 20:,} MB, over {MAX_RATIO} times its size, as a bomb does: "
+            f"{path} unpacks to {size >> 20:,} MB, over {MAX_RATIO} times its size, as a bomb: "
             "write it anew without what repeats itself"
         )
     if size > MAX_UNPACKED:
