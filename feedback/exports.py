@@ -124,6 +124,7 @@ def _live(store: Store, holds: str) -> Iterator[Row]:
     """Yield the pairs or labels that the live feedback gives now."""
     preferences = preferences_of(store, live_feedback(store))
     any_extra = store.count(Extra) > 0
+    none = "{}" if any_extra else ""  # in all rows or in none: `datasets` wants the same columns
     wanted: Sequence[Any] = preferences.pairs if holds == "pairs" else preferences.labels
     for start in range(0, len(wanted), AT_ONCE):
         part = wanted[start : start + AT_ONCE]
@@ -135,7 +136,7 @@ def _live(store: Store, holds: str) -> Iterator[Row]:
             answers = _answers(store, [one.response for one in part])
         for number, one in enumerate(part, start=start + 1):
             prompt = prompts[one.prompt]
-            extra = next((extras[id] for id in _said_by(one) if id in extras), "")
+            extra = next((extras[id] for id in _said_by(one) if id in extras), none)
             if holds == "pairs":
                 good, bad = answers[one.chosen], answers[one.rejected]
                 yield VoteRow(number, prompt, good, bad, "a", extra=extra)

@@ -50,6 +50,8 @@ __all__ = ["ON_DUPLICATE", "export_file", "import_file"]
 
 ON_DUPLICATE = ("link", "skip", "keep")
 AT_ONCE = 2_000  # rows
+MAX_REFUSED = 100_000  # Choice: all of their reasons are in memory, 50 MB at most
+MAX_SENT = 200_000  # ids of what was added, to save a look-up. Choice: 30 MB
 CHARS_AT_ONCE = 20_000_000  # of their texts. Choice: what a row may hold, some times over
 
 
@@ -98,9 +100,18 @@ def import_file(
 
 def _read(parts: Iterator[reading.PART], taker: _Taker) -> Iterator[Row | Refused]:
     """Yield the rows; where reading ends before the file does, say what is stored of it."""
+    refused = 0
     try:
         for part in parts:
-            yield from part
+            for row in part:
+                if isinstance(row, Refused):
+                    refused += 1
+                    if refused > MAX_REFUSED:
+                        raise BadInput(
+                            f"more than {MAX_REFUSED:,} rows are refused, the last, row {row.row}, "
+                            f"as {printable(row.why)[:200]}; is it in another format?"
+                        )
+                yield row
     except BadInput as error:
         if not taker.read:
             raise
@@ -147,6 +158,8 @@ class _Taker:
     def take(self, part: list[Row | Refused]) -> None:
         """Store the good rows of a part and count what became of each."""
         self.read += len(part)
+        if len(self._sent) > MAX_SENT:
+            self._sent.clear()
         self.refused += [row for row in part if isinstance(row, Refused)]
         good = [placed(row, self._source) for row in part if not isinstance(row, Refused)]
         arrived = self._unseen(good)

@@ -29,7 +29,7 @@ from storage.errors import BadInput, NotFound
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = 256 * 1024  # bytes
 TEXTS = ("jsonl", "json", "csv", "tsv")
-MAX_LINE = 256 << 20  # bytes of one line of the child's; its longest row has a tenth of that
+MAX_LINE = 128 << 20  # bytes of one line of the child's: its longest row, every sign as escapes
 PIPE = 1 << 20  # bytes that the child may be ahead of us. Choice: what Linux allows everybody
 PIECE = 1 << 20  # bytes read at a time
 PART = list[Row | Refused]

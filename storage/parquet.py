@@ -24,6 +24,8 @@ MAX_ROWS = 5_000_000  # Choice: fewer than a start can read back into memory
 # Choice: a million pairs of the usual length are 2 GB. What the file says of its own size is not
 # believed: 230 kB may say that they unpack to as much, and be 20 GB.
 MAX_UNPACKED = 8 << 30  # bytes
+# Choice: a column of few different texts packs 100 times, a bomb 10,000 times.
+MAX_RATIO, RATIO_FROM = 500, 256 << 20  # asked from so many unpacked bytes on
 
 
 def read_parquet(path: Path) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
@@ -61,7 +63,13 @@ def _look_through(connection: duckdb.DuckDBPyConnection, path: Path, link: Path)
         raise BadInput(f"{path} has {rows:,} rows, the limit is {MAX_ROWS:,}: split it")
     sizes = f"SELECT sum(strlen(columns(*)::VARCHAR)) {source}"
     (found,) = connection.execute(sizes, [str(link)]).fetchall()
-    if sum(int(size or 0) for size in found) > MAX_UNPACKED:
+    size = sum(int(size or 0) for size in found)
+    if size > RATIO_FROM and size > MAX_RATIO * path.stat().st_size:
+        raise BadInput(
+            f"{path} unpacks to {size >> 20:,} MB, over {MAX_RATIO} times its size, as a bomb: "
+            "write it anew without what repeats itself"
+        )
+    if size > MAX_UNPACKED:
         raise BadInput(f"{path} needs more than {MAX_UNPACKED >> 20} MB when unpacked: split it")
 
 

@@ -17,7 +17,7 @@ from feedback.texts import MAX_CHARS, check_messages, check_text
 from storage.errors import BadInput
 from storage.records import Message
 
-MAX_WHY = 2_000  # characters of a reason
+MAX_WHY = 500  # characters of a reason
 VOTE, RATING, REFUSED = "v", "r", "x"
 
 

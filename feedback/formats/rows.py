@@ -96,7 +96,7 @@ def name_text(value: object, what: str, default: str = "") -> str:
     name = check_text(value, what).strip()
     if len(name) > MAX_NAME:
         raise BadInput(f"{what} has {len(name):,} characters; {MAX_NAME} are allowed")
-    if any(ord(sign) < 32 or ord(sign) == 127 for sign in name):
+    if not name.isprintable() and any(ord(sign) < 32 or ord(sign) == 127 for sign in name):
         raise BadInput(f"{what} {name[:40]!r} has a line break or control character; remove it")
     return name or default
 

@@ -66,7 +66,8 @@ def row_of(raw: Raw) -> Row | Refused:
     """Return what one row says, or why it cannot be taken."""
     try:
         if "chosen" in raw.fields or "rejected" in raw.fields:
-            return kept(_pair(raw), raw.fields, PAIR)
+            twice = raw.fields.get("messages") == raw.fields.get("chosen")  # as UltraFeedback's
+            return kept(_pair(raw), raw.fields, (*PAIR, "messages") if twice else PAIR)
         if "completion" in raw.fields or "label" in raw.fields:
             return kept(_label(raw), raw.fields, LABEL)
         has = listed(raw.fields)

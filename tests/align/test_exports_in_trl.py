@@ -9,6 +9,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from feedback.exports import export_file
+from storage.records import Extra, Text, Vote
 from storage.store import Store
 from tests.feedback.stock import say, stock
 
@@ -21,6 +22,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with Store.open(tmp_path_factory.mktemp("data")) as opened:
         for number, comparison in enumerate(stock(opened, VOTES)):
             say(opened, comparison.id, "a" if number % 2 else "b")
+        extra = Text.of('{"tag":1}')  # of one imported row: the column `extra` disturbs nobody
+        opened.add([extra, Extra(opened.rows(Vote)[3].id, extra.id)])
         yield opened
 
 
@@ -40,6 +43,7 @@ def test_an_export_loads_in_trls_trainer(
     rows = load_dataset(
         loader, data_files=str(path), split="train", cache_dir=str(tmp_path / "cache")
     )
+    assert "extra" in rows.column_names
     assert len(rows) == written == VOTES * (1 if name == "trl" else 2)
     kinds = {"trl": (trl.DPOConfig, trl.DPOTrainer), "trl-labels": (trl.KTOConfig, trl.KTOTrainer)}
     make_config, make_trainer = kinds[name]

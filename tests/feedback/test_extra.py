@@ -60,18 +60,19 @@ def test_unknown_fields_of_pairs_and_labels_go_with_them(
     store: Store, tmp_path: Path, suffix: str
 ) -> None:
     label = {"prompt": "Why?", "completion": "So.", "label": True, "score": 0.5}
-    path = jsonl(tmp_path / "x.jsonl", {**PAIR, "source": "web"}, label)
-    assert import_file(store, path)["stored"] == 2
-    assert {one.id for one in store.rows(Extra)} == {
-        *(vote.id for vote in store.rows(Vote)),
-        *(rating.id for rating in store.rows(Rating)),
-    }
+    bare = {**PAIR, "prompt": "Ho?"}
+    path = jsonl(tmp_path / "x.jsonl", {**PAIR, "source": "web"}, label, bare)
+    assert import_file(store, path)["stored"] == 3
+    (rating,) = store.rows(Rating)
+    kept = {one.id for one in store.rows(Extra)}
+    assert rating.id in kept
+    assert len(kept & {vote.id for vote in store.rows(Vote)}) == 1
     out = tmp_path / f"out.{suffix}"
     export_file(store, out, "trl")
-    assert [row.extra for row in read(out, "trl")] == ['{"source":"web"}']
+    assert sorted(row.extra for row in read(out, "trl")) == ["", '{"source":"web"}']
     export_file(store, out, "trl-labels")
     found = sorted(row.extra for row in read(out, "trl-labels"))
-    assert found == ['{"score":0.5}', '{"source":"web"}', '{"source":"web"}']
+    assert found == ["", "", '{"score":0.5}', '{"source":"web"}', '{"source":"web"}']
 
 
 def test_unknown_fields_that_are_too_long_refuse_their_row(store: Store, tmp_path: Path) -> None:

@@ -316,7 +316,7 @@ def test_trl_rows_that_cannot_be_taken_say_why(tmp_path: Path, row: dict, said: 
 
 
 def test_a_vote_with_all_its_fields(tmp_path: Path):
-    row = vote(id="v7", comparison="c7", verdict=" TIE ", extra="ignored")
+    row = vote(id="v7", comparison="c7", verdict=" TIE ", extra="kept", more=1)
     assert one(jsonl(tmp_path / "x.jsonl", row)) == VoteRow(
         row=1,
         prompt=(USER,),
@@ -328,6 +328,7 @@ def test_a_vote_with_all_its_fields(tmp_path: Path):
         created_at=datetime(2026, 11, 23, 9, 30, tzinfo=UTC),
         id="v7",
         comparison="c7",
+        extra='{"extra":"kept","more":1}',
     )
 
 

@@ -13,7 +13,6 @@ import pytest
 from feedback.formats import detect, files, json_rows, packed, read
 from feedback.formats.rows import Raw, Refused, VoteRow
 from storage.errors import BadInput
-from storage.limits import Limits
 from storage.sqlite import read_table
 from tests.feedback import formats_at_hand as hand
 
@@ -147,14 +146,13 @@ def test_parquet_inside_gzip_is_to_be_unpacked(tmp_path: Path):
 # Parquet
 
 
-def test_a_parquet_bomb_is_refused_and_takes_no_memory(tmp_path: Path, monkeypatch):
-    """2,000 times one text of a megabyte: 2 GB from a few kB."""
+def test_a_parquet_bomb_is_refused_and_takes_no_memory(tmp_path: Path):
+    """2,000 times one text of a megabyte: 2 GB from a few kB; the file says it holds a few kB."""
     path = tmp_path / "x.parquet"
     text = "repeat('x', 1000000) AS prompt, 'A' AS chosen, 'B' AS rejected"
     duckdb.execute(f"COPY (SELECT {text} FROM range(2000)) TO '{path}' (FORMAT parquet)")
     assert path.stat().st_size < 100_000
-    monkeypatch.setattr(Limits, "memory_now", lambda self: 100_000_000)
-    with pytest.raises(BadInput, match="needs more than 95 MB when unpacked: split it"):
+    with pytest.raises(BadInput, match="unpacks to 1,907 MB, over 500 times its size, as a bomb"):
         next(read(path, "trl"))
 
 

@@ -50,6 +50,7 @@ def test_a_battle_of_the_arena_is_a_vote_with_its_side(tmp_path: Path):
             labeler="arena_user_9",
             left="a",
             created_at=datetime(2023, 4, 24, 15, 53, 11, 132200, tzinfo=UTC),
+            extra='{"anony":true,"language":"English","question_id":"58210e39","turn":1}',
         )
     ]
 
@@ -265,6 +266,7 @@ def test_each_annotation_of_label_studio_is_a_vote(tmp_path: Path):
         labeler="1",
         left="a",
         created_at=datetime(2026, 11, 23, 9, 30, 0, 500_000, tzinfo=UTC),
+        extra='{"id":1}',
     )
 
 

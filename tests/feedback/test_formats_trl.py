@@ -56,7 +56,7 @@ def test_transcripts_that_cannot_be_taken_say_why(tmp_path: Path, row: Any, said
 
 
 def test_ultrafeedback_binarized_is_read_without_what_it_says_twice(tmp_path: Path):
-    """Both answers repeat the user's turn; scores and ids are no part of a vote."""
+    """Both answers repeat the user's turn, and `messages` the better one; the rest is kept."""
     row = {
         "prompt": "Hi?",
         "prompt_id": "3b1c",
@@ -68,7 +68,8 @@ def test_ultrafeedback_binarized_is_read_without_what_it_says_twice(tmp_path: Pa
     }
     path = hand.jsonl(tmp_path / "x.jsonl", row)
     assert detect(path) == "trl"
-    expected = VoteRow(1, hand.asked(), Answer("Hello!"), Answer("What."), "a")
+    others = '{"prompt_id":"3b1c","score_chosen":8.5,"score_rejected":3.0}'
+    expected = VoteRow(1, hand.asked(), Answer("Hello!"), Answer("What."), "a", extra=others)
     assert hand.taken(path) == [expected]
     folder = tmp_path / "hub" / "data"
     folder.mkdir(parents=True)

@@ -161,6 +161,16 @@ def test_an_import_that_ends_early_says_what_is_stored_and_can_be_repeated(
         assert (done["read"], done["stored"], done["duplicates"]) == (5, 3, 2)
 
 
+def test_a_file_of_nothing_but_bad_rows_ends_early(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("feedback.imports.MAX_REFUSED", 3)
+    monkeypatch.setattr("feedback.imports.AT_ONCE", 2)
+    path = jsonl(tmp_path / "x.jsonl", PAIR, {}, {}, {}, PAIR, {})
+    with Store.open(tmp_path / "data") as store:
+        why = "more than 3 rows are refused, the last, row 6, as .* another format.*1 rows in front"
+        with pytest.raises(BadInput, match=why):
+            import_file(store, path, "trl")
+
+
 # Bombs
 
 
