@@ -25,6 +25,7 @@ from starlette.types import Receive
 
 from feedback.assignments import MAX_ITEMS, Item, history, serve_items
 from feedback.campaigns import labeler_name, sign_in
+from feedback.crowd import Crowd
 from feedback.gate import person_of
 from feedback.nudges import SITTING, Judged, Own, own
 from feedback.render import markdown_html, messages_html
@@ -229,10 +230,10 @@ def router(
         waiting: Why there is nothing to label yet ("generating 12 of 250 …"), or None.
         wake: Called when few open comparisons are left, so that generation can start.
     """
-    routes = Routes(store_of, waiting, wake)
+    routes, crowd = Routes(store_of, waiting, wake), Crowd()
     made = APIRouter(prefix="/api/v1", route_class=LimitedRoute, dependencies=[Depends(_unkept)])
+    admitted = [Depends(crowd.admit)]
     gets: tuple[tuple[str, Callable[..., dict[str, Any]]], ...] = (
-        ("/health", routes.health),
         ("/labeler", routes.labeler),
         ("/items", routes.items),
         ("/items/{assignment}/text", routes.text),
@@ -240,26 +241,28 @@ def router(
         ("/meters", routes.meters),
     )
     for path, route in gets:
-        made.add_api_route(path, route, methods=["GET"])
-    made.add_api_route("/labeler", routes.sign_in, methods=["POST"])
+        made.add_api_route(path, route, methods=["GET"], dependencies=admitted)
+    made.add_api_route("/health", routes.health, methods=["GET"])
+    made.add_api_route("/labeler", routes.sign_in, methods=["POST"], dependencies=admitted)
     for path, route in (
         ("/votes", routes.vote),
         ("/ratings", routes.rate),
         ("/edits", routes.edit),
     ):
-        made.add_api_route(path, route, methods=["POST"], status_code=201)
+        made.add_api_route(path, route, methods=["POST"], status_code=201, dependencies=admitted)
     return made
 
 
 def install_errors(app: FastAPI) -> None:
-    """Let the app answer what a user can mend with {"detail": sentence} and its status."""
+    """Let the app answer what a user can mend with {"detail": sentence}, its code and status."""
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
 
 
 def _user_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, UserError)
-    return JSONResponse({"detail": _printable(str(error))}, error.status)
+    code = {"code": error.code} if error.code else {}
+    return JSONResponse({"detail": _printable(str(error)), **code}, error.status)
 
 
 def _validation_error(_: Request, error: Exception) -> JSONResponse:

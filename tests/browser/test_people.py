@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.axe import violations
 from tests.browser.conftest import PHONE, ROOT, WIDE, Screen, Server
 
 pytestmark = pytest.mark.browser
@@ -51,11 +52,13 @@ def test_a_labeler_logs_in_judges_by_keyboard_and_logs_out(browser: Browser, tea
     log_in(page, team.url, "ann", "not the password")
     expect(page.get_by_role("alert")).to_contain_text("do not fit together")
     expect(page.get_by_label("Name")).to_have_value("ann")
+    assert violations(page) == []
     page.keyboard.type(LONG)
     page.keyboard.press("Enter")
     page.wait_for_url("**/label")
     screen.wait_for_an_item()
     expect(page.locator(".you")).to_have_text("ann")
+    assert violations(page) == []
     assert screen.part("form.name").count() == 0
     screen.console.clear()  # the wrong password's 401
     for key in "1234":
@@ -119,12 +122,20 @@ def test_an_invitation_is_accepted_on_a_phone(browser: Browser, team: Server) ->
     page = context.new_page()
     page.goto(link)
     assert page.evaluate(FITS)
+    assert violations(page) == []
     page.get_by_label("Password").fill(LONG)
     page.get_by_label("The same once more").fill(LONG)
     page.keyboard.press("Enter")
     page.wait_for_url("**/label")
     page.locator('hone-screen[mode="pairs"] .item').wait_for(state="visible")
     assert page.evaluate(FITS)
+    assert violations(page) == []
+    page.locator("hone-screen .language select").select_option("de")
+    expect(page.locator("hone-screen h1")).to_have_text("Welche Antwort ist besser?")
+    assert page.evaluate(FITS)
     page.goto(link)
+    expect(page.get_by_text("Jede gilt einmal")).to_be_visible()
+    assert violations(page) == []
+    page.get_by_role("link", name="English").click()
     expect(page.get_by_text("each one works once")).to_be_visible()
     context.close()
