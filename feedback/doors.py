@@ -257,7 +257,8 @@ def asset(name: str) -> Response:
         return FileResponse(fonts / name, media_type="font/woff2", headers=kept)
     if name not in ASSETS:
         raise HTTPException(404, f"no file {name!r} belongs to the screens")
-    return FileResponse(SCREENS / name, media_type=ASSETS[name], headers=headers)
+    folder = words.TABLES if name.endswith(".json") else SCREENS
+    return FileResponse(folder / name, media_type=ASSETS[name], headers=headers)
 
 
 DOCUMENT = """<!doctype html>

@@ -624,7 +624,7 @@ class Screen {
   }
 
   leaveRebinding() {
-    const left = this.rebinding ? say("keys.left", { what: deedOf(this.rebinding) }) : "";
+    const left = this.rebinding ? say("keys.stays", { what: deedOf(this.rebinding) }) : "";
     this.rebinding = "";
     this.view.drawRebinding(left);
   }

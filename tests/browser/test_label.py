@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 from collections.abc import Callable, Iterator
@@ -11,10 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import APIResponse, Browser, FloatRect, Route, expect
 
-from feedback import words
 from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
 from storage.store import Store
-from tests.browser.axe import violations
 from tests.browser.conftest import PHONE, WIDE, Screen, Server
 
 pytestmark = pytest.mark.browser
@@ -448,9 +445,6 @@ TIMER = """
 """
 
 
-# Languages, keys of one's own, screen readers
-
-
 def test_a_browser_reads_its_own_language_until_another_is_chosen(visit: Visit) -> None:
     """German by the browser; then Japanese by the switch, also after a reload, and keys go on."""
     screen = visit(locale="de-DE")
@@ -473,137 +467,3 @@ def test_a_browser_reads_its_own_language_until_another_is_chosen(visit: Visit) 
     screen.reload()
     expect(screen.part(".today")).to_have_text("今日 2 件")
     assert screen.console == []
-
-
-# Every text, label and hint of the element that no person or model wrote, and that has no bracket.
-STRAY = """() => {
-  const root = document.querySelector("hone-screen[mode=pairs]").shadowRoot;
-  const theirs = ".message, .body:not(.blank), .guideline, .who, .chip, option, textarea, kbd";
-  const said = [];
-  const walk = document.createTreeWalker(root, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);
-  while (walk.nextNode()) {
-    const node = walk.currentNode;
-    const isText = node.nodeType === Node.TEXT_NODE;
-    if (isText && !node.parentElement.closest(theirs)) said.push(node.data);
-    const hints = isText ? [] : ["aria-label", "title", "placeholder"];
-    said.push(...hints.map((name) => node.getAttribute(name) ?? ""));
-  }
-  const shown = said.map((text) => text.trim()).filter(Boolean);
-  const fromTable = (text) => /[⟦⟧]/.test(text);
-  return [shown.filter(fromTable).length, shown.filter((text) => !fromTable(text))];
-}"""
-
-
-def test_no_text_of_the_page_stands_outside_the_table(visit: Visit) -> None:
-    """With every text of the table in brackets, whatever has none did not come from there."""
-    screen = visit()
-    page = screen.page
-
-    def bracketed(text: str | dict[str, str]) -> Any:
-        if isinstance(text, dict):
-            return {form: f"⟦{one}⟧" for form, one in text.items()}
-        return f"⟦{text}⟧"
-
-    marked = json.dumps({key: bracketed(text) for key, text in words.table("en").items()})
-    page.route("**/static/hone/en.json", lambda route: route.fulfill(body=marked))
-    screen.reload()
-
-    def stray() -> list[str]:
-        marked, found = page.evaluate(STRAY)
-        assert marked > 30
-        return found
-
-    screen.part(".chip").first.click()
-    screen.press("1")
-    screen.wait_until_saved()
-    page.keyboard.press("?")
-    assert stray() == []
-    page.keyboard.press("Escape")
-    page.keyboard.press("e")
-    assert stray() == []
-    page.keyboard.press("1")
-    screen.part("textarea").wait_for()
-    page.keyboard.press("Control+Enter")
-    expect(screen.part(".error")).to_have_text(
-        "⟦Nothing was changed: change it, or leave with Esc⟧"
-    )
-    assert stray() == []
-    page.keyboard.press("Escape")
-    page.route("**/api/v1/votes", lambda route: route.abort())
-    screen.press("2")
-    expect(screen.part(".status")).to_contain_text("waiting, will be sent⟧")
-    assert stray() == []
-    page.route("**/api/v1/guideline*", lambda route: route.abort())
-    page.keyboard.press("g")
-    expect(screen.part(".error")).to_contain_text("⟦the server does not answer⟧")
-    page.unroute("**/api/v1/votes")
-    screen.wait_until_saved()
-    screen.part(".who").click()
-    expect(screen.part(".state h2")).to_have_text("⟦Who is judging?⟧")
-    assert stray() == []
-
-
-def test_keys_of_ones_own_are_kept_shown_and_never_given_twice(visit: Visit) -> None:
-    screen = visit()
-    page = screen.page
-    page.keyboard.press("?")
-    told = screen.part(".told")
-    screen.part("[data-rebind=left]").click()
-    expect(screen.part("[data-row=left] .press")).to_be_visible()
-    for key, says in (
-        ("s", "S is the key for “Skip this one” already"),
-        ("Control+k", "K cannot be used"),
-        ("Enter", "Enter cannot be used"),
-        (" ", "Space cannot be used"),
-    ):
-        page.keyboard.press(key)
-        expect(told).to_contain_text(says)
-    page.keyboard.press("Escape")
-    expect(told).to_have_text("The key for “A is better” stays as it was.")
-    expect(screen.part("dialog")).to_be_visible()
-    page.keyboard.press("Enter")  # the focus is still on the button
-    page.keyboard.press("f")
-    expect(told).to_have_text("F is now the key for “A is better”.")
-    page.keyboard.press("Escape")
-    left = screen.part("[data-verdict=left]")
-    expect(left.locator("kbd")).to_have_text("F")
-    expect(left).to_have_attribute("aria-keyshortcuts", "f")
-    page.keyboard.press("1")  # judges no more
-    judged = [screen.press("f")]
-    screen.reload()
-    expect(left.locator("kbd")).to_have_text("F")
-    judged.append(screen.press("F"))
-    screen.wait_until_saved()
-    assert screen.verdicts() == dict.fromkeys(judged, "left")
-    page.keyboard.press("?")
-    screen.part("[data-act=reset-keys]").click()
-    page.keyboard.press("Escape")
-    expect(left.locator("kbd")).to_have_text(["1", "←"])
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_on_the_screens_of_a_labeler(visit: Visit, scheme: str) -> None:
-    for mode in ("pairs", "thumbs"):
-        screen = visit(mode, color_scheme=scheme)
-        part = f"hone-screen[mode={mode}]"
-        screen.press("s")
-        screen.wait_until_saved()
-        assert violations(screen.page, part) == []
-        screen.page.keyboard.press("?")
-        screen.part("[data-rebind=skip]").click()
-        assert violations(screen.page, part) == []
-
-
-def test_a_screen_reader_hears_the_verdict_and_what_comes_next(visit: Visit) -> None:
-    """The focus stays on the button; what is said is in a polite live region."""
-    screen = visit()
-    button = screen.part("[data-verdict=right]")
-    button.focus()
-    screen.press("Enter")
-    spoken = screen.part(".spoken")
-    expect(spoken).to_have_attribute("aria-live", "polite")
-    assert spoken.inner_text().startswith("B is better. Next: ")
-    assert screen.part(".message").last.inner_text()[:40] in spoken.inner_text()
-    expect(button).to_be_focused()
-    screen.wait_until_saved()
-    expect(screen.part("[aria-live=polite].status")).to_have_text("Saved")

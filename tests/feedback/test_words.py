@@ -85,6 +85,13 @@ def test_page_and_server_have_the_same_languages() -> None:
     assert f'"{words.COOKIE}"' in script
 
 
+def test_the_page_gets_the_tables(store: Store) -> None:
+    for language in words.LANGUAGES:
+        answer = client(store).get(f"/static/hone/{language}.json")
+        assert answer.json() == words.table(language)
+    assert client(store).get("/static/hone/fr.json").status_code == 404
+
+
 @pytest.mark.parametrize("language", [one for one in words.LANGUAGES if one != "en"])
 def test_the_guideline_names_the_buttons_as_they_are_called(language: str) -> None:
     text = words.guideline(language) or ""
