@@ -130,17 +130,18 @@ class People:
         keys = keys_of(account.id if account else name.strip().casefold()[:100], address)
         with self._lock:
             if wait := self._throttle.wait(keys):
-                raise TooMany(f"Too many wrong passwords: try again in {_seconds(wait)}.")
+                said = f"Too many wrong passwords: try again in {_seconds(wait)}."
+                raise TooMany(said, code="wait", seconds=f"{max(wait, 1):.0f}")
             self._throttle.begin(keys)
             self._remember()
         if not self._hashing().fits(account.password if account else None, password):
-            raise WrongPassword(WRONG)
+            raise WrongPassword(WRONG, code="wrong")
         assert account is not None, "nobody's password never fits"
         with self._lock:
             self._throttle.right(keys)
             self._remember()
             if self._active(name) != account:  # ended, or another password, in this moment
-                raise WrongPassword(WRONG)
+                raise WrongPassword(WRONG, code="wrong")
             return self._sessions.begin(account.id)
 
     def _remember(self) -> None:

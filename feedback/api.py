@@ -26,6 +26,7 @@ from starlette.types import Receive
 
 from feedback.assignments import MAX_ITEMS, Item, history, serve_items
 from feedback.campaigns import labeler_name, sign_in
+from feedback.crowd import Crowd
 from feedback.gate import person_of
 from feedback.nudges import SITTING, Judged, Own, own
 from feedback.problems import RESPONSE, refuse_other_methods, said_no, said_why
@@ -231,15 +232,15 @@ def router(
         waiting: Why there is nothing to label yet ("generating 12 of 250 …"), or None.
         wake: Called when few open comparisons are left, so that generation can start.
     """
-    routes = Routes(store_of, waiting, wake)
+    routes, crowd = Routes(store_of, waiting, wake), Crowd()
     made = APIRouter(
         prefix="/api/v1",
         route_class=LimitedRoute,
         dependencies=[Depends(_unkept)],
         responses={"default": dict(RESPONSE)},
     )
+    admitted = [Depends(crowd.admit)]
     gets: tuple[tuple[str, Callable[..., dict[str, Any]]], ...] = (
-        ("/health", routes.health),
         ("/labeler", routes.labeler),
         ("/items", routes.items),
         ("/items/{assignment}/text", routes.text),
@@ -247,14 +248,15 @@ def router(
         ("/meters", routes.meters),
     )
     for path, route in gets:
-        made.add_api_route(path, route, methods=["GET"])
-    made.add_api_route("/labeler", routes.sign_in, methods=["POST"])
+        made.add_api_route(path, route, methods=["GET"], dependencies=admitted)
+    made.add_api_route("/health", routes.health, methods=["GET"])
+    made.add_api_route("/labeler", routes.sign_in, methods=["POST"], dependencies=admitted)
     for path, route in (
         ("/votes", routes.vote),
         ("/ratings", routes.rate),
         ("/edits", routes.edit),
     ):
-        made.add_api_route(path, route, methods=["POST"], status_code=201)
+        made.add_api_route(path, route, methods=["POST"], status_code=201, dependencies=admitted)
     refuse_other_methods(made)
     return made
 
@@ -265,7 +267,8 @@ def no_such_path(request: Request) -> None:
 
 
 def install_errors(app: FastAPI) -> None:
-    """Let the app answer what goes wrong as a problem: `detail` is the sentence to show."""
+    """Let the app answer what goes wrong as a problem: `detail` is the sentence to show, `code` the
+    word by which a labeler's page has it in other languages."""
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(StarletteHTTPException, _http_error)

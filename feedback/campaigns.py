@@ -128,7 +128,8 @@ def sign_in(store: Store, name: str) -> Labeler:
         assert labeler is not None, "a row that was added is there"
     if labeler.kind != "person":
         raise Conflict(
-            f"{shown(name)} is a labeler from an import or a simulation: use another name."
+            f"{shown(name)} is a labeler from an import or a simulation: use another name.",
+            code="name_kept",
         )
     return labeler
 
@@ -143,13 +144,16 @@ def labeler_name(name: object) -> str:
         raise BadInput(f"name is {shown(name)}: use a text.")
     name = unicodedata.normalize("NFC", name).strip()
     if not 1 <= len(name) <= MAX_NAME_CHARS:
-        raise BadInput(f"name has {len(name)} characters: use 1 to {MAX_NAME_CHARS}.")
+        said = f"name has {len(name)} characters: use 1 to {MAX_NAME_CHARS}."
+        raise BadInput(said, code="name_length")
     odd = next((c for c in name if unicodedata.category(c) in _NOT_IN_NAMES or c in _BIDI), None)
     if odd is not None:
-        raise BadInput(f"name has the control character U+{ord(odd):04X} in it: leave it out.")
+        said = f"name has the control character U+{ord(odd):04X} in it: leave it out."
+        raise BadInput(said, code="name_sign")
     if name.casefold().startswith(RESERVED):
         raise BadInput(
             f"name is {shown(name)}: names that start with {' or '.join(RESERVED)} are kept for "
-            "simulated and imported labelers, judges and a product's users; use another."
+            "simulated and imported labelers, judges and a product's users; use another.",
+            code="name_kept",
         )
     return name

@@ -7,25 +7,27 @@ nothing else: of Gradio's page, with all of a lead's screens in its configuratio
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.types import Scope
 
-from feedback import palette
+from feedback import palette, words
 from feedback.accounts import LEAD, People, Person
 from feedback.api import LimitedRoute
 from feedback.frame import element
 from feedback.gate import ADDRESS, cookie_name, person_of, session_of
 from feedback.roles import INVITE, LABEL, LOG_IN, LOG_OUT, RATE
 from feedback.sessions import LONGEST
+from feedback.words import say
 from storage.errors import UserError
 
 SCREENS = Path(__file__).with_name("screens")
@@ -33,10 +35,13 @@ ASSETS = {
     "label.js": "text/javascript",
     "view.js": "text/javascript",
     "outbox.js": "text/javascript",
+    "words.js": "text/javascript",
+    "keys.js": "text/javascript",
     "news.js": "text/javascript",
     "label.css": "text/css",
     "lead.css": "text/css",
     "door.css": "text/css",
+    **{f"{language}.json": "application/json" for language in words.LANGUAGES},
 }
 FONTS = ("SourceSansPro-Regular.woff2", "SourceSansPro-Bold.woff2")  # as Gradio ships them
 COLOURS = "colours.css"
@@ -79,7 +84,7 @@ class Doors:
         person = person_of(request.scope)
         if person is not None or not self.people.in_force:
             return RedirectResponse(home(person, next), 303)
-        return log_in_form("", next)
+        return log_in_form(request, "", next)
 
     def log_in(self, request: Request, form: Form) -> Response:
         """Open a session; a wrong password says so, and nothing else."""
@@ -89,7 +94,7 @@ class Doors:
                 name, form.get("password", ""), request.scope.get(ADDRESS, "")
             )
         except UserError as error:
-            return log_in_form(name, next, str(error), error.status)
+            return log_in_form(request, name, next, error)
         return self._inside(request, token, next)
 
     def log_out(self, request: Request) -> Response:
@@ -101,32 +106,35 @@ class Doors:
 
     def invite_page(self, request: Request, token: str) -> Response:
         """Ask whom a link invites for a password."""
-        return self._invitation(token)
+        return self._invitation(request, token)
 
     def accept(self, request: Request, token: str, form: Form) -> Response:
         """Make the account, and be logged in."""
         password = form.get("password", "")
         if password != form.get("again", ""):
-            return self._invitation(token, "The two passwords differ: type the same one twice.")
+            return self._invitation(request, token, UserError(code="differ"))
         try:
             return self._inside(request, self.people.accept(token, password), "")
         except UserError as error:
-            return self._invitation(token, str(error))
+            return self._invitation(request, token, error)
 
     def labeler_page(self, request: Request) -> Response:
         """Return what a labeler sees: the element that label.js fills, and the way out."""
         person = person_of(request.scope)
         if person is None or person.scopes is not None:  # without accounts the app is at "/"
             return RedirectResponse("/", 303)
-        return labeler_document(person.name, "thumbs" if request.url.path == RATE else "pairs")
+        mode = "thumbs" if request.url.path == RATE else "pairs"
+        return labeler_document(request, person.name, mode)
 
-    def _invitation(self, token: str, error: str = "") -> Response:
-        asked = self.people.invitation(token)
+    def _invitation(self, request: Request, token: str, error: UserError | None = None) -> Response:
+        asked, language = self.people.invitation(token), language_of(request)
         if asked is None:
-            return page("Invitation", GONE, status=404)
-        words = f"You are invited as <b>{escape(asked.account)}</b>. Choose a password."
-        inside = INVITED.format(said=_said(error), name=escape(asked.account, quote=True))
-        return page("Welcome", f"<p>{words}</p>{inside}", status=422 if error else 200)
+            return page(request, "door.invitation", _filled(GONE, language), status=404)
+        name = escape(asked.account, quote=True)
+        invited = say(language, "door.invited", name=f"<b>{name}</b>")
+        inside = _filled(INVITED, language, said=_said(error, language), name=name)
+        status = 422 if error else 200
+        return page(request, "door.welcome", f"<p>{invited}</p>{inside}", status=status)
 
     def _inside(self, request: Request, token: str, next: str) -> Response:
         """Give the browser its session, in place of one that it had."""
@@ -157,40 +165,85 @@ def home(person: Person | None, next: str) -> str:
     return next if lead or next in (LABEL, RATE) else LABEL
 
 
-def log_in_form(name: str, next: str, error: str = "", status: int = 200) -> Response:
+def log_in_form(request: Request, name: str, next: str, error: UserError | None = None) -> Response:
     """Return the log-in page; the cursor waits where something is to be typed."""
+    language = language_of(request)
     first, second = ("", " autofocus") if name else (" autofocus", "")
-    inside = ASKED.format(
-        said=_said(error), name=escape(name[:80], quote=True), next=escape(next, quote=True),
-        first=first, second=second,
+    inside = _filled(
+        ASKED, language, said=_said(error, language), name=escape(name[:80], quote=True),
+        next=escape(next, quote=True), first=first, second=second,
     )  # fmt: skip
-    return page("Log in", inside, status=status)
+    more = {"next": next} if next else {}
+    return page(request, "door.log_in", inside, more, error.status if error else 200)
 
 
-def labeler_document(name: str, mode: str) -> Response:
+def labeler_document(request: Request, name: str, mode: str) -> Response:
     """Return a labeler's page."""
+    language = language_of(request)
     links = "".join(
-        f'<a href="{path}"{" aria-current=page" if mode == is_for else ""}>{words}</a>'
-        for path, words, is_for in ((LABEL, "Label", "pairs"), (RATE, "Rate", "thumbs"))
+        f'<a href="{path}"{" aria-current=page" if mode == is_for else ""}>{say(language, key)}</a>'
+        for path, key, is_for in ((LABEL, "page.label", "pairs"), (RATE, "page.rate", "thumbs"))
     )
-    body = LABELER.format(links=links, name=escape(name), element=element(mode))
+    body = _filled(LABELER, language, links=links, name=escape(name), element=element(mode))
     head = '<script type="module" src="/static/hone/label.js"></script>'
-    return document("Hone", body, head)
+    return document(request, "Hone", body, head)
 
 
-def page(title: str, inside: str, status: int = 200) -> Response:
-    """Return a small page: a title, and a form or a sentence below it."""
-    body = f'<main class="door"><p class="brand">Hone</p><h1>{title}</h1>{inside}</main>'
-    return document(f"{title} – Hone", body, status=status)
+def page(
+    request: Request, title: str, inside: str, more: dict[str, str] | None = None, status: int = 200
+) -> Response:
+    """Return a small page: a title (a key of the table), a form or a sentence, the languages.
+
+    Args:
+        more: What the page was asked with, for the links to it in other languages.
+    """
+    language = language_of(request)
+    links = "".join(
+        f'<a href="?{escape(urlencode({"language": code, **(more or {})}))}" lang="{code}"'
+        f' hreflang="{code}"{" aria-current=true" if code == language else ""}>{name}</a>'
+        for code, name in words.LANGUAGES.items()
+    )
+    title = say(language, title)
+    body = _filled(DOOR, language, title=title, inside=inside, links=links)
+    return document(request, f"{title} – Hone", body, status=status)
 
 
-def document(title: str, body: str, head: str = "", status: int = 200) -> Response:
-    """Return a whole HTML document of our own."""
-    return HTMLResponse(DOCUMENT.format(title=title, head=head, body=body), status)
+def document(
+    request: Request, title: str, body: str, head: str = "", status: int = 200
+) -> Response:
+    """Return a whole HTML document of our own; a language that was chosen is remembered."""
+    language = language_of(request)
+    inside = DOCUMENT.format(language=language, title=title, head=head, body=body)
+    answer = HTMLResponse(inside, status)
+    if request.query_params.get("language") == language:
+        secure = request.scope["scheme"] == "https"
+        # not HttpOnly: the label screen's switch sets it, too, and it says nothing secret
+        answer.set_cookie(
+            words.COOKIE, language, words.COOKIE_SECONDS, secure=secure, samesite="lax"
+        )
+    return answer
 
 
-def _said(error: str) -> str:
-    return f'<p class="error" role="alert">{escape(error)}</p>' if error else ""
+def language_of(request: Request) -> str:
+    """Return the language that a page is to have: asked for, chosen before, or the browser's."""
+    chosen = request.query_params.get("language") or request.cookies.get(words.COOKIE, "")
+    return words.language_of(chosen, request.headers.get("accept-language", ""))
+
+
+def _filled(template: str, language: str, **values: str) -> str:
+    """Return a template with its [keys] filled from the table, then its (escaped) {values}."""
+    written = re.sub(r"\[([a-z_.]+)\]", lambda found: say(language, found[1]), template)
+    return written.format(**values)
+
+
+def _said(error: UserError | None, language: str) -> str:
+    """Return what went wrong, in the reader's language where the table has words for it."""
+    if error is None:
+        return ""
+    key = f"door.{error.code}"
+    known = key in words.table(language)
+    text = say(language, key, **error.values) if known else str(error)
+    return f'<p class="error" role="alert">{escape(text)}</p>'
 
 
 def asset(name: str) -> Response:
@@ -204,11 +257,12 @@ def asset(name: str) -> Response:
         return FileResponse(fonts / name, media_type="font/woff2", headers=kept)
     if name not in ASSETS:
         raise HTTPException(404, f"no file {name!r} belongs to the screens")
-    return FileResponse(SCREENS / name, media_type=ASSETS[name], headers=headers)
+    folder = words.TABLES if name.endswith(".json") else SCREENS
+    return FileResponse(folder / name, media_type=ASSETS[name], headers=headers)
 
 
 DOCUMENT = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
+<html lang="{language}"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><link rel="icon" href="data:,">
 <link rel="preload" as="font" crossorigin href="/static/hone/SourceSansPro-Regular.woff2">
@@ -217,29 +271,31 @@ DOCUMENT = """<!doctype html>
 <link rel="stylesheet" href="/static/hone/door.css">{head}</head>
 <body>{body}</body></html>
 """
+# In what follows [keys] stand for texts of the table.
+DOOR = """<main class="door"><p class="brand">Hone</p><h1>{title}</h1>{inside}</main>
+<nav class="languages" aria-label="[top.language]">{links}</nav>"""
 ASKED = """<form method="post" action="/login">
-<label for="name">Name</label>
+<label for="name">[door.name]</label>
 <input id="name" name="name" value="{name}" autocomplete="username" autocapitalize="none"
   spellcheck="false" maxlength="80" required{first}>
-<label for="password">Password</label>
+<label for="password">[door.password]</label>
 <input id="password" name="password" type="password" autocomplete="current-password"
   required{second}>
 <input type="hidden" name="next" value="{next}">{said}
-<button>Log in</button></form>
-<p class="quiet">Forgotten? A lead can set a new password.</p>"""
+<button>[door.log_in]</button></form>
+<p class="quiet">[door.forgotten]</p>"""
 INVITED = """<form method="post">
 <input type="hidden" name="name" value="{name}" autocomplete="username">
-<label for="password">Password <span>10 characters or more</span></label>
+<label for="password">[door.password] <span>[door.rule]</span></label>
 <input id="password" name="password" type="password" autocomplete="new-password"
   minlength="10" maxlength="200" required autofocus>
-<label for="again">The same once more</label>
+<label for="again">[door.again]</label>
 <input id="again" name="again" type="password" autocomplete="new-password" required>{said}
-<button>Begin</button></form>"""
-GONE = """<p>This invitation cannot be used (any more): each one works once, for seven days.
-Ask who sent it for a new one.</p><p class="quiet"><a href="/login">Log in</a> if you have an
-account already.</p>"""
-LABELER = """<header class="bar"><p class="brand">Hone</p><nav aria-label="Screens">{links}</nav>
+<button>[door.begin]</button></form>"""
+GONE = """<p>[door.gone]</p><p class="quiet"><a href="/login">[door.known]</a></p>"""
+LABELER = """<header class="bar"><p class="brand">Hone</p>
+<nav aria-label="[page.screens]">{links}</nav>
 <form class="hone-out" method="post" action="/logout"><span class="you">{name}</span>
-<button>Log out</button></form></header>
+<button>[door.log_out]</button></form></header>
 <main class="screen-around">{element}</main>
-<noscript><p class="door">Judging needs JavaScript: allow it for this page.</p></noscript>"""
+<noscript><p class="door">[page.script]</p></noscript>"""

@@ -43,7 +43,10 @@ class Judged:
 @dataclass(frozen=True, slots=True)
 class Note:
     kind: str  # "side" or "fast"
-    text: str
+    text: str  # in English; the page says it in the labeler's language from what follows
+    n: int  # verdicts in the run
+    side: str = ""  # of a run on one side: as the screen names it
+    seconds: float = FAST_SECONDS  # under which each was too fast
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ def _fast_note(run: int) -> Note:
         "fast",
         f"Your last {run} took under {FAST_SECONDS:.0f} seconds each, less than reading takes. If "
         "you are sure, go on; if you are tired, a short break helps.",
+        run,
     )
 
 
@@ -111,6 +115,8 @@ def _side_note(run: int, side: str) -> Note:
         "side",
         f"The last {run} times you chose an answer, it was {SIDES[side]}. That can be right; "
         "if you are tired, a short break helps.",
+        run,
+        SIDES[side],
     )
 
 

@@ -57,9 +57,11 @@ def check_password(password: str, name: str) -> str:
     """
     chars = len(_normal(password))
     if not MIN_CHARS <= chars <= MAX_CHARS:
-        raise BadInput(f"The password has {chars} characters: use {MIN_CHARS} to {MAX_CHARS}.")
+        said = f"The password has {chars} characters: use {MIN_CHARS} to {MAX_CHARS}."
+        raise BadInput(said, code="length", chars=chars, least=MIN_CHARS, most=MAX_CHARS)
     if _normal(password).casefold() == name.casefold() or len(set(password)) < 4:
-        raise BadInput("The password is too easy to guess: use several words, or a longer mix.")
+        said = "The password is too easy to guess: use several words, or a longer mix."
+        raise BadInput(said, code="easy")
     return password
 
 

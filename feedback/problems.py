@@ -37,6 +37,7 @@ SCHEMA: Mapping[str, Any] = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "what is wrong and what mends it"},
+        "code": {"type": "string", "description": "by which the screens say it in other languages"},
     },
     "example": {
         "detail": "there is no response 'msg_1': log it first, or send prompt, response and model",
@@ -72,7 +73,8 @@ def problem_of(error: UserError) -> dict[str, Any]:
         'urn:hone:problem:bad-input'
     """
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
-    return problem(error.status, str(error), KIND + words)
+    code = {"code": error.code} if error.code else {}
+    return {**problem(error.status, str(error), KIND + words), **code}
 
 
 def said_no(

@@ -41,7 +41,7 @@ RULES: tuple[Rule, ...] = (
     _rule(OPEN, POST, LOG_OUT, own=True),
     _rule(OPEN, BOTH, rf"{INVITE}[A-Za-z0-9_-]{{1,100}}", own=True),
     _rule(OPEN, GET, r"/api/v1/health", FEEDBACK),
-    _rule(OPEN, GET, r"/static/hone/[A-Za-z-]+\.(?:js|css|woff2)"),
+    _rule(OPEN, GET, r"/static/hone/[A-Za-z-]+\.(?:js|json|css|woff2)"),
     _rule(LABELER, GET, rf"(?:{LABEL}|{RATE})", own=True),
     _rule(LABELER, BOTH, r"/api/v1/labeler", FEEDBACK),
     _rule(LABELER, GET, r"/api/v1/(?:items|history|guideline)", FEEDBACK),

@@ -169,7 +169,8 @@ def text_to_edit(store: Store, labeler: str, assignment: str, side: str) -> str:
     response = _response_on(store, assignment_of(store, labeler, assignment), side)
     text = store.texts([response.text]).get(response.text)
     if text is None:
-        raise NotFound(f"The text of the response {response.id} was erased: skip this item.")
+        said = f"The text of the response {response.id} was erased: skip this item."
+        raise NotFound(said, code="erased")
     return text
 
 

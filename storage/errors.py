@@ -24,10 +24,20 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the user can mend; `str(error)` is the whole sentence to show."""
+    """Something the user can mend; `str(error)` is the whole sentence to show.
+
+    A `code` names what went wrong for a labeler's page, which has words of its own for it in the
+    labeler's language (`error.CODE` or `door.CODE` in screens/words); `values` fill their places.
+    """
 
     status = 400
     retry_after: int | None = None  # seconds until it is worth trying again, where that is known
+    code = ""
+
+    def __init__(self, said: str = "", *, code: str = "", **values: object) -> None:
+        super().__init__(said)
+        self.code = code or self.code
+        self.values = values
 
 
 class BadInput(UserError):
@@ -36,10 +46,12 @@ class BadInput(UserError):
 
 class NotFound(UserError):
     status = 404
+    code = "not_found"
 
 
 class Conflict(UserError):
     status = 409
+    code = "conflict"
 
 
 class Busy(UserError):
@@ -70,6 +82,7 @@ class Overloaded(UserError):
 class StoreError(UserError):
     status = 503
     retry_after = 5  # Choice: a server that restarts is back by then
+    code = "store"
 
 
 class Locked(StoreError):
@@ -78,6 +91,7 @@ class Locked(StoreError):
 
 class DiskFull(StoreError):
     status = 507
+    code = "disk_full"
 
 
 class Damaged(StoreError):

@@ -3,8 +3,10 @@
 // whenever Gradio draws it. It works only while it is visible: another tab leases no items and
 // hears no keys.
 
+import { KEYS_CHANGED, Keys, fits, keyOf } from "./keys.js";
 import { Outbox, request, uuid } from "./outbox.js";
-import { View } from "./view.js";
+import { View, deedOf, keyName, nameOf } from "./view.js";
+import { CHANGED, choose, say, tongue, why } from "./words.js";
 
 const AHEAD = 4; // items kept in memory, so that the next one is drawn without the network
 const STEPS_BACK = 20; // items fetched from the history for undo after a reload
@@ -16,30 +18,29 @@ const LABELERS_PAGE = "main.screen-around"; // which has no other tabs
 const RENAMED = "hone-renamed";
 const NOTE_STAYS = 5; // Choice: verdicts after which an unread note goes by itself
 const SAVING_AFTER_MS = 400; // Choice: a save faster than this is not worth a word
+const MODIFIERS = new Set(["Shift", "Control", "Alt", "AltGraph", "Meta", "CapsLock", "Dead"]);
 
 const MODES = {
   pairs: {
     name: "pairs",
-    question: "Which answer is better?",
     thing: "comparison",
     route: "api/v1/votes",
-    sides: [["left", "Answer A"], ["right", "Answer B"]],
+    sides: ["left", "right"],
     choices: [
-      { verdict: "left", words: "A is better", keys: ["1", "ArrowLeft"], tone: "main", lights: ["left"] },
-      { verdict: "right", words: "B is better", keys: ["2", "ArrowRight"], tone: "main", lights: ["right"] },
-      { verdict: "tie", words: "Tie", keys: ["3", "ArrowDown"], tone: "calm", lights: ["left", "right"] },
-      { verdict: "both_bad", words: "Both are bad", keys: ["4"], tone: "calm", lights: [] },
+      { verdict: "left", tone: "main", lights: ["left"] },
+      { verdict: "right", tone: "main", lights: ["right"] },
+      { verdict: "tie", tone: "calm", lights: ["left", "right"] },
+      { verdict: "both_bad", tone: "calm", lights: [] },
     ],
   },
   thumbs: {
     name: "thumbs",
-    question: "Is this a good answer?",
     thing: "answer",
     route: "api/v1/ratings",
-    sides: [["left", "Answer"]],
+    sides: ["left"],
     choices: [
-      { verdict: "up", words: "Good", icon: "up", keys: ["1", "ArrowRight", "ArrowUp"], tone: "main", lights: ["left"] },
-      { verdict: "down", words: "Bad", icon: "down", keys: ["2", "ArrowLeft", "ArrowDown"], tone: "main", lights: ["left"] },
+      { verdict: "up", icon: "up", tone: "main", lights: ["left"] },
+      { verdict: "down", icon: "down", tone: "main", lights: ["left"] },
     ],
   },
 };
@@ -77,7 +78,8 @@ class Screen {
   constructor(host, mode, reasons) {
     this.host = host;
     this.mode = mode;
-    this.view = new View(host.shadowRoot, mode, reasons);
+    this.keys = new Keys(mode.name);
+    this.view = new View(host.shadowRoot, mode, reasons, this.keys);
     this.outbox = outbox();
     this.watch = new Stopwatch();
     this.labeler = "";
@@ -87,7 +89,7 @@ class Screen {
     this.refused = "";
     this.visible = false;
     this.timers = {};
-    this.keys = this.keyTable();
+    this.deeds = this.deedTable();
     this.listen();
   }
 
@@ -95,10 +97,13 @@ class Screen {
 
   listen() {
     const root = this.host.shadowRoot;
-    root.addEventListener("click", (event) => this.onClick(event));
-    root.addEventListener("submit", (event) => this.onSubmit(event));
     this.off = new AbortController();
     const { signal } = this.off;
+    root.addEventListener("click", (event) => this.onClick(event), { signal });
+    root.addEventListener("submit", (event) => this.onSubmit(event), { signal });
+    root.addEventListener("change", (event) => this.onChange(event), { signal });
+    this.view.one("dialog").addEventListener("close", () => this.leaveRebinding(), { signal });
+    window.addEventListener(KEYS_CHANGED, () => this.view.drawKeys(), { signal });
     document.addEventListener("keydown", (event) => this.onKey(event), { signal });
     document.addEventListener("visibilitychange", () => this.onVisibility(), { signal });
     window.addEventListener(RENAMED, ({ detail }) => this.onRenamed(detail), { signal });
@@ -135,7 +140,7 @@ class Screen {
       this.begin(name);
     } catch (error) {
       if (error.status === 401 || error.status === 404) return this.askName(error);
-      this.view.drawState("wait", "Connecting", `${capital(error.message)}. Trying again.`);
+      this.view.drawState("wait", say("state.connecting"), again(error));
       this.later("hello", POLL_WAITING_MS, () => this.hello());
     }
   }
@@ -179,7 +184,7 @@ class Screen {
       if (this.labeler) await this.outbox.settled(); // what waits belongs to the old name
       this.begin((await request("api/v1/labeler", { name })).name);
     } catch (error) {
-      this.view.error(`The name was not saved: ${error.message}`);
+      this.view.error(say("name.failed", { why: why(error) }));
     }
   }
 
@@ -215,7 +220,7 @@ class Screen {
 
   drawFetching() {
     if (this.current || this.asking) return;
-    this.view.drawState("wait", "One moment", "Fetching the next one.");
+    this.view.drawState("wait", say("state.moment"), say("state.fetching"));
   }
 
   /** Ask for more items, one request at a time, until enough are in memory. */
@@ -274,24 +279,24 @@ class Screen {
     clearTimeout(this.timers.slow);
     if (error.status === 401) return this.askName(error);
     if (!this.current && !this.asking) {
-      this.view.drawState("wait", "Waiting for the server", `${capital(error.message)}. Trying again.`);
+      this.view.drawState("wait", say("state.server"), again(error));
     }
-    if (error.status > 0) this.view.error(capital(error.message));
+    if (error.status > 0) this.view.error(capital(why(error)));
     this.later("items", POLL_WAITING_MS, () => this.fetchItems());
   }
 
   drawNothing(waiting) {
-    const undo = this.past.length || this.progress?.mine ? [["undo", "Look at the last one again"]] : [];
+    const undo = this.past.length || this.progress?.mine ? [["undo", say("state.undo")]] : [];
     const coming = waiting?.trim().endsWith("…"); // the server's sign that something is being made
     if (coming) {
-      const which = this.progress?.mine ? "next" : "first";
-      this.view.drawState("wait", `Preparing the ${which} answers`, waiting);
+      const which = this.progress?.mine ? "state.next" : "state.first";
+      // What exactly is being made, the server says in English alone.
+      this.view.drawState("wait", say(which), tongue() === "en" ? waiting : say("state.prepared"));
     } else if (this.progress?.total || this.progress?.mine) {
-      this.view.drawState("done", "All done", this.praise(), undo);
+      this.view.drawState("done", say("state.done"), this.praise(), undo);
     } else {
-      const how = document.querySelector(LABELERS_PAGE) ? ""
-        : "Import answers on the Data tab, or let a model write some on the Generate tab. ";
-      this.view.drawState("empty", "Nothing to judge yet", `${how}Answers appear here by themselves.`);
+      const how = document.querySelector(LABELERS_PAGE) ? "state.come" : "state.lead";
+      this.view.drawState("empty", say("state.empty"), say(how));
     }
     const soon = coming || !this.progress?.total;
     this.later("items", soon ? POLL_WAITING_MS : POLL_DONE_MS, () => this.fetchItems());
@@ -299,8 +304,8 @@ class Screen {
 
   praise() {
     const { today = 0, mine = 0 } = this.progress;
-    const all = mine > today ? `, ${count(mine, this.mode.thing)} in all` : "";
-    return `You judged ${count(today, this.mode.thing)} today${all}. Thank you. New ones appear here by themselves.`;
+    const counted = (n) => say(`count.${this.mode.thing}`, { n });
+    return say(mine > today ? "state.all" : "state.today", { today: counted(today), all: counted(mine) });
   }
 
   // ---- verdicts -----------------------------------------------------------------------------
@@ -319,7 +324,8 @@ class Screen {
     if (this.noteLeft && --this.noteLeft === 0) this.hideNote();
     this.outbox.add(this.mode.route, body);
     this.next();
-    this.view.speak(`${this.wordsOf(verdict)}. ${this.current ? "Next one." : ""}`);
+    const next = this.current ? "spoken.next" : "spoken.last";
+    this.view.speak(say(next, { verdict: say(`verdict.${verdict}`), prompt: this.view.spokenPrompt() }));
   }
 
   /** Whether keys and buttons mean something else than a verdict at the moment. */
@@ -332,10 +338,6 @@ class Screen {
     return { id: uuid(), assignment, revision, seconds_spent: this.watch.seconds() };
   }
 
-  wordsOf(verdict) {
-    return this.mode.choices.find((choice) => choice.verdict === verdict)?.words ?? "Skipped";
-  }
-
   /** Take back the last verdict or edit; repeated, the one before, also from before a reload. */
   async undo() {
     if (this.undoing || this.busy) return;
@@ -343,10 +345,10 @@ class Screen {
     try {
       if (!this.past.length) await this.recall();
       const last = this.past.pop();
-      if (!last) return this.view.error("There is nothing to undo");
+      if (!last) return this.view.error(say("undo.none"));
       this.takeBack(last);
     } catch (error) {
-      this.view.error(`Undo needs the server: ${error.message}`);
+      this.view.error(say("undo.failed", { why: why(error) }));
     } finally {
       this.undoing = false;
     }
@@ -362,7 +364,7 @@ class Screen {
     this.countLocally(-1);
     if (this.current && this.current !== item) this.ahead.unshift(this.current);
     this.show(item);
-    this.view.speak(`Taken back: ${this.wordsOf(verdict)}`);
+    this.view.speak(say("spoken.undone", { verdict: say(`verdict.${verdict}`) }));
   }
 
   /** Fetch what was judged before this page was loaded. */
@@ -380,7 +382,7 @@ class Screen {
   edit(side) {
     if (!this.current || this.busy) return;
     if (side) return this.openEditor(side);
-    if (this.mode.sides.length === 1) return this.openEditor(this.mode.sides[0][0]);
+    if (this.mode.sides.length === 1) return this.openEditor(this.mode.sides[0]);
     this.editing = "choose";
     this.view.askSide();
   }
@@ -400,12 +402,11 @@ class Screen {
     } catch (error) {
       if (!wanted()) return;
       this.leaveEdit();
-      return this.view.error(`Editing this answer needs the server: ${error.message}`);
+      return this.view.error(say("edit.failed", { why: why(error) }));
     }
     if (!wanted()) return; // left with Esc, or another name meanwhile
-    const name = this.mode.sides.find(([one]) => one === side)[1];
     const text = item.correctedSide === side ? item.correction : item[side].text;
-    this.view.openEditor(side, text, name);
+    this.view.openEditor(side, text, nameOf(this.mode, side));
   }
 
   /** Fetch an answer as it is stored: names that are hidden on the screen stand in it. */
@@ -418,8 +419,8 @@ class Screen {
     const item = this.current;
     const side = this.editing;
     const text = field.value;
-    if (!text.trim()) return this.view.error("The corrected answer is empty: write it, or leave with Esc");
-    if (text === item[side].text.replace(/\r\n?/g, "\n")) return this.view.error("Nothing was changed: change it, or leave with Esc");
+    if (!text.trim()) return this.view.error(say("edit.empty"));
+    if (text === item[side].text.replace(/\r\n?/g, "\n")) return this.view.error(say("edit.same"));
     const body = { ...this.envelope(item), revision: item.edit_revision ?? 0, side, text };
     item.edit_revision = body.revision + 1;
     Object.assign(item, { correctedSide: side, correction: text });
@@ -427,7 +428,7 @@ class Screen {
     this.leaveEdit();
     this.view.drawAnswer(side, item);
     this.outbox.add("api/v1/edits", body);
-    this.view.speak("Correction kept. Now judge the answers as they were.");
+    this.view.speak(say("edit.kept"));
   }
 
   takeBackEdit(item) {
@@ -441,7 +442,7 @@ class Screen {
       return this.show(item);
     }
     this.view.drawAnswer(side, item);
-    this.view.speak("Correction taken back");
+    this.view.speak(say("edit.undone"));
   }
 
   leaveEdit() {
@@ -466,7 +467,8 @@ class Screen {
     if (!note || this.noted === body.assignment) return;
     this.noted = body.assignment;
     this.noteLeft = NOTE_STAYS;
-    this.view.note(note.text);
+    const { kind, n, side, seconds } = note;
+    this.view.note(say(`note.${kind}`, { n, side, seconds }));
   }
 
   hideNote() {
@@ -476,7 +478,7 @@ class Screen {
 
   onRefused({ entry, error }) {
     this.past = this.past.filter(({ item }) => item.assignment !== entry.body.assignment);
-    this.view.error(`Not saved: ${error.message}`);
+    this.view.error(say("refused", { why: why(error) }));
     this.drawStatus();
   }
 
@@ -486,11 +488,12 @@ class Screen {
     clearTimeout(this.timers.saving);
     if (n && trouble) {
       if (trouble.status === 401 && this.visible) this.askName(trouble);
-      const why = trouble.status ? capital(trouble.message) : "Offline";
-      return this.view.status("offline", `${why} – ${count(n, "vote")} waiting, will be sent`);
+      const cause = trouble.status ? capital(why(trouble)) : say("status.offline");
+      return this.view.status("offline", say("status.waiting", { why: cause, n }));
     }
-    if (n) return this.later("saving", SAVING_AFTER_MS, () => this.view.status("saving", "Saving…"));
-    if (saved || this.view.one(".status").dataset.kind) this.view.status("saved", "Saved");
+    const saving = () => this.view.status("saving", say("status.saving"));
+    if (n) return this.later("saving", SAVING_AFTER_MS, saving);
+    if (saved || this.view.one(".status").dataset.kind) this.view.status("saved", say("status.saved"));
   }
 
   keepProgress(progress) {
@@ -513,28 +516,29 @@ class Screen {
 
   // ---- keys and clicks ----------------------------------------------------------------------
 
-  keyTable() {
-    const table = new Map();
-    for (const choice of this.mode.choices) {
-      for (const key of choice.keys) table.set(key, () => this.cast(choice.verdict));
-    }
-    table.set("s", () => this.cast("skip"));
-    table.set("u", () => this.undo());
-    table.set("e", () => this.edit());
-    table.set("g", () => this.guideline());
-    table.set("h", () => this.hideNote());
-    table.set("?", () => this.help());
-    return table;
+  /** Return what each action of keys.js does. */
+  deedTable() {
+    const verdicts = [...this.mode.choices.map(({ verdict }) => verdict), "skip"];
+    return {
+      ...Object.fromEntries(verdicts.map((verdict) => [verdict, () => this.cast(verdict)])),
+      undo: () => this.undo(),
+      edit: () => this.edit(),
+      guideline: () => this.guideline(),
+      hide: () => this.hideNote(),
+      help: () => this.help(),
+    };
   }
 
   onKey(event) {
-    if (!this.visible || event.isComposing || this.view.one("dialog").open) return;
+    if (!this.visible || event.isComposing) return;
+    if (this.rebinding) return this.onNewKey(event);
+    if (this.view.one("dialog").open) return;
     const target = event.composedPath()[0];
     if (event.ctrlKey || event.metaKey || event.altKey) return this.onEnter(event, target);
     if (event.key === "Escape") return this.escape(target);
     if (isTyping(target)) return;
     const key = keyOf(event);
-    const act = this.editing === "choose" ? this.pickKey(key) : this.keys.get(key);
+    const act = this.editing === "choose" ? this.pickKey(key) : this.deeds[this.keys.action(key)];
     if (!act) return;
     event.preventDefault();
     if (!event.repeat) act();
@@ -561,8 +565,9 @@ class Screen {
   onClick(event) {
     const button = event.target.closest("button");
     if (!button || button.disabled) return;
-    const { verdict, act, pick, side } = button.dataset;
+    const { verdict, act, pick, side, rebind } = button.dataset;
     if (verdict) return this.cast(verdict);
+    if (rebind) return this.rebind(rebind);
     if (pick !== undefined) return this.pick(pick);
     if (button.matches(".chip")) return toggle(button, "aria-pressed");
     this.act(act, side);
@@ -578,6 +583,7 @@ class Screen {
       "hide-note": () => this.hideNote(),
       rename: () => this.askName(),
       reasons: () => this.view.toggleReasons(),
+      "reset-keys": () => this.resetKeys(),
       more: () => this.view.openPrompt(!this.view.one(".prompt").classList.contains("open")),
       "save-edit": () => this.saveEdit(this.view.one("textarea")),
       "leave-edit": () => this.leaveEdit(),
@@ -589,13 +595,59 @@ class Screen {
     this.view.one("dialog").showModal();
   }
 
+  // ---- keys of one's own ----------------------------------------------------------------------
+
+  /** Give an action the key that is pressed next. */
+  rebind(action) {
+    this.rebinding = action;
+    this.view.drawRebinding(say("keys.press"), action);
+  }
+
+  onNewKey(event) {
+    if (MODIFIERS.has(event.key) || event.repeat) return;
+    if (event.key === "Tab") return this.leaveRebinding(); // and the focus moves on
+    event.preventDefault(); // Escape leaves the choice of a key, not the list
+    if (event.key === "Escape") return this.leaveRebinding();
+    const key = keyOf(event);
+    const name = fits(key) ? key : event.key === " " ? "Space" : event.key;
+    const told = { key: keyName(name), what: deedOf(this.rebinding) };
+    if (event.ctrlKey || event.metaKey || event.altKey || !fits(key)) {
+      return this.view.drawRebinding(say("keys.unfit", told), this.rebinding);
+    }
+    const rival = this.keys.taken(key, this.rebinding);
+    if (rival) {
+      return this.view.drawRebinding(say("keys.taken", { ...told, what: deedOf(rival) }), this.rebinding);
+    }
+    this.keys.bind(this.rebinding, key);
+    this.rebinding = "";
+    this.view.drawRebinding(say("keys.set", told));
+  }
+
+  leaveRebinding() {
+    const left = this.rebinding ? say("keys.stays", { what: deedOf(this.rebinding) }) : "";
+    this.rebinding = "";
+    this.view.drawRebinding(left);
+  }
+
+  resetKeys() {
+    this.rebinding = "";
+    this.keys.reset();
+    this.view.drawRebinding(say("keys.original"));
+  }
+
+  onChange({ target }) {
+    if (!target.matches(".language select")) return;
+    target.blur(); // so that the next key judges
+    choose(target.value).catch((error) => this.view.error(capital(why(error))));
+  }
+
   async guideline() {
     if (!this.view.one(".guideline").hidden) return this.view.toggleGuideline();
     try {
-      const { html } = await request("api/v1/guideline");
-      this.view.toggleGuideline(html);
+      const { html, language } = await request(`api/v1/guideline?language=${tongue()}`);
+      this.view.toggleGuideline(html, language);
     } catch (error) {
-      this.view.error(`The guideline cannot be shown: ${error.message}`);
+      this.view.error(say("guideline.failed", { why: why(error) }));
     }
   }
 
@@ -611,17 +663,10 @@ class Screen {
 
 const here = () => location.pathname + location.search;
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-const count = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
+const again = (error) => say("state.again", { why: capital(why(error)) });
 const isTyping = (node) => Boolean(node?.matches?.("input, textarea, select") || node?.isContentEditable);
 const toggle = (button, name) =>
   button.setAttribute(name, String(button.getAttribute(name) !== "true"));
-
-/** Return the key's name in the table; letters by their place where the layout is not Latin. */
-function keyOf({ key, code, shiftKey }) {
-  if (key.startsWith("Arrow")) return shiftKey ? "" : key;
-  if (key.length === 1 && key > "\x7f" && code.startsWith("Key")) return code.slice(3).toLowerCase();
-  return key.toLowerCase();
-}
 
 /** Log out once every vote is saved: those of one person would be refused from another. */
 document.addEventListener("submit", async (event) => {
@@ -634,11 +679,20 @@ document.addEventListener("submit", async (event) => {
 class HoneScreen extends HTMLElement {
   connectedCallback() {
     if (!this.shadowRoot) this.attachShadow({ mode: "open" }).adoptedStyleSheets = [STYLE];
+    this.anew = () => this.begin();
+    window.addEventListener(CHANGED, this.anew);
+    this.begin();
+  }
+
+  /** Draw all of it, once more after another language was chosen. */
+  begin() {
+    this.screen?.close();
     const reasons = JSON.parse(this.getAttribute("reasons") || "[]");
     this.screen = new Screen(this, MODES[this.getAttribute("mode")], reasons);
   }
 
   disconnectedCallback() {
+    window.removeEventListener(CHANGED, this.anew);
     this.screen.close();
   }
 }

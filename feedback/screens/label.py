@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from fastapi import APIRouter
 
-from feedback.campaigns import default_campaign
+from feedback import words
+from feedback.campaigns import GUIDELINE, default_campaign
 from feedback.frame import element
 from feedback.render import markdown_html
 
@@ -34,8 +35,14 @@ def routes(store: Store) -> APIRouter:
     made = APIRouter(prefix="/api/v1")
 
     @made.get("/guideline")
-    def guideline() -> dict[str, str]:
-        """Return the default campaign's guideline."""
-        return {"html": markdown_html(default_campaign(store).guideline)}
+    def guideline(language: str = "") -> dict[str, str]:
+        """Return the default campaign's guideline; as long as it is Hone's own, in the language
+        asked for, where there is such a text. `language` is that of the text, "" if unknown."""
+        text = default_campaign(store).guideline
+        if text != GUIDELINE:
+            return {"html": markdown_html(text), "language": ""}
+        translated = words.guideline(language)
+        known = language if translated else words.ENGLISH
+        return {"html": markdown_html(translated or text), "language": known}
 
     return made

@@ -22,7 +22,10 @@ export function uuid() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
-/** Send JSON or get it; throws {status, message, logIn} for every answer that is not 2xx, status 0 for none. */
+/**
+ * Send JSON or get it; throws {status, code, message, logIn} for every answer that is not 2xx, status 0
+ * for none. The code names the trouble for the table of texts; the message is the server's, or none.
+ */
 export async function request(path, body) {
   const options = { signal: AbortSignal.timeout(TIMEOUT_MS), credentials: "same-origin" };
   if (body !== undefined) {
@@ -35,21 +38,21 @@ export async function request(path, body) {
   try {
     response = await fetch(new URL(path, document.baseURI), options);
   } catch {
-    throw { status: 0, message: "the server does not answer" };
+    throw { status: 0, code: "silent" };
   }
   const answer = await response.json().catch(() => null);
   if (!response.ok) {
     const { status } = response;
-    throw { status, message: sentence(answer, status), logIn: answer?.log_in };
+    throw { status, code: answer?.code, message: sentence(answer), logIn: answer?.log_in };
   }
-  if (answer === null) throw { status: 0, message: "the server's answer broke off" };
+  if (answer === null) throw { status: 0, code: "broken" };
   return answer;
 }
 
-function sentence(answer, status) {
+function sentence(answer) {
   if (typeof answer?.detail === "string") return answer.detail;
   const first = Array.isArray(answer?.detail) ? answer.detail[0] : null;
-  return first?.msg ? `${(first.loc || []).join(".")}: ${first.msg}` : `the server answered ${status}`;
+  return first?.msg ? `${(first.loc || []).join(".")}: ${first.msg}` : "";
 }
 
 /** Return localStorage, or an empty stand-in that stores nothing where the browser forbids it. */
@@ -134,7 +137,7 @@ export class Outbox extends EventTarget {
   /** Resolve when nothing waits, or reject with the error that keeps it waiting. */
   async settled() {
     await this.send();
-    if (this.waiting().length) throw this.trouble ?? { status: 0, message: "votes are waiting" };
+    if (this.waiting().length) throw this.trouble ?? { status: 0, code: "waiting" };
   }
 
   retryNow() {

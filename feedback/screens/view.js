@@ -2,8 +2,11 @@
 // Knows the document, not the server. Item html comes from the server's own renderer, which lets no
 // tag of the text through; every other text is set as text.
 
+import { LANGUAGES, has, say, tongue } from "./words.js";
+
 const ARROWS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };
-const ROLES = { system: "Instruction", user: "Person", assistant: "Model" };
+const NAMED_KEYS = new Set(["Ctrl", "Enter", "Esc", "Space"]);
+const SPOKEN_CHARS = 160; // Choice: of the next prompt, about ten seconds to listen to
 const PROMPT_SHARE = 0.42; // of the window's height; Choice: both answers still begin above the bar
 const FLASH_MS = 120; // Choice: seen, and over before the next key
 
@@ -11,96 +14,111 @@ const ICONS = {
   up: "M7 11v9H4a1 1 0 0 1-1-1v-7a1 1 0 0 1 1-1h3Zm0 0 4-8a2.5 2.5 0 0 1 2.5 2.5V9h5a2 2 0 0 1 2 2.3l-1.2 7a2 2 0 0 1-2 1.7H7",
   down: "M17 13V4h3a1 1 0 0 1 1 1v7a1 1 0 0 1-1 1h-3Zm0 0-4 8a2.5 2.5 0 0 1-2.5-2.5V15h-5a2 2 0 0 1-2-2.3l1.2-7a2 2 0 0 1 2-1.7H17",
   done: "M20 6 9 17l-5-5",
+  globe: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18ZM3.5 12h17M12 3c5 5 5 13 0 18-5-5-5-13 0-18Z",
   pen: "M12 20h9M16.5 3.5a2.1 2.1 0 0 1 3 3L7 19l-4 1 1-4Z",
 };
 
 const icon = (name) =>
   `<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d="${ICONS[name]}"/></svg>`;
-const cap = (key) => `<kbd>${ARROWS[key] ?? (key.length === 1 ? key.toUpperCase() : key)}</kbd>`;
+const markup = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
+const caps = (keys) => keys.map((key) => `<kbd>${markup(keyName(key))}</kbd>`).join("");
+const capsOf = (action) => `<span class="caps" aria-hidden="true" data-keys="${action}"></span>`;
+const fixedCaps = (...keys) => `<span class="caps" aria-hidden="true">${caps(keys)}</span>`;
 
-function choiceButton(choice) {
-  const keys = choice.keys.join(" ").replace(/\?/g, "");
-  return `<button type="button" class="choice ${choice.tone}" data-verdict="${choice.verdict}"
-    aria-keyshortcuts="${keys}">${choice.icon ? icon(choice.icon) : ""}
-    <span class="words">${choice.words}</span>
-    <span class="caps" aria-hidden="true">${choice.keys.map(cap).join("")}</span></button>`;
+/** Return what stands on a key, as a labeler would name it. */
+export function keyName(key) {
+  if (NAMED_KEYS.has(key)) return say(`key.${key}`);
+  return ARROWS[key] ?? (key.length === 1 ? key.toUpperCase() : key);
 }
 
-const toolButton = (act, words, key) =>
-  `<button type="button" class="tool" data-act="${act}" aria-keyshortcuts="${key}">
-    ${words}<span class="caps" aria-hidden="true">${cap(key)}</span></button>`;
+/** Return what an action with a key does, for the list of all keys. */
+export const deedOf = (action) => say(has(`keys.${action}`) ? `keys.${action}` : `verdict.${action}`);
+
+/** Return what an answer on a side is called. */
+export const nameOf = (mode, side) => say(mode.sides.length > 1 ? `side.${side}` : "side.only");
+
+const choiceButton = ({ verdict, tone, icon: sign }) =>
+  `<button type="button" class="choice ${tone}" data-verdict="${verdict}" data-shortcut="${verdict}">
+    ${sign ? icon(sign) : ""}<span class="words">${say(`verdict.${verdict}`)}</span>
+    ${capsOf(verdict)}</button>`;
+
+const toolButton = (act, action) =>
+  `<button type="button" class="tool" data-act="${act}" data-shortcut="${action}">
+    ${say(`bar.${action}`)}${capsOf(action)}</button>`;
 
 const answerCard = (side, name) => `
   <article class="answer" data-side="${side}" aria-labelledby="name-${side}">
     <header><h2 id="name-${side}">${name}</h2>
-      <span class="corrected" hidden>corrected by you</span>
+      <span class="corrected" hidden>${say("answer.corrected")}</span>
       <button type="button" class="tool pen" data-act="edit" data-side="${side}"
-        aria-label="Edit ${name}">${icon("pen")}<span>Edit</span></button></header>
-    <div class="body text" dir="auto" tabindex="-1"></div>
+        aria-label="${say("edit.name", { name })}">${icon("pen")}<span>${say("bar.edit")}</span></button></header>
+    <div class="body text" dir="auto" lang="" tabindex="-1"></div>
   </article>`;
 
-const keyRow = ([keys, words]) =>
-  `<div><dt>${keys.map(cap).join(" ")}</dt><dd>${words}</dd></div>`;
+const ownRow = (action) =>
+  `<div data-row="${action}"><dt>${capsOf(action)}<span class="press">${say("keys.press")}</span></dt>
+    <dd>${deedOf(action)}</dd><dd><button type="button" class="tool" data-rebind="${action}"
+      aria-label="${say("keys.changing", { what: deedOf(action) })}">${say("keys.change")}</button></dd></div>`;
 
-function keyRows(mode) {
-  return [
-    ...mode.choices.map((choice) => [choice.keys, choice.words]),
-    [["s"], "Skip this one"],
-    [["u"], "Undo, as often as you like"],
-    [["e"], "Edit an answer: your version becomes the chosen one"],
-    [["Ctrl", "Enter"], "Save the edit"],
-    [["Esc"], "Leave the edit, the comment or this list"],
-    [["g"], "Guideline"],
-    [["h"], "Hide a note"],
-    [["Space"], "Scroll on"],
-    [["?"], "This list"],
-  ].map(keyRow).join("");
-}
+const fixedRow = (keys, words) => `<div><dt>${fixedCaps(...keys)}</dt><dd>${words}</dd></div>`;
 
-const skeleton = (mode) => `
+const keyRows = (actions) =>
+  actions.map(ownRow).join("") +
+  fixedRow(["Ctrl", "Enter"], say("keys.save")) +
+  fixedRow(["Esc"], say("keys.leave")) +
+  fixedRow(["Space"], say("keys.scroll"));
+
+const languages = () => Object.entries(LANGUAGES).map(([code, name]) =>
+  `<option value="${code}" lang="${code}"${code === tongue() ? " selected" : ""}>${name}</option>`).join("");
+
+const skeleton = (mode, actions) => `
 <div class="screen" data-mode="${mode.name}">
   <header class="top">
-    <h1>${mode.question}</h1>
+    <h1>${say(`question.${mode.name}`)}</h1>
     <div class="progress" hidden><span class="today"></span>
       <span class="pace" hidden></span>
       <span class="track" aria-hidden="true"><i></i></span><span class="total"></span></div>
-    <nav aria-label="This screen">
+    <nav aria-label="${say("top.name")}">
       <button type="button" class="tool" data-act="guideline" aria-expanded="false"
-        aria-controls="guideline" aria-keyshortcuts="g">Guideline</button>
-      <button type="button" class="tool" data-act="help" aria-keyshortcuts="?">Keys</button>
+        aria-controls="guideline" data-shortcut="guideline">${say("top.guideline")}</button>
+      <button type="button" class="tool" data-act="help" data-shortcut="help">${say("top.keys")}</button>
+      <label class="tool language">${icon("globe")}<select
+        aria-label="${say("top.language")}">${languages()}</select></label>
       <button type="button" class="tool who" data-act="rename" hidden></button>
     </nav>
   </header>
-  <section id="guideline" class="guideline text" aria-label="Guideline" hidden></section>
+  <section id="guideline" class="guideline text" aria-label="${say("top.guideline")}" hidden></section>
   <section class="state" aria-live="polite" hidden></section>
   <div class="item" hidden>
-    <section class="prompt" aria-label="Prompt"><div class="messages" dir="auto"></div>
-      <button type="button" class="tool more" data-act="more" hidden>Show all of it</button></section>
-    <div class="answers">${mode.sides.map(([side, name]) => answerCard(side, name)).join("")}</div>
+    <section class="prompt" aria-label="${say("prompt.name")}"><div class="messages" dir="auto" lang=""></div>
+      <button type="button" class="tool more" data-act="more" hidden></button></section>
+    <div class="answers">${mode.sides.map((side) => answerCard(side, nameOf(mode, side))).join("")}</div>
   </div>
-  <div class="bar" role="group" aria-label="Your verdict">
+  <div class="bar" role="group" aria-label="${say("bar.name")}">
     <div class="note" role="status" hidden><span></span>
-      ${toolButton("hide-note", "Hide", "h")}</div>
+      ${toolButton("hide-note", "hide")}</div>
     <p class="error" role="alert" hidden></p>
     <div class="choices">${mode.choices.map(choiceButton).join("")}</div>
     <div class="second">
       <div class="extras">
         <button type="button" class="tool reasons-toggle" data-act="reasons" aria-expanded="false"
-          aria-controls="reasons">Add a reason</button>
+          aria-controls="reasons">${say("bar.reason")}</button>
         <div class="reasons" id="reasons"><span class="chips" role="group"
-          aria-label="Reasons (optional)"></span><input class="comment" type="text" maxlength="2000"
-          aria-label="Comment (optional)" placeholder="Comment (optional)" autocomplete="off"></div>
+          aria-label="${say("bar.reasons")}"></span><input class="comment" type="text" maxlength="2000"
+          aria-label="${say("bar.comment")}" placeholder="${say("bar.comment")}" autocomplete="off"></div>
       </div>
-      <div class="tools">${toolButton("skip", "Skip", "s")}${toolButton("undo", "Undo", "u")}
-        ${toolButton("edit", "Edit", "e")}</div>
+      <div class="tools">${toolButton("skip", "skip")}${toolButton("undo", "undo")}
+        ${toolButton("edit", "edit")}</div>
       <p class="status" role="status" aria-live="polite">${icon("done")}<span></span></p>
     </div>
   </div>
   <p class="spoken" role="status" aria-live="polite"></p>
-  <dialog class="help" aria-labelledby="help-title"><h2 id="help-title">All keys</h2>
-    <dl>${keyRows(mode)}</dl>
-    <p>Keys do nothing while you type.</p>
-    <form method="dialog"><button class="plain">Close</button></form></dialog>
+  <dialog class="help" aria-labelledby="help-title"><h2 id="help-title" tabindex="-1" autofocus>${say("keys.title")}</h2>
+    <dl>${keyRows(actions)}</dl>
+    <p class="told" role="status"></p>
+    <p>${say("keys.typing")}</p>
+    <form method="dialog"><button class="plain">${say("keys.close")}</button>
+      <button type="button" class="tool" data-act="reset-keys">${say("keys.reset")}</button></form></dialog>
 </div>`;
 
 /** Return an element with text; attributes by name. */
@@ -111,14 +129,16 @@ function element(tag, attributes = {}, text = "") {
   return made;
 }
 
-const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 export class View {
-  constructor(root, mode, reasons) {
+  constructor(root, mode, reasons, keys) {
     this.root = root;
     this.mode = mode;
-    root.innerHTML = skeleton(mode);
+    this.keys = keys;
+    root.host.lang = tongue();
+    root.innerHTML = skeleton(mode, Object.keys(keys.all()));
+    this.drawKeys();
     this.bar = this.one(".bar");
     this.drawReasons(reasons);
     this.measureBar();
@@ -134,9 +154,24 @@ export class View {
   }
 
   drawReasons(reasons) {
-    const chip = (reason) =>
-      element("button", { type: "button", class: "chip", "aria-pressed": "false" }, reason);
+    const words = (reason) => (has(`reason.${reason}`) ? say(`reason.${reason}`) : reason);
+    const look = { type: "button", class: "chip", "aria-pressed": "false" };
+    const chip = (reason) => element("button", { ...look, "data-reason": reason }, words(reason));
     this.one(".chips").append(...reasons.map(chip));
+  }
+
+  /** Put the keys as they are now on the buttons and in the list. */
+  drawKeys() {
+    for (const box of this.all("[data-keys]")) box.innerHTML = caps(this.keys.of(box.dataset.keys));
+    for (const button of this.all("[data-shortcut]")) {
+      button.setAttribute("aria-keyshortcuts", this.keys.of(button.dataset.shortcut).join(" "));
+    }
+  }
+
+  /** Say in the list of all keys what happened; mark the action that waits for a key, if any. */
+  drawRebinding(told, action = "") {
+    for (const row of this.all("[data-row]")) row.classList.toggle("waits", row.dataset.row === action);
+    this.one(".told").textContent = told;
   }
 
   /** Leave as much room under the item as the bar that floats over it is high. */
@@ -154,7 +189,7 @@ export class View {
     this.one(".item").hidden = false;
     this.bar.classList.remove("idle", "bare");
     this.drawPrompt(item.prompt);
-    for (const [side] of this.mode.sides) this.drawAnswer(side, item);
+    for (const side of this.mode.sides) this.drawAnswer(side, item);
     this.keepShortInView();
     this.letKeysScroll();
     this.markBefore(item.before);
@@ -188,13 +223,20 @@ export class View {
     if (!named && role === "user") return made;
     made.dir = "auto";
     const row = element("div", { class: "turn" });
-    row.append(element("span", { class: "role" }, ROLES[role] ?? role), made);
+    const words = has(`role.${role}`) ? say(`role.${role}`) : role;
+    row.append(element("span", { class: "role", lang: tongue() }, words), made);
     return row;
+  }
+
+  /** Return how the prompt on the screen ends, short enough to be listened to. */
+  spokenPrompt() {
+    const text = this.one(".messages").lastElementChild?.textContent.trim().replace(/\s+/g, " ") ?? "";
+    return text.length > SPOKEN_CHARS ? `${text.slice(0, SPOKEN_CHARS)}…` : text;
   }
 
   openPrompt(open) {
     this.one(".prompt").classList.toggle("open", open);
-    this.one(".more").textContent = open ? "Show less" : "Show all of it";
+    this.one(".more").textContent = say(open ? "prompt.less" : "prompt.more");
     this.fadePrompt();
   }
 
@@ -205,7 +247,7 @@ export class View {
     const body = card.querySelector(".body");
     body.innerHTML = item[side].html;
     body.classList.toggle("blank", !body.textContent.trim());
-    if (body.classList.contains("blank")) body.textContent = "(an empty answer)";
+    if (body.classList.contains("blank")) body.textContent = say("answer.empty");
     card.querySelector(".corrected").hidden = item.correctedSide !== side;
   }
 
@@ -261,15 +303,15 @@ export class View {
 
   /** Ask which answer to edit; the buttons carry data-pick. */
   askSide() {
-    const box = element("div", { class: "pick", role: "group", "aria-label": "Which answer to edit" });
-    box.append(element("span", {}, "Edit which answer?"));
-    this.mode.sides.forEach(([side, name], index) => {
+    const box = element("div", { class: "pick", role: "group", "aria-label": say("edit.which") });
+    box.append(element("span", {}, say("edit.which")));
+    this.mode.sides.forEach((side, index) => {
       const button = element("button", { type: "button", class: "plain", "data-pick": side });
-      button.innerHTML = `${name} <span class="caps" aria-hidden="true">${cap(String(index + 1))}</span>`;
+      button.innerHTML = `${nameOf(this.mode, side)} ${fixedCaps(String(index + 1))}`;
       box.append(button);
     });
     const leave = element("button", { type: "button", class: "tool", "data-pick": "" });
-    leave.innerHTML = `Leave <span class="caps" aria-hidden="true">${cap("Esc")}</span>`;
+    leave.innerHTML = `${say("edit.leave")} ${fixedCaps("Esc")}`;
     box.append(leave);
     this.bar.prepend(box);
     box.querySelector("button").focus({ preventScroll: true });
@@ -282,14 +324,14 @@ export class View {
   /** Put a text field in the place of the answer; returns it. */
   openEditor(side, text, name) {
     const editor = element("div", { class: "editor" });
-    const field = element("textarea", { dir: "auto", "aria-label": `Your version of ${name}` });
+    const field = element("textarea", { dir: "auto", "aria-label": say("edit.field", { name }) });
     field.value = text;
     const row = element("div", { class: "editor-row" });
-    row.innerHTML = `<button type="button" class="plain strong" data-act="save-edit">Save
-      <span class="caps" aria-hidden="true">${cap("Ctrl")}${cap("Enter")}</span></button>
-      <button type="button" class="tool" data-act="leave-edit">Leave
-      <span class="caps" aria-hidden="true">${cap("Esc")}</span></button>
-      <span class="hint">Your version counts as better than this answer.</span>`;
+    row.innerHTML = `<button type="button" class="plain strong" data-act="save-edit">${say("edit.save")}
+      ${fixedCaps("Ctrl", "Enter")}</button>
+      <button type="button" class="tool" data-act="leave-edit">${say("edit.leave")}
+      ${fixedCaps("Esc")}</button>
+      <span class="hint">${say("edit.counts")}</span>`;
     editor.append(field, row);
     this.card(side).classList.add("editing");
     this.card(side).append(editor);
@@ -332,18 +374,17 @@ export class View {
 
   /** Ask for the labeler's name; returns the form. */
   drawNameForm(name) {
-    this.drawState("name", "Who is judging?",
-      "Your name is kept with your votes, so that you can come back to them. Nothing else is asked.");
+    this.drawState("name", say("name.title"), say("name.why"));
     const box = this.one(".state");
     box.querySelector("form")?.remove();
     const form = element("form", { class: "name" });
     const field = element("input", {
-      type: "text", maxlength: "80", required: "", "aria-label": "Your name", autocomplete: "name",
-      placeholder: "Your name", spellcheck: "false",
+      type: "text", maxlength: "80", required: "", "aria-label": say("name.field"), autocomplete: "name",
+      placeholder: say("name.field"), spellcheck: "false",
     });
     field.value = name;
     const start = element("button", { class: "plain strong" });
-    start.innerHTML = `Start <span class="caps" aria-hidden="true">${cap("Enter")}</span>`;
+    start.innerHTML = `${say("name.start")} ${fixedCaps("Enter")}`;
     form.append(field, start);
     box.querySelector(".acts").before(form);
     field.focus({ preventScroll: true });
@@ -355,7 +396,7 @@ export class View {
     button.hidden = !name || account; // an account's name stands beside its way out
     button.dataset.initial = [...name][0]?.toUpperCase() ?? "";
     button.replaceChildren(element("span", {}, name));
-    button.setAttribute("aria-label", `You are ${name}. Change the name`);
+    button.setAttribute("aria-label", say("name.change", { name }));
   }
 
   // ---- lines --------------------------------------------------------------------------------
@@ -379,8 +420,8 @@ export class View {
 
   drawProgress({ today, done, total }) {
     this.one(".progress").hidden = false;
-    setText(this.one(".today"), `${today.toLocaleString("en")} today`);
-    setText(this.one(".total"), total ? `${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : "");
+    setText(this.one(".today"), say("progress.today", { n: today }));
+    setText(this.one(".total"), total ? say("progress.of", { done, total }) : "");
     const share = total ? Math.min(1, done / total) : 0;
     this.one(".track").hidden = !total;
     this.one(".track i").style.transform = `scaleX(${share})`;
@@ -390,9 +431,8 @@ export class View {
   drawOwn({ per_minute: pace, streak }) {
     const line = this.one(".pace");
     line.hidden = typeof pace !== "number";
-    setText(line, line.hidden ? "" : `${pace < 10 ? pace : Math.round(pace)} a minute`);
-    line.title = `Over your last few minutes; ${plural(streak, "verdict")} since your last break. ` +
-      "Only you see this.";
+    setText(line, line.hidden ? "" : say("progress.pace", { n: pace < 10 ? pace : Math.round(pace) }));
+    line.title = say("progress.own", { n: streak });
   }
 
   /** Show a note above the bar, where it moves nothing; "" hides it. */
@@ -401,9 +441,10 @@ export class View {
     setText(this.one(".note > span"), text);
   }
 
-  toggleGuideline(html) {
+  /** Open or close the guideline; `lang` is the language of its text, "" where nobody said. */
+  toggleGuideline(html, lang) {
     const panel = this.one(".guideline");
-    if (html !== undefined) panel.innerHTML = html;
+    if (html !== undefined) Object.assign(panel, { innerHTML: html, lang });
     panel.hidden = !panel.hidden;
     this.one("[data-act=guideline]").setAttribute("aria-expanded", String(!panel.hidden));
   }
@@ -415,7 +456,7 @@ export class View {
 
   /** Return the reasons and the comment given so far. */
   draft() {
-    const chosen = this.all(".chip[aria-pressed=true]").map((chip) => chip.textContent);
+    const chosen = this.all(".chip[aria-pressed=true]").map((chip) => chip.dataset.reason);
     return { reasons: chosen, comment: this.one(".comment").value.trim() };
   }
 

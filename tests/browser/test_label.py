@@ -443,3 +443,27 @@ TIMER = """
   new MutationObserver(drawn).observe(host, only);
 }
 """
+
+
+def test_a_browser_reads_its_own_language_until_another_is_chosen(visit: Visit) -> None:
+    """German by the browser; then Japanese by the switch, also after a reload, and keys go on."""
+    screen = visit(locale="de-DE")
+    expect(screen.part("h1")).to_have_text("Welche Antwort ist besser?")
+    expect(screen.part("[data-verdict=left]")).to_contain_text("A ist besser")
+    expect(screen.host).to_have_attribute("lang", "de")
+    screen.part(".chip").nth(3).click()
+    screen.press("1")
+    screen.wait_until_saved()
+    assert screen.sent[0]["reasons"] == ["clarity"]  # what is stored is the same in any language
+    expect(screen.part(".status")).to_have_text("Gespeichert")
+    expect(screen.part(".today")).to_have_text("heute 1")
+    screen.page.keyboard.press("g")
+    expect(screen.part(".guideline")).to_contain_text("hättest du lieber")
+    screen.part(".language select").select_option("ja")
+    expect(screen.part("h1")).to_have_text("どちらの回答が良いですか？")
+    screen.wait_for_an_item()
+    screen.press("2")
+    screen.wait_until_saved()
+    screen.reload()
+    expect(screen.part(".today")).to_have_text("今日 2 件")
+    assert screen.console == []
