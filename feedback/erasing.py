@@ -34,6 +34,7 @@ from storage.records import (
     Erased,
     Erasure,
     Exclusion,
+    Extra,
     Labeler,
     Prompt,
     Rating,
@@ -221,14 +222,13 @@ def _labeler(store: Store, what: str) -> Found:
         if len(alike) != 1:
             raise NotFound(f"there is no labeler {shown(what)}: see `user`, or the quality screen")
         name = alike[0]
-    comments = {
-        one.comment for kind in (Vote, Rating) for one in store.rows(kind, labeler=name)
-    } - {""}
+    judged = [one for kind in (Vote, Rating) for one in store.rows(kind, labeler=name)]
     edits = store.rows(Edit, labeler=name)
     own = look_up(store, Response, [one.corrected for one in edits if one.corrected])
-    texts = comments | {one.text for one in own}
+    texts = {one.comment for one in judged} - {""} | {one.text for one in own}
+    beside = _beside(store, {one.id for one in (*judged, *edits)})
     kept = _said_by_others(store, texts, name, {one.id for one in own}, set())
-    return Found("labeler", tuple(sorted(texts - kept)), len(kept), name)
+    return Found("labeler", tuple(sorted(texts - kept | beside)), len(kept), name)
 
 
 def _prompt(store: Store, what: str) -> Found:
@@ -238,18 +238,19 @@ def _prompt(store: Store, what: str) -> Found:
         raise NotFound(f"there is no prompt {shown(what)}: look its id up on the data screen")
     answers = store.rows(Response, prompt=prompt.id)
     compared = {one.id for one in store.rows(Comparison, prompt=prompt.id)}
-    comments = {
-        one.comment
+    judged = [
+        one
         for kind, column, ids in (
             (Vote, "comparison", compared),
             (Rating, "response", {one.id for one in answers}),
         )
         if ids
         for one in store.rows(kind, **{column: sorted(ids)})
-    } - {""}
-    texts = comments | {one.text for one in answers}
+    ]
+    texts = {one.comment for one in judged} - {""} | {one.text for one in answers}
+    beside = _beside(store, {one.id for one in judged})
     kept = _said_by_others(store, texts, "", {one.id for one in answers}, compared)
-    return Found("prompt", tuple(sorted({prompt.text} | texts - kept)), len(kept))
+    return Found("prompt", tuple(sorted({prompt.text} | texts - kept | beside)), len(kept))
 
 
 def _text(store: Store, what: str) -> Found:
@@ -272,6 +273,15 @@ KINDS: dict[str, Callable[[Store, str], Found]] = {
     "prompt": _prompt,
     "text": _text,
 }
+
+
+def _beside(store: Store, events: set[str]) -> set[str]:
+    """Return the texts of what imported rows said besides, of these events and of no others."""
+    texts = sorted({one.text for one in store.found(Extra, events).values()})
+    if not texts:
+        return set()
+    others = {one.text for one in store.rows(Extra, text=texts) if one.id not in events}
+    return set(texts) - others
 
 
 def _said_by_others(

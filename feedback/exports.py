@@ -23,7 +23,7 @@ from feedback.personal import PersonalData
 from feedback.preferences import Label, Pair
 from feedback.pseudonyms import Pseudonyms
 from storage.errors import BadInput
-from storage.records import Extra, Message, Prompt, Response
+from storage.records import ERASED, Extra, Message, Prompt, Response
 from storage.store import Store
 
 AT_ONCE = 2_000  # rows whose texts are in memory at the same time
@@ -151,10 +151,12 @@ def _said_by(one: Pair | Label) -> Sequence[str]:
 
 
 def extras_of(store: Store, events: Iterable[str]) -> dict[str, str]:
-    """Return what imported rows said beyond what is read, as JSON, by the event's id."""
+    """Return what imported rows said beyond what is read, as JSON, by the event's id; not what was
+    erased since."""
     found = store.found(Extra, events)
     contents = store.texts(one.text for one in found.values())
-    return {id: contents[one.text] for id, one in found.items() if one.text in contents}
+    told = {id: contents.get(one.text, ERASED) for id, one in found.items()}
+    return {id: text for id, text in told.items() if text != ERASED}
 
 
 def _prompts(store: Store, ids: Sequence[str] | pd.Series) -> dict[str, tuple[Message, ...]]:

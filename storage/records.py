@@ -394,6 +394,7 @@ class Rewritten:
     erasure: str
 
 
+@dataclass(frozen=True, slots=True)
 class Extra:
     """What an imported row said beyond what Hone reads."""
 

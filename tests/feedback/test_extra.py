@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from feedback import erasing
 from feedback.exports import export_file
 from feedback.formats import read
 from feedback.formats.unknown import MAX_EXTRA
@@ -53,6 +54,19 @@ def test_unknown_fields_of_votes_leave_and_come_back(
 
 def kept_text(fields: dict) -> str:
     return json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def test_unknown_fields_go_with_a_labeler_who_is_erased(store: Store, tmp_path: Path) -> None:
+    """Those of others stay, also where they say the same."""
+    same, own = {"tag": "both"}, {"phone": "0151 2345678"}
+    bob = {**VOTE, "labeler": "bob"}
+    rows = [{**VOTE, **own}, {**VOTE, "prompt": "Ho?", **same}, {**bob, **same}]
+    import_file(store, jsonl(tmp_path / "x.jsonl", *rows))
+    erasing.erase(store, erasing.find(store, "labeler", "ann"), by="lea")
+    out = tmp_path / "out.jsonl"
+    export_file(store, out, "votes")
+    assert sorted(row.extra for row in read(out, "votes")) == ["", kept_text(same), kept_text(same)]
+    assert not any("0151" in store.texts([one.text])[one.text] for one in store.rows(Extra))
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
