@@ -182,7 +182,8 @@ def erased_of(store: Store, kind: str, items: Sequence[str]) -> list[str]:
     """Return those of some prompts or responses whose text was erased; of other kinds none."""
     if kind not in ("prompt", "response"):
         return []
-    rows = look_up(store, Prompt if kind == "prompt" else Response, items)
+    kinds: dict[str, type[Any]] = {"prompt": Prompt, "response": Response}
+    rows = look_up(store, kinds[kind], items)
     gone = store.found(Erased, [one.text for one in rows])
     return [one.id for one in rows if one.text in gone]
 
@@ -216,14 +217,14 @@ def _labeler(store: Store, what: str) -> Found:
     for kind, column in ((Labeler, "id"), (Account, "id"), (ApiKey, "name")):
         named |= {getattr(one, column) for one in store.rows(kind)}
     name = what.strip()
-    if name not in named:
+    voted = any(store.rows(kind, limit=1, labeler=name) for kind in (Vote, Rating, Edit))
+    if name not in named and not voted:
         alike = sorted(one for one in named if one.casefold() == name.casefold())
         if len(alike) != 1:
             raise NotFound(f"there is no labeler {shown(what)}: see `user`, or the quality screen")
         name = alike[0]
-    comments = {
-        one.comment for kind in (Vote, Rating) for one in store.rows(kind, labeler=name)
-    } - {""}
+    said = [*store.rows(Vote, labeler=name), *store.rows(Rating, labeler=name)]
+    comments = {one.comment for one in said} - {""}
     edits = store.rows(Edit, labeler=name)
     own = look_up(store, Response, [one.corrected for one in edits if one.corrected])
     texts = comments | {one.text for one in own}
@@ -238,15 +239,10 @@ def _prompt(store: Store, what: str) -> Found:
         raise NotFound(f"there is no prompt {shown(what)}: look its id up on the data screen")
     answers = store.rows(Response, prompt=prompt.id)
     compared = {one.id for one in store.rows(Comparison, prompt=prompt.id)}
-    comments = {
-        one.comment
-        for kind, column, ids in (
-            (Vote, "comparison", compared),
-            (Rating, "response", {one.id for one in answers}),
-        )
-        if ids
-        for one in store.rows(kind, **{column: sorted(ids)})
-    } - {""}
+    votes = store.rows(Vote, comparison=sorted(compared)) if compared else []
+    ids = [one.id for one in answers]
+    ratings = store.rows(Rating, response=ids) if ids else []
+    comments = {one.comment for one in (*votes, *ratings)} - {""}
     texts = comments | {one.text for one in answers}
     kept = _said_by_others(store, texts, "", {one.id for one in answers}, compared)
     return Found("prompt", tuple(sorted({prompt.text} | texts - kept)), len(kept))
@@ -288,7 +284,8 @@ def _said_by_others(
         return set()
     others = {one.text for one in store.rows(Response, text=ids) if one.id not in responses}
     others |= {one.text for one in store.rows(Prompt, text=ids)}
-    for one in (*store.rows(Vote, comment=ids), *store.rows(Rating, comment=ids)):
+    remarks: list[Any] = [*store.rows(Vote, comment=ids), *store.rows(Rating, comment=ids)]
+    for one in remarks:
         item = one.comparison if isinstance(one, Vote) else one.response
         if (one.labeler != name) if name else item not in compared | responses:
             others.add(one.comment)
@@ -308,8 +305,8 @@ def _comparisons(
 ) -> set[str]:
     asked, said = [one.id for one in prompts], [one.id for one in responses]
     found: list[Comparison] = store.rows(Comparison, prompt=asked) if asked else []
-    for side in ("a", "b"):
-        found += store.rows(Comparison, **{side: said}) if said else []
+    if said:
+        found += [*store.rows(Comparison, a=said), *store.rows(Comparison, b=said)]
     return {one.id for one in found}
 
 
