@@ -183,7 +183,8 @@ def erased_of(store: Store, kind: str, items: Sequence[str]) -> list[str]:
     """Return those of some prompts or responses whose text was erased; of other kinds none."""
     if kind not in ("prompt", "response"):
         return []
-    rows = look_up(store, Prompt if kind == "prompt" else Response, items)
+    kinds: dict[str, type[Any]] = {"prompt": Prompt, "response": Response}
+    rows = look_up(store, kinds[kind], items)
     gone = store.found(Erased, [one.text for one in rows])
     return [one.id for one in rows if one.text in gone]
 
@@ -217,7 +218,8 @@ def _labeler(store: Store, what: str) -> Found:
     for kind, column in ((Labeler, "id"), (Account, "id"), (ApiKey, "name")):
         named |= {getattr(one, column) for one in store.rows(kind)}
     name = what.strip()
-    if name not in named:
+    voted = any(store.rows(kind, limit=1, labeler=name) for kind in (Vote, Rating, Edit))
+    if name not in named and not voted:
         alike = sorted(one for one in named if one.casefold() == name.casefold())
         if len(alike) != 1:
             raise NotFound(f"there is no labeler {shown(what)}: see `user`, or the quality screen")
@@ -238,15 +240,9 @@ def _prompt(store: Store, what: str) -> Found:
         raise NotFound(f"there is no prompt {shown(what)}: look its id up on the data screen")
     answers = store.rows(Response, prompt=prompt.id)
     compared = {one.id for one in store.rows(Comparison, prompt=prompt.id)}
-    judged = [
-        one
-        for kind, column, ids in (
-            (Vote, "comparison", compared),
-            (Rating, "response", {one.id for one in answers}),
-        )
-        if ids
-        for one in store.rows(kind, **{column: sorted(ids)})
-    ]
+    votes = store.rows(Vote, comparison=sorted(compared)) if compared else []
+    ids = [one.id for one in answers]
+    judged = [*votes, *(store.rows(Rating, response=ids) if ids else [])]
     texts = {one.comment for one in judged} - {""} | {one.text for one in answers}
     beside = _beside(store, {one.id for one in judged})
     kept = _said_by_others(store, texts, "", {one.id for one in answers}, compared)
@@ -298,7 +294,8 @@ def _said_by_others(
         return set()
     others = {one.text for one in store.rows(Response, text=ids) if one.id not in responses}
     others |= {one.text for one in store.rows(Prompt, text=ids)}
-    for one in (*store.rows(Vote, comment=ids), *store.rows(Rating, comment=ids)):
+    remarks: list[Any] = [*store.rows(Vote, comment=ids), *store.rows(Rating, comment=ids)]
+    for one in remarks:
         item = one.comparison if isinstance(one, Vote) else one.response
         if (one.labeler != name) if name else item not in compared | responses:
             others.add(one.comment)
@@ -318,8 +315,8 @@ def _comparisons(
 ) -> set[str]:
     asked, said = [one.id for one in prompts], [one.id for one in responses]
     found: list[Comparison] = store.rows(Comparison, prompt=asked) if asked else []
-    for side in ("a", "b"):
-        found += store.rows(Comparison, **{side: said}) if said else []
+    if said:
+        found += [*store.rows(Comparison, a=said), *store.rows(Comparison, b=said)]
     return {one.id for one in found}
 
 

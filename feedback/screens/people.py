@@ -155,8 +155,8 @@ def invite(
 
 def address_of(request: gr.Request) -> str:
     """Return the address under which the lead's browser has the app; the gate checked its host."""
-    url = request.request.url
-    asked = request.headers.get("origin") or f"{url.scheme}://{url.netloc}"
+    page: Any = request.request
+    asked = request.headers.get("origin") or f"{page.url.scheme}://{page.url.netloc}"
     return str(asked).rstrip("/")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from feedback import audit
-from feedback.accounts import INVITED, WRONG, People, people_of
+from feedback.accounts import INVITED, WRONG, People, Person, people_of
 from feedback.sessions import IDLE, LONGEST
 from storage.errors import BadInput, Conflict, NotFound, TooMany, UserError, WrongPassword
 from storage.records import Account, ApiKey, Invitation, Labeler, Session, digest
@@ -187,7 +187,7 @@ def test_a_pause_survives_a_restart_and_names_are_kept_as_hashes(
     assert ("Lea" in told, HOME in told) == (False, False)
     clock.ticks = 5.0  # another process
     again = People(store, clock, lambda: clock.ticks)
-    with pytest.raises(TooMany, match="1 s"):
+    with pytest.raises(TooMany, match="in a second"):
         again.log_in("Lea", LONG, HOME)
     clock.go(timedelta(seconds=1))
     assert again.by_session(again.log_in("Lea", LONG, HOME))

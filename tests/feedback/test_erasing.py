@@ -55,7 +55,7 @@ def test_words_that_are_searched_for_are_gone_from_everywhere(store: Store, tmp_
     before = snapshots.freeze(store)
     folder = store.data / "snapshots" / before.id
     votes = {id for row in load(folder).labels() for id in row["votes"]}
-    assert files_with(store.data, SECRET) >= {"hone.duckdb", f"snapshots/{before.id}/labels.jsonl"}
+    assert f"snapshots/{before.id}/labels.jsonl" in files_with(store.data, SECRET)
     found = erasing.find(store, "text", "CALL ME at 0151")
     told = erasing.preview(store, found)
     assert (told["texts"], told["responses"], told["comparisons"]) == (1, 1, 1)
@@ -72,7 +72,7 @@ def test_words_that_are_searched_for_are_gone_from_everywhere(store: Store, tmp_
     kept = {id for row in load(folder).labels(erased=True) for id in row["votes"]}
     assert kept == votes  # which votes it learned from can still be told
     assert not any("[erased]" in json.dumps(row) for row in load(folder).pairs())
-    assert [one.did for one in audit.entries(store)][:2] == ["erase", "exclude"]
+    assert {one.did for one in audit.entries(store)} == {"erase", "exclude"}
 
 
 def test_what_was_erased_is_left_out_of_what_comes_later(store: Store, tmp_path: Path) -> None:
