@@ -25,6 +25,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from align.commands import COMMANDS, Progress
 from align.workspace import Workspace
+from feedback.problems import said_no
 from storage.errors import BadInput, NotFound, UserError
 
 ALIVE_SECONDS = 1.0  # an empty line after this much silence, so that a dead client is noticed
@@ -57,7 +58,7 @@ def allowed(header: str, token: str) -> bool:
 
 
 def refusal(sentence: str, status: int) -> JSONResponse:
-    return JSONResponse({"detail": sentence}, status)
+    return said_no(status, sentence)
 
 
 def bound(name: str, body: bytes, workspace: Workspace) -> Callable[[Progress], dict]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/problem+json"
 KIND = "urn:hone:problem:"
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"})
 NOT_NOW = (429, 503)  # the answers that say when to come again
 SOON = 1  # seconds, where nobody knows better
 

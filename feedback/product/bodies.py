@@ -67,6 +67,8 @@ class Correction:
     shown: tuple[Shown, ...]
 
 
+MAY_BE_NULL = frozenset({"user", "reasons", "comment", "left"})  # as good as left out
+
 Item = Shown | Thumb | Choice | Correction
 
 _WHO = frozenset({"id", "user"})
@@ -141,7 +143,7 @@ def _fields(value: object, known: frozenset[str], needed: tuple[str, ...]) -> Ma
     for name in needed:
         if value.get(name) is None:
             raise BadInput(f"{name} is missing: send it.")
-    return {name: one for name, one in value.items() if one is not None}
+    return {name: one for name, one in value.items() if one is not None or name not in MAY_BE_NULL}
 
 
 def _id(said: Mapping[str, Any], name: str) -> str:

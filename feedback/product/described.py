@@ -21,7 +21,7 @@ def _text(what: str, most: int, least: int = 1) -> Schema:
 
 def _word(what: str) -> Schema:
     """Return the schema of an id: without control characters and line breaks."""
-    return _text(what, MAX_ID_CHARS) | {"pattern": r"^[^\p{C}\p{Z}]+$"}
+    return _text(what, MAX_ID_CHARS) | {"pattern": r"^[^\x00-\x1f\x7f]+$"}
 
 
 def _maybe(schema: Schema) -> Schema:
@@ -51,19 +51,38 @@ _USER = _maybe(_word("whose it is, in any form; kept as a keyed hash only"))
 _REASONS = _maybe({"type": "array", "items": {"enum": list(REASONS)}})
 _COMMENT = _maybe(_text("what the user wrote about it", MAX_COMMENT_CHARS, 0))
 _ALONG = {
-    "prompt": _maybe({**_PROMPT, "description": "with response and model: log it on the way"}),
-    "response": _maybe(dict(_RESPONSE)),
-    "model": _maybe(dict(_MODEL)),
+    "prompt": {**_PROMPT, "description": "with response and model: log it on the way"},
+    "response": _RESPONSE,
+    "model": _MODEL,
+}
+_TOGETHER = {
+    "dependentRequired": {
+        "prompt": ["response", "model"],
+        "response": ["prompt", "model"],
+        "model": ["prompt", "response"],
+    }
+}
+_SIDES = {
+    "dependentRequired": {
+        "response_a": ["prompt", "model_a"],
+        "model_a": ["prompt", "response_a"],
+        "response_b": ["prompt", "model_b"],
+        "model_b": ["prompt", "response_b"],
+    },
+    "dependentSchemas": {
+        "prompt": {"anyOf": [{"required": ["response_a"]}, {"required": ["response_b"]}]}
+    },
 }
 
 
-def _item(title: str, required: list[str], properties: Mapping[str, Schema]) -> Schema:
+def _item(title: str, required: list[str], properties: Mapping[str, Schema], **more: Any) -> Schema:
     return {
         "title": title,
         "type": "object",
         "required": required,
         "properties": dict(properties),
         "additionalProperties": False,
+        **more,
     }
 
 
@@ -90,6 +109,7 @@ THUMB = _item(
         "comment": _COMMENT,
         **_ALONG,
     },
+    **_TOGETHER,
 )
 CHOICE = _item(
     "Comparison",
@@ -106,6 +126,7 @@ CHOICE = _item(
         "prompt": _ALONG["prompt"],
         **{f"{name}_{side}": _ALONG[name] for name in ("response", "model") for side in ("a", "b")},
     },
+    **_SIDES,
 )
 CORRECTION = _item(
     "Correction",
@@ -117,6 +138,7 @@ CORRECTION = _item(
         "user": _USER,
         **_ALONG,
     },
+    **_TOGETHER,
 )
 EXAMPLES: Mapping[str, Schema] = {
     "Response": {
@@ -175,7 +197,9 @@ EXPORTED: Schema = {
 def body(item: Schema) -> Schema:
     """Return what a route takes: one item or a list of them, with an example of both."""
     one = EXAMPLES[item["title"]]
-    batch = {"type": "array", "minItems": 1, "maxItems": MAX_ITEMS, "items": item}
+    # What is no such item is refused in its place, and the others are taken.
+    items = {"anyOf": [item, {}]}
+    batch = {"type": "array", "minItems": 1, "maxItems": MAX_ITEMS, "items": items}
     content = {
         "schema": {"anyOf": [item, batch]},
         "examples": {"one": {"value": one}, "batch": {"value": [one]}},

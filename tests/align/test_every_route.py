@@ -222,3 +222,31 @@ def test_a_command_needs_the_folders_token(served: FastAPI, workspace: Workspace
     assert client_of(served, None).post(path, headers=right).status_code == 200
     wrong = {"authorization": "Bearer x"}
     assert client_of(served, None).post(path, headers=wrong).status_code == 403
+
+
+def test_a_key_opens_what_its_scope_says_and_a_labelers_session_none_of_it(
+    served: FastAPI, workspace: Workspace
+) -> None:
+    people, client = people_of(workspace.store), client_of(served, None)
+    sent, taken = ("POST", "/api/v1/feedback"), ("GET", "/api/v1/export?format=votes")
+    for scope, opens in (("feedback", {sent}), ("read", {taken}), ("lead", {sent, taken})):
+        shown = {"authorization": f"Bearer {people.add_key(scope, [scope], by='Lea')}"}
+        for method, path in (sent, taken):
+            answer = client.request(method, path, headers=shown, content=b"3")
+            assert (answer.status_code == 403) == ((method, path) not in opens), (scope, path)
+            assert method == "GET" or answer.headers["content-type"] == "application/problem+json"
+    for method, path in (sent, taken):
+        assert client_of(served, "ann").request(method, path).status_code == 403
+
+
+def test_the_api_answers_for_itself_where_it_has_no_such_path_or_method(served: FastAPI) -> None:
+    client = client_of(served, "Lea")
+    for method, path, status in (
+        ("GET", "/api/v1/nothing", 404),
+        ("PUT", "/api/v1/votes", 405),
+        ("GET", "/api/v1/responses", 405),
+        ("POST", "/api/x", 404),
+    ):
+        answer = client.request(method, path)
+        assert (answer.status_code, answer.json()["status"]) == (status, status), path
+        assert answer.headers["content-type"] == "application/problem+json"

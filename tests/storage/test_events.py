@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,6 +38,21 @@ def test_a_refusal_is_repeated_word_for_word_also_after_a_restart(
         again.append(make.vote(2, assignment=1, revision=2))
     assert str(first.value) == str(second.value) == str(third.value)
     assert "send revision 1 to change it" in str(first.value)
+
+
+def test_an_event_that_answers_no_assignment_needs_no_search_for_what_came_before(
+    store: Store, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its assignment is its own id, which is new: a search would read the whole table."""
+    monkeypatch.setattr("storage.decide.events_of", lambda *asked: pytest.fail("searched"))
+    own = replace(make.vote(1), assignment="v1")
+    assert store.append(own) == Receipt("v1", repeated=False)
+    assert store.append(own) == Receipt("v1", repeated=True)
+    monkeypatch.undo()
+    with pytest.raises(Conflict):
+        store.append(replace(make.vote(2), assignment="v1"))
+    assert store.append(replace(make.vote(3), assignment="v1", revision=1)).repeated is False
+    assert store.verify() == []
 
 
 @pytest.mark.parametrize("remembered", [True, False])
