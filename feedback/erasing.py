@@ -223,7 +223,7 @@ def _labeler(store: Store, what: str) -> Found:
         if len(alike) != 1:
             raise NotFound(f"there is no labeler {shown(what)}: see `user`, or the quality screen")
         name = alike[0]
-    said = [*store.rows(Vote, labeler=name), *store.rows(Rating, labeler=name)]
+    said: list[Any] = [*store.rows(Vote, labeler=name), *store.rows(Rating, labeler=name)]
     comments = {one.comment for one in said} - {""}
     edits = store.rows(Edit, labeler=name)
     own = look_up(store, Response, [one.corrected for one in edits if one.corrected])
@@ -242,7 +242,8 @@ def _prompt(store: Store, what: str) -> Found:
     votes = store.rows(Vote, comparison=sorted(compared)) if compared else []
     ids = [one.id for one in answers]
     ratings = store.rows(Rating, response=ids) if ids else []
-    comments = {one.comment for one in (*votes, *ratings)} - {""}
+    said: list[Any] = [*votes, *ratings]
+    comments = {one.comment for one in said} - {""}
     texts = comments | {one.text for one in answers}
     kept = _said_by_others(store, texts, "", {one.id for one in answers}, compared)
     return Found("prompt", tuple(sorted({prompt.text} | texts - kept)), len(kept))
