@@ -224,7 +224,8 @@ def _labeler(store: Store, what: str) -> Found:
         if len(alike) != 1:
             raise NotFound(f"there is no labeler {shown(what)}: see `user`, or the quality screen")
         name = alike[0]
-    judged = [one for kind in (Vote, Rating) for one in store.rows(kind, labeler=name)]
+    judged: list[Vote | Rating] = list(store.rows(Vote, labeler=name))
+    judged += store.rows(Rating, labeler=name)
     edits = store.rows(Edit, labeler=name)
     own = look_up(store, Response, [one.corrected for one in edits if one.corrected])
     texts = {one.comment for one in judged} - {""} | {one.text for one in own}
@@ -242,7 +243,7 @@ def _prompt(store: Store, what: str) -> Found:
     compared = {one.id for one in store.rows(Comparison, prompt=prompt.id)}
     votes = store.rows(Vote, comparison=sorted(compared)) if compared else []
     ids = [one.id for one in answers]
-    judged = [*votes, *(store.rows(Rating, response=ids) if ids else [])]
+    judged: list[Vote | Rating] = [*votes, *(store.rows(Rating, response=ids) if ids else [])]
     texts = {one.comment for one in judged} - {""} | {one.text for one in answers}
     beside = _beside(store, {one.id for one in judged})
     kept = _said_by_others(store, texts, "", {one.id for one in answers}, compared)

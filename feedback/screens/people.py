@@ -45,6 +45,7 @@ class View:
     link: gr.Textbox
     keys: gr.Dataframe
     going: gr.Dropdown
+    take: gr.Button
     key_name: gr.Textbox
     scopes: gr.CheckboxGroup
     key: gr.Textbox
@@ -55,7 +56,7 @@ class View:
         """Return what every event may change."""
         return [
             self.empty, self.desk, self.accounts, self.person, self.link, self.keys, self.going,
-            self.key, self.changes,
+            self.take, self.key, self.changes,
         ]  # fmt: skip
 
 
@@ -80,6 +81,7 @@ def draw(workspace: Any, view: View, words: str) -> dict[Any, Any]:
         view.person: gr.Dropdown(choices=active, value=None),
         view.keys: gr.Dataframe(pd.DataFrame(keys, columns=KEYS), visible=bool(keys)),
         view.going: gr.Dropdown(choices=going, value=None, visible=bool(going)),
+        view.take: gr.Button(visible=bool(going)),
         view.changes: changes(workspace, words),
     }
 
@@ -112,7 +114,7 @@ def key_rows(people: People) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def changes(workspace: Any, words: str) -> pd.DataFrame:
+def changes(workspace: Any, words: str) -> gr.Dataframe:
     """Return the newest changes that hold all the words, as rows of the table."""
     wanted = (words or "").casefold().split()
     rows = [
@@ -120,7 +122,8 @@ def changes(workspace: Any, words: str) -> pd.DataFrame:
         for one in audit.entries(workspace.store)
     ]
     found = [row for row in rows if all(word in " ".join(row).casefold() for word in wanted)]
-    return pd.DataFrame(found[:MOST], columns=CHANGES)
+    table = pd.DataFrame(found[:MOST], columns=CHANGES)
+    return gr.Dataframe(table, visible=bool(found))
 
 
 def day(at: datetime | None) -> str:
@@ -212,14 +215,15 @@ def build(workspace: Any) -> None:
     """Lay out the screen inside the current tab."""
     with sheet():
         heading("People", "Who may come in and by what, and what leads changed.")
-        empty = gr.Markdown(NOBODY, visible=False, elem_id="people-nobody")
-        with gr.Column(visible=False) as desk:
+        there = people_of(workspace.store).in_force
+        empty = gr.Markdown(NOBODY, visible=not there, elem_id="people-nobody")
+        with gr.Column(visible=there) as desk:
             parts, does = build_accounts()
             with gr.Row(elem_classes="hone-split"):
                 with gr.Column(min_width=300, elem_classes="hone-card"):
                     inviting, asks = build_invite()
                 with gr.Column(min_width=300, elem_classes="hone-card"):
-                    opening, opens = build_keys()
+                    opening, makes = build_keys()
         view = View(empty=empty, desk=desk, **parts, **inviting, **opening, **build_changes())
         on_show(refresh, workspace, view, inputs=[view.filter], outputs=view.drawn())
         wire(
@@ -232,10 +236,9 @@ def build(workspace: Any) -> None:
             wire(button.click, handler, workspace, view, inputs=chosen, **drawn)
         typed = [view.name, view.role, view.filter]
         wire(asks.click, invite, workspace, view, inputs=typed, **drawn)
-        make, take = opens
         asked = [view.key_name, view.scopes, view.filter]
-        wire(make.click, add_key, workspace, view, inputs=asked, **drawn)
-        wire(take.click, revoke, workspace, view, inputs=[view.going, view.filter], **drawn)
+        wire(makes.click, add_key, workspace, view, inputs=asked, **drawn)
+        wire(view.take.click, revoke, workspace, view, inputs=[view.going, view.filter], **drawn)
 
 
 def build_accounts() -> tuple[dict[str, Any], list[gr.Button]]:
@@ -249,7 +252,7 @@ def build_accounts() -> tuple[dict[str, Any], list[gr.Button]]:
             label="Person", filterable=True, scale=0, min_width=260, elem_id="people-person"
         )
         buttons = [
-            gr.Button(words, scale=0, min_width=180, elem_id=f"people-{name}")
+            gr.Button(words, scale=0, min_width=220, elem_id=f"people-{name}")
             for name, words in (
                 ("log-out", "Log out everywhere"),
                 ("role", "Change role"),
@@ -265,7 +268,7 @@ def build_invite() -> tuple[dict[str, Any], gr.Button]:
         "## Invite\nThe person opens the link, chooses a password and is in. It works once, for "
         f"{INVITED.days} days."
     )
-    name = gr.Textbox(label="Name", max_lines=1, max_length=100, elem_id="people-name")
+    name = gr.Textbox(label="Name", max_length=100, elem_id="people-name")
     role = gr.Radio(
         [("Labeler: judges", LABELER), ("Lead: sees and does everything", LEAD)],
         value=LABELER, label="Role", elem_id="people-role",
@@ -278,14 +281,14 @@ def build_invite() -> tuple[dict[str, Any], gr.Button]:
     return {"name": name, "role": role, "link": link}, go
 
 
-def build_keys() -> tuple[dict[str, Any], tuple[gr.Button, gr.Button]]:
+def build_keys() -> tuple[dict[str, Any], gr.Button]:
     """Lay out the keys of programs."""
     gr.Markdown("## Keys\nBy which programs use the API. A key votes under its own name.")
     keys = gr.Dataframe(
         headers=KEYS, datatype="str", interactive=False, show_label=False, buttons=[],
         visible=False, elem_id="people-keys",
     )  # fmt: skip
-    name = gr.Textbox(label="Name of the key", max_lines=1, max_length=100, elem_id="people-key")
+    name = gr.Textbox(label="Name of the key", max_length=100, elem_id="people-key")
     scopes = gr.CheckboxGroup(
         SCOPES, label="What it opens", elem_id="people-scopes", elem_classes="hone-lines"
     )
@@ -294,9 +297,11 @@ def build_keys() -> tuple[dict[str, Any], tuple[gr.Button, gr.Button]]:
     key = once("Keep this key now; it is shown only once", "people-made")
     going = gr.Dropdown(label="A key that is in use", visible=False, elem_id="people-going")
     with gr.Row(elem_classes="hone-buttons"):
-        take = gr.Button("Revoke it", scale=0, min_width=160, elem_id="people-revoke")
-    told = {"keys": keys, "key_name": name, "scopes": scopes, "key": key, "going": going}
-    return told, (make, take)
+        take = gr.Button(
+            "Revoke it", visible=False, scale=0, min_width=160, elem_id="people-revoke"
+        )
+    told = {"keys": keys, "key_name": name, "scopes": scopes, "key": key}
+    return {**told, "going": going, "take": take}, make
 
 
 def once(label: str, elem_id: str) -> gr.Textbox:
@@ -311,12 +316,13 @@ def build_changes() -> dict[str, Any]:
     """Lay out the list of what leads changed."""
     gr.Markdown(f"## Changes\nWhat leads did, newest first; the last {MOST} are shown.")
     words = gr.Textbox(
-        label="Only those with", placeholder="A name, a day, or what was done", max_lines=1,
+        label="Only those with", placeholder="A name, a day, or what was done",
         max_length=200, elem_id="people-filter",
     )  # fmt: skip
     table = gr.Dataframe(
         headers=CHANGES, datatype="str", interactive=False, show_label=False, buttons=[],
-        wrap=True, elem_id="people-changes",
+        wrap=True, column_widths=["16%", "14%", "18%", "52%"], visible=False,
+        elem_id="people-changes",
     )  # fmt: skip
     file_link("changes", "Download the changes")
     return {"filter": words, "changes": table}

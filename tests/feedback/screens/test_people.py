@@ -35,6 +35,10 @@ def rows(frame: Any) -> list[list[str]]:
     return frame.to_numpy().tolist()
 
 
+def shown(table: Any) -> list[list[str]]:
+    return table.value["data"]
+
+
 def test_without_accounts_everyone_here_is_the_lead(workspace: Any, view: people.View) -> None:
     drawn = people.refresh(workspace, view, "")
     assert (drawn[view.empty].visible, drawn[view.desk].visible) == (True, False)
@@ -61,7 +65,7 @@ def test_accounts_tell_role_votes_and_state(workspace: Any, view: people.View) -
     ]
     assert drawn[view.person].choices == [("Lea", "Lea"), ("ann", "ann")]
     people.log_out(workspace, view, "ann", "", by="Lea")
-    found = rows(people.changes(workspace, "lea SESSIONS"))
+    found = shown(people.changes(workspace, "lea SESSIONS"))
     assert [row[1:] for row in found] == [["Lea", "end sessions", "'ann'"]]
     with pytest.raises(BadInput, match="Nobody was chosen"):
         people.end(workspace, view, None, "", by="Lea")
@@ -84,6 +88,6 @@ def test_a_link_and_a_key_are_shown_once(workspace: Any, view: people.View) -> N
     assert [drawn[one].value for one in (view.link, view.key)] == ["", ""]
     drawn = people.revoke(workspace, view, "bot", "", by="Lea")
     assert known.by_key(key) is None
-    assert drawn[view.keys].value["data"][0][4].startswith("revoked")
+    assert shown(drawn[view.keys])[0][4].startswith("revoked")
     with pytest.raises(Conflict, match="last lead"):
         people.end(workspace, view, "Lea", "", by="Lea")
