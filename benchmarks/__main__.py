@@ -11,6 +11,7 @@ COMMANDS = (
     ("benchmarks/store_votes.py",),
     ("-m", "benchmarks.serve_kill"),
     ("benchmarks/product.py", "--write"),
+    ("benchmarks/openapi.py",),
     ("benchmarks/screens.py", "--write"),
     ("benchmarks/million.py", "--write"),
     ("benchmarks/effect.py", "--cache", ".setup/effect", "--write"),
