@@ -33,6 +33,7 @@ ASSETS = {
     "label.js": "text/javascript",
     "view.js": "text/javascript",
     "outbox.js": "text/javascript",
+    "campaigns.js": "text/javascript",
     "news.js": "text/javascript",
     "label.css": "text/css",
     "lead.css": "text/css",

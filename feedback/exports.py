@@ -19,8 +19,9 @@ from feedback.frozen import load
 from feedback.items import look_up
 from feedback.live import live_feedback, preferences_of
 from feedback.personal import PersonalData
+from feedback.remarks import own_aspects, said_of
 from storage.errors import BadInput
-from storage.records import Message, Prompt, Response
+from storage.records import Message, Prompt, Remark, Response
 from storage.store import Store
 
 AT_ONCE = 2_000  # rows whose texts are in memory at the same time
@@ -74,10 +75,13 @@ def _looked_at(rows: Iterator[Row], found: PersonalData) -> Iterator[Row]:
 def _votes(store: Store) -> Iterator[Row]:
     """Yield every live vote, oldest first."""
     votes = store.frame("votes").sort_values(["created_at", "vote"])
+    has_remarks = store.count(Remark) > 0
     for part in _parts(votes):
         prompts = _prompts(store, part["prompt"])
         contents = store.texts({*part["text_a"], *part["text_b"]})
+        added = said_of(store, part["vote"]) if has_remarks else {}
         for number, vote in enumerate(part.itertuples(), start=1):
+            remark = added.get(vote.vote)
             yield VoteRow(
                 row=number,
                 prompt=prompts[vote.prompt],
@@ -90,6 +94,8 @@ def _votes(store: Store) -> Iterator[Row]:
                 id=vote.vote,
                 comparison=vote.comparison,
                 kind=vote.kind,
+                strength=remark.strength if remark else "",
+                aspects=own_aspects(remark, vote.left) if remark else {},
             )
 
 

@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from storage.records import (
     Account,
+    Adjudication,
+    Admission,
     ApiKey,
     Assignment,
     Audit,
@@ -27,6 +29,7 @@ from storage.records import (
     Promotion,
     Prompt,
     Rating,
+    Remark,
     Response,
     Run,
     Score,
@@ -80,7 +83,8 @@ TABLES: dict[type, sa.Table] = {
     kind: _table(kind)
     for kind in (
         Text, Prompt, Response, Comparison, Campaign, Labeler, Assignment, Duplicate, Exclusion,
-        Gold, Wanted, Score, Snapshot, Run, Promotion, Account, Session, Invitation, ApiKey, Audit,
+        Gold, Adjudication, Admission, Remark, Wanted, Score, Snapshot, Run, Promotion, Account,
+        Session, Invitation, ApiKey, Audit,
         Vote, Rating, Edit,
     )
 }  # fmt: skip

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from fastapi import APIRouter
 
-from feedback.campaigns import default_campaign
+from feedback.campaigns import DEFAULT, default_campaign
 from feedback.frame import element
 from feedback.render import markdown_html
+from storage.records import Campaign
 
 if TYPE_CHECKING:
     from storage.store import Store
@@ -34,8 +35,9 @@ def routes(store: Store) -> APIRouter:
     made = APIRouter(prefix="/api/v1")
 
     @made.get("/guideline")
-    def guideline() -> dict[str, str]:
-        """Return the default campaign's guideline."""
-        return {"html": markdown_html(default_campaign(store).guideline)}
+    def guideline(campaign: str = DEFAULT) -> dict[str, str]:
+        """Return a campaign's guideline; the default one's where there is none of that id."""
+        found = store.get(Campaign, campaign) or default_campaign(store)
+        return {"html": markdown_html(found.guideline)}
 
     return made

@@ -14,6 +14,7 @@ HEAD = (
     '<link rel="icon" href="data:,">'
     '<link rel="modulepreload" href="static/hone/view.js">'
     '<link rel="modulepreload" href="static/hone/outbox.js">'
+    '<link rel="modulepreload" href="static/hone/campaigns.js">'
     '<link rel="stylesheet" href="static/hone/lead.css">'
     '<script type="module" src="static/hone/label.js"></script>'
     '<script type="module" src="static/hone/news.js"></script>'
