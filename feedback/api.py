@@ -174,8 +174,11 @@ class Routes:
         """Return the campaigns that are open to the labeler: how far each is, what it asks for."""
         store, name = self.store_of(request), self._signed_in(request)
         one_of(mode, tuple(MODES), "mode")
-        mine = of_labeler(store, name, mode)
-        found = [(one, reach(store, one, mode)) for one in mine]
+        known = _counts(store, name)
+        found = [
+            (one, reach(store, one, mode, known["comparisons_open"], known["comparisons_total"]))
+            for one in of_labeler(store, name, mode)
+        ]
         return {
             "campaigns": [
                 {
@@ -356,12 +359,16 @@ def _pandas_is_there() -> bool:
 
 
 def _progress(store: Store, name: str) -> dict[str, int]:
+    return in_campaign(store, name, _counts(store, name))
+
+
+def _counts(store: Store, name: str) -> dict[str, int]:
     if not _pandas_is_there():
         (counts,) = store.lines("progress", labeler=name)
         return counts
     from feedback.judging import progress
 
-    return in_campaign(store, name, asdict(progress(store, name, now())))
+    return asdict(progress(store, name, now()))
 
 
 def _shown(item: Item) -> dict[str, Any]:

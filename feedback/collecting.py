@@ -65,9 +65,10 @@ class _Known:
 
 def campaigns(store: Store) -> list[Campaign]:
     """Return every campaign, the default one first, then the oldest."""
-    default = default_campaign(store)
-    rest = [one for one in store.rows(Campaign, order="created_at, id") if one.id != DEFAULT]
-    return [default, *rest]
+    known = store.rows(Campaign, order="created_at, id")
+    rest = [one for one in known if one.id != DEFAULT]
+    default = next((one for one in known if one.id == DEFAULT), None)
+    return [default or default_campaign(store), *rest]
 
 
 def campaign_of(store: Store, name: str) -> Campaign:
@@ -150,9 +151,8 @@ def _changed(campaign: Campaign, asked: Mapping[str, Any]) -> Campaign:
     campaign = replace(campaign, **values)
     if wrong := _wrong(campaign, values):
         raise BadInput(" ".join(wrong))
-    shares = {
-        n: float(values[n]) for n in ("shared", "repeats", "gold", "trial_share") if n in values
-    }
+    floats = ("shared", "repeats", "gold", "trial_share")
+    shares: dict[str, Any] = {name: float(values[name]) for name in floats if name in values}
     return replace(campaign, **shares)
 
 
@@ -225,13 +225,31 @@ def _closed(store: Store) -> str:
     return "Nothing is open to you at the moment. A lead can change that; it shows here by itself."
 
 
-def reach(store: Store, campaign: Campaign, mode: str = "pairs") -> Reach:
-    """Return how far a campaign is, to within `FRESH_SECONDS`."""
+def reach(
+    store: Store,
+    campaign: Campaign,
+    mode: str = "pairs",
+    known_open: int | None = None,
+    known_total: int = 0,
+) -> Reach:
+    """Return how far a campaign is, to within `FRESH_SECONDS`.
+
+    Args:
+        known_open: Comparisons that nobody judged, of all `known_total`, where that is known:
+            then nothing is counted for a campaign that takes all.
+    """
+    if known_open is not None and mode == "pairs" and takes_all(campaign):
+        return Reach(known_total - known_open, known_total)
     known, at, key = _known(store).reached, time.monotonic(), f"{mode}:{campaign.id}"
     if key not in known or at - known[key][0] > FRESH_SECONDS:
         frame = store.frame("reach", mode=mode, **chosen_by(campaign))
         known[key] = at, Reach(int(frame["done"].iloc[0]), int(frame["total"].iloc[0]))
     return known[key][1]
+
+
+def takes_all(campaign: Campaign) -> bool:
+    """Say whether every item is the campaign's."""
+    return not (campaign.sources or campaign.models or campaign.since)
 
 
 def chosen_by(campaign: Campaign) -> dict[str, Any]:
@@ -243,7 +261,7 @@ def in_campaign(store: Store, labeler: str, counts: dict[str, int]) -> dict[str,
     """Return a labeler's counts with those of comparisons as the campaign has them they are in."""
     current = _known(store).current.get(labeler, DEFAULT)
     campaign = store.get(Campaign, current) if current != DEFAULT else None
-    if campaign is None or not (campaign.sources or campaign.models or campaign.since):
+    if campaign is None or takes_all(campaign):
         return counts
     done, total = reach(store, campaign)
     return counts | {"comparisons_total": total, "comparisons_open": total - done}

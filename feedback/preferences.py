@@ -239,8 +239,8 @@ def _from_votes(
         ids = {verdict: tuple(sorted(votes)) for verdict, votes in tally.items()}
         heads: Mapping[str, float] = {verdict: len(votes) for verdict, votes in ids.items()}
         weights = likely.get((*a, b[1]), heads)
-        if decision := decided.get((a, b)):
-            weights = {decision.verdict: 1.0}
+        if (stands := decided.get((a, b))) is not None:
+            weights = {stands.verdict: 1.0}
         winner = _majority(weights)
         if winner != "skip":
             judged.add(frozenset((a, b)))

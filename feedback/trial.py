@@ -1,7 +1,7 @@
 """A campaign's trial: each labeler judges some gold items first; who gets enough right goes on.
 
-Gold items that somebody judged in another campaign count too, so nobody is tried twice on the same.
-Skips judge nothing. Who does not pass is told a friendly word, and a lead may let them in.
+Gold items that somebody judged before, in another campaign too, count: nobody is tried twice on the
+same. Skips judge nothing. Who does not pass is told a friendly word, and a lead may let them in.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def judged(campaign: Campaign, frame: pd.DataFrame, left: int) -> Trial:
     was none at all, nobody is kept waiting for it.
 
     Args:
-        frame: Their gold items, oldest first: said (None: on the screen), known.
+        frame: Their gold items, oldest first: campaign, said (None: nothing yet), known.
         left: Gold items that they never had.
     """
     said = frame[frame["said"].notna() & (frame["said"] != "skip")][: campaign.trial]
     right, n = int((said["said"] == said["known"]).sum()), len(said)
-    open_ = int(frame["said"].isna().sum())
+    open_ = int((frame["said"].isna() & (frame["campaign"] == campaign.id)).sum())
     if n < campaign.trial and (open_ or left):
         return Trial(n, right, max(0, campaign.trial - n - open_), None)
     if frame.empty:

@@ -165,12 +165,12 @@ WHERE c.id NOT IN (SELECT comparison FROM assignment WHERE labeler = $labeler)
     AND c.a NOT IN (FROM skipped) AND c.b NOT IN (FROM skipped)
 ORDER BY c.id LIMIT $limit"""
 
-# Everybody's gold items, or one labeler's: what they said, and what is known.
+# What everybody, or one labeler, said of gold items, whether given as such or among others.
 TRIAL = f"""
 SELECT s.labeler, s.campaign, s.comparison, v.verdict AS said, g.verdict AS known
 FROM assignment s JOIN ({GOLD}) g ON g.comparison = s.comparison
 LEFT JOIN ({LIVE_VOTE}) v ON v.assignment = s.id
-WHERE s.kind = 'gold' AND ($labeler IS NULL OR s.labeler = $labeler)
+WHERE s.kind != 'repeat' AND ($labeler IS NULL OR s.labeler = $labeler)
 ORDER BY s.created_at, s.id"""
 
 # How many of a campaign's items there are, and how many people judged.
@@ -189,15 +189,18 @@ WHERE r.source != 'edit'{{chosen}}""",
 
 # Which items are a campaign's: of these sources, by these models or runs, made since then.
 CHOSEN = {
-    "sources": " AND len(list_filter($sources::VARCHAR[], x -> starts_with({row}.source, x))) > 0",
+    "sources": " AND len(list_filter($sources::VARCHAR[], lambda x: "
+    "starts_with({row}.source, x))) > 0",
     "since": " AND {row}.created_at >= $since",
 }
+WROTE = (
+    "list_contains($models::VARCHAR[], {row}.model)"
+    " OR list_contains($models::VARCHAR[], {row}.adapter)"
+)
+BY_THEM = f"(SELECT x.id FROM response x WHERE {WROTE.format(row='x')})"
 BY_MODELS = {
-    "c": " AND EXISTS (FROM response x WHERE (x.id = c.a OR x.id = c.b)"
-    " AND (list_contains($models::VARCHAR[], x.model)"
-    " OR list_contains($models::VARCHAR[], x.adapter)))",
-    "r": " AND (list_contains($models::VARCHAR[], r.model)"
-    " OR list_contains($models::VARCHAR[], r.adapter))",
+    "c": f" AND (c.a IN {BY_THEM} OR c.b IN {BY_THEM})",
+    "r": f" AND ({WROTE.format(row='r')})",
 }
 
 OWN_VERDICTS = f"""
@@ -244,7 +247,7 @@ def open_comparisons(
     return _first_open(cursor, "comparison", OPEN_COMPARISONS, params)
 
 
-def reach(cursor: Cursor, *, mode: str, **campaign: Any) -> pd.DataFrame:
+def reach(cursor: Cursor, *, mode: str = "pairs", **campaign: Any) -> pd.DataFrame:
     """Return how many items a campaign has, `total`, and how many people judged, `done`.
 
     Args:
@@ -256,7 +259,7 @@ def reach(cursor: Cursor, *, mode: str, **campaign: Any) -> pd.DataFrame:
     return frame(cursor, REACH[mode].replace("{chosen}", words), **params)
 
 
-def trial(cursor: Cursor, *, labeler: str | None) -> pd.DataFrame:
+def trial(cursor: Cursor, *, labeler: str | None = None) -> pd.DataFrame:
     """Return a labeler's gold items, or everybody's, oldest first: what was said and is known."""
     return frame(cursor, TRIAL, labeler=labeler)
 

@@ -113,8 +113,10 @@ export class Campaigns {
     const field = document.createElement("select");
     field.setAttribute("aria-label", WORDS.choose);
     for (const { id, name, done, total } of this.list) {
-      const words = WORDS.listed(name, done.toLocaleString("en"), total && total.toLocaleString("en"));
-      field.append(new Option(words, id, false, id === this.current.id));
+      const here = id === this.current.id; // how far this one is, stands beside it and moves
+      const far = here ? 0 : total;
+      const words = WORDS.listed(name, done.toLocaleString("en"), far && far.toLocaleString("en"));
+      field.append(new Option(words, id, false, here));
     }
     field.addEventListener("change", () => this.choose(field.value));
     label.append(field);
@@ -124,7 +126,7 @@ export class Campaigns {
   choose(id) {
     this.chosen = id;
     this.hide();
-    this.draw();
+    this.load();
     this.screen.forgetItems();
     this.screen.next();
     this.screen.view.speak(WORDS.chosen(this.current.name));

@@ -164,7 +164,7 @@ def first(workspace: Any, view: View, picked: str | None) -> dict[Any, Any]:
 
 def build_fields() -> tuple[Any, ...]:
     """Lay out the fields of a campaign, in the order of `values_of`."""
-    name = gr.Textbox(label="Name", max_lines=1, elem_id="campaign-name")
+    name = gr.Textbox(label="Name", elem_id="campaign-name")
     guideline = gr.Textbox(label="Guideline (Markdown)", lines=4, max_lines=14)
     with gr.Row():
         mode = gr.Dropdown(MODES, value="both", label="What is judged", filterable=False)

@@ -219,7 +219,7 @@ def test_who_does_not_is_told_a_friendly_word_until_a_lead_lets_them_in(store):
 )
 def test_a_trial_is_judged_by_its_first_gold_items(said, left, expected):
     campaign = Campaign("x", "x", "", 1, trial=3, trial_share=0.7)
-    frame = pd.DataFrame({"said": pd.Series(said, dtype=object), "known": "a"})
+    frame = pd.DataFrame({"said": pd.Series(said, dtype=object), "known": "a", "campaign": "x"})
     assert trial.judged(campaign, frame, left) == expected
 
 
