@@ -533,17 +533,74 @@ def gold(
 
 @cli.command()
 def campaign(
+    action: Annotated[
+        str,
+        typer.Argument(metavar="[ACTION]", help="list, new, set, pause, resume, finish or let-in."),
+    ] = "",
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Which campaign.")] = "default",
     overlap: Annotated[int | None, typer.Option(help="Labelers that judge a comparison.")] = None,
     shared: Annotated[float | None, typer.Option(help="Share that one or two more judge.")] = None,
     repeats: Annotated[float | None, typer.Option(help="Share of silent repeats.")] = None,
     gold: Annotated[float | None, typer.Option(help="Share of gold items.")] = None,
+    guideline: Annotated[Path | None, typer.Option(help="A Markdown file.")] = None,
+    mode: Annotated[str | None, typer.Option(help="pairs, thumbs or both.")] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="How an item's source begins; repeatable.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model or run that answered; repeatable.")
+    ] = None,
+    new: Annotated[
+        bool | None, typer.Option("--new/--all", help="Only what is made from now on.")
+    ] = None,
+    labeler: Annotated[
+        list[str] | None, typer.Option(help="Who may label, or is let in; repeatable.")
+    ] = None,
+    trial: Annotated[int | None, typer.Option(help="Gold items that come first.")] = None,
+    trial_share: Annotated[float | None, typer.Option(help="Share of them to get right.")] = None,
+    reason: Annotated[
+        list[str] | None, typer.Option(help="Offered with a verdict; repeatable.")
+    ] = None,
+    strength: Annotated[
+        list[str] | None, typer.Option(help="How clear a choice is, weakest first; repeatable.")
+    ] = None,
+    aspect: Annotated[
+        list[str] | None, typer.Option(help="Asked about after a vote; repeatable.")
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take a let-in back.")] = False,
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
-    """Show or change how many people judge a comparison, and how much measures them."""
-    settings = {"overlap": overlap, "shared": shared, "repeats": repeats, "gold": gold}
-    params = {**settings, "by": operator()}
-    return run("campaign", data, as_json, params)
+    """Show or change how much is judged by whom; make, pause, finish and list campaigns."""
+    shares = {"overlap": overlap, "shared": shared, "repeats": repeats, "gold": gold}
+    settings = {
+        "mode": mode, "sources": source or None, "models": model or None, "new": new,
+        "labelers": labeler or None, "trial": trial, "trial_share": trial_share,
+        "reasons": reason or None, "strengths": strength or None, "aspects": aspect or None,
+        "guideline": written(guideline) if guideline else None,
+    }  # fmt: skip
+    whom = (labeler or [""])[0] if action == "let-in" else ""
+    given = {"action": action, "name": name, "labeler": whom, "undo": undo, "settings": settings}
+    return run("campaign", data, as_json, {**given, **shares, "by": operator()})
+
+
+@cli.command()
+def adjudicate(
+    comparison: Annotated[
+        str | None, typer.Argument(metavar="COMPARISON", help="Its id; none lists what waits.")
+    ] = None,
+    verdict: Annotated[
+        str | None, typer.Argument(metavar="VERDICT", help="a, b, tie or both_bad.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List, as without words.")] = False,
+    because: Annotated[str, typer.Option(help="Why; kept with the decision.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Leave it to its votes again.")] = False,
+    data: Data = HERE,
+    as_json: Json = False,
+) -> int:
+    """Decide comparisons on which votes contradict each other; or list them, votes hidden."""
+    given = {"comparison": comparison, "verdict": verdict, "because": because, "undo": undo}
+    return run("adjudicate", data, as_json, ({} if list_ else given) | {"by": operator()})
 
 
 @cli.command()
@@ -726,6 +783,16 @@ def operator() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in some containers
         return "command line"
+
+
+def written(path: Path) -> str:
+    """Return what is written in a text file."""
+    from storage.errors import BadInput
+
+    try:
+        return path.expanduser().read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read as text: {error}") from None
 
 
 def absolute(path: Path) -> str:

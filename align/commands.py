@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from align import (
+    campaigning,
     comparing,
     demo,
     duel_judges,
@@ -58,7 +59,6 @@ from feedback import (
 )
 from feedback.accounts import ALONE
 from feedback.ages import BASE, sampler
-from feedback.campaigns import default_campaign, set_collecting
 from feedback.formats.generic import named_columns
 from feedback.frozen import SPLITS
 from feedback.texts import check_messages
@@ -608,25 +608,6 @@ def gold_(
     return {"gold": [row | {"created_at": row["created_at"].isoformat()} for row in rows]}
 
 
-def campaign(
-    workspace: Workspace,
-    *,
-    progress: Progress,
-    overlap: int | None = None,
-    shared: float | None = None,
-    repeats: float | None = None,
-    gold: float | None = None,
-    by: str = ALONE,
-) -> dict[str, Any]:
-    """Change what is given; return {"overlap", "shared", "repeats", "gold"} as they are now."""
-    asked = {"overlap": overlap, "shared": shared, "repeats": repeats, "gold": gold}
-    if any(value is not None for value in asked.values()):
-        set_collecting(workspace.store, **asked)  # type: ignore[arg-type]
-        audit.note_settings(workspace.store, by)
-    now = default_campaign(workspace.store)
-    return {name: getattr(now, name) for name in asked}
-
-
 def promote(
     workspace: Workspace, *, progress: Progress, run: str, by: str, because: str = ""
 ) -> dict[str, Any]:
@@ -706,7 +687,8 @@ _COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "publish": publish,
     "simulate": simulate_,
     "gold": gold_,
-    "campaign": campaign,
+    "campaign": campaigning.campaign,
+    "adjudicate": campaigning.adjudicate,
     "runs": runs_,
     "demo": demo_,
     "promote": promote,

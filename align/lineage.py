@@ -105,8 +105,10 @@ def stale(store: Store, data: Path, wanted: Sequence[str]) -> dict[str, Gone]:
     for kind, name in zip(("votes", "ratings", "edits"), names, strict=True):
         stored |= set(store.frame(kind)[name])
     counted: set[str] = set()
-    for frame, name in zip(live_feedback(store).frames(), names, strict=True):
+    live = live_feedback(store)
+    for frame, name in zip(live.frames(), names, strict=True):
         counted |= set(frame[name])
+    counted |= set(live.decisions["decision"])
     found = {}
     for run in wanted:
         taught = frozenset().union(*behind(data, run).values())

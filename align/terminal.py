@@ -301,12 +301,43 @@ def _gold(result: Mapping[str, Any]) -> str:
 
 
 def _campaign(result: Mapping[str, Any]) -> str:
+    if "campaigns" in result:
+        return "\n".join(line for one in result["campaigns"] for line in _one_campaign(one))
     return (
         f"each comparison is judged by {result['overlap']}, {result['shared']:.0%} by one or two "
         "more; "
         f"of a labeler's items {result['repeats']:.0%} are silent repeats, {result['gold']:.0%} "
         "gold"
     )
+
+
+def _one_campaign(one: Mapping[str, Any]) -> list[str]:
+    """Return a campaign in a line, and those who were tried in it in one each."""
+    who = ", ".join(one["labelers"]) or "everybody"
+    far = f"{one['done']} of {one['total']} judged"
+    named = "" if one["name"] == one["campaign"] else f" ({one['name']})"
+    lines = [f"{one['state']:8} {one['campaign']}{named}: {far}; {one['mode']}, by {who}"]
+    for tried in one["tried"]:
+        now = {None: "going on", True: "passed", False: "not passed"}[tried["passed"]]
+        now = "let in" if tried["let_in"] else now
+        right = f"{tried['right']} of {tried['judged']} right"
+        lines.append(f"         trial of {tried['labeler']}: {right}, {now}")
+    return lines
+
+
+def _adjudicate(result: Mapping[str, Any]) -> str:
+    lines = [f"{result['waiting']} comparisons wait for a decision"]
+    for one in result["cases"]:
+        lines.append(f"{one['comparison']}  {brief(one['prompt'][-1]['content'], 80)}")
+        lines += [f"    {side}: {brief(one[side], 80)}" for side in "ab"]
+    if more := result["waiting"] - len(result["cases"]):
+        lines.append(f"  … and {more} more, once these are decided")
+    for one in result["decided"]:
+        why = f" ({one['because']})" if one["because"] else ""
+        votes = ", ".join(f"{vote['labeler']} {vote['verdict']}" for vote in one["votes"])
+        told = f"decided {one['verdict']} by {one['by']}{why}; votes: {votes or 'none'}"
+        lines.append(f"{one['comparison']}  {told}")
+    return "\n".join(lines)
 
 
 def _runs(result: Mapping[str, Any]) -> str:
@@ -517,6 +548,7 @@ WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "simulate": _simulate,
     "gold": _gold,
     "campaign": _campaign,
+    "adjudicate": _adjudicate,
     "runs": _runs,
     "demo": _demo,
     "promote": _promote,

@@ -24,15 +24,17 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Message as Event
 from starlette.types import Receive
 
-from feedback.assignments import MAX_ITEMS, Item, history, serve_items
+from feedback.assignments import MAX_ITEMS, MODES, Item, history, serve_items
 from feedback.campaigns import labeler_name, sign_in
+from feedback.collecting import STOPPED, given, in_campaign, of_labeler, reach
 from feedback.crowd import Crowd
 from feedback.gate import person_of
 from feedback.nudges import SITTING, Judged, Own, own
 from feedback.problems import RESPONSE, refuse_other_methods, said_no, said_why
+from feedback.remarks import add_remark
 from feedback.render import markdown_html, messages_html
-from feedback.values import shown
-from feedback.votes import cast_rating, cast_vote, save_edit, text_to_edit
+from feedback.values import one_of, shown
+from feedback.votes import REASONS, cast_rating, cast_vote, save_edit, text_to_edit
 from storage.errors import BadInput, UserError
 from storage.records import Receipt, now
 from storage.store import Store
@@ -70,6 +72,15 @@ class EditIn(_Body):
     side: StrictStr
     text: StrictStr
     seconds_spent: Any = None  # a number of seconds from 0, or null
+
+
+class RemarkIn(_Body):
+    """What is added to a vote; see `feedback.remarks`."""
+
+    id: StrictStr
+    vote: StrictStr
+    strength: StrictStr = ""
+    aspects: dict[StrictStr, StrictStr] = {}
 
 
 class LimitedRoute(APIRoute):
@@ -137,11 +148,18 @@ class Routes:
         mode: str = "pairs",
         n: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = 4,
         exclude: Annotated[str, Query(max_length=10_000)] = "",
+        campaign: Annotated[str, Query(max_length=200)] = "",
     ) -> dict[str, Any]:
-        """Return items to judge, the labeler's progress, and why there is nothing, if so."""
+        """Return items to judge, the labeler's progress, and why there is nothing, if so.
+
+        `campaign` is one of `GET /campaigns`; without it, or when it is closed, the first of them.
+        """
         store, name = self.store_of(request), self._signed_in(request)
+        one_of(mode, tuple(MODES), "mode")
         page_has = [id for id in exclude.split(",") if id]
-        items = serve_items(store, name, mode, n, random.SystemRandom(), page_has)
+        rng, fits = random.SystemRandom(), given(store, name, mode, campaign)
+        where: dict[str, Any] = {"campaign": fits.campaign, "trial_left": fits.trial_left}
+        items = serve_items(store, name, mode, n, rng, page_has, **where) if fits.campaign else []
         progress = _progress(store, name)
         if len(items) < n or progress["comparisons_open"] < LOW_STOCK:
             self.wake()
@@ -149,9 +167,39 @@ class Routes:
             "items": [_shown(item) for item in items],
             "progress": progress,
             "own": _own(store, name).as_json(),
-            "waiting": None if items else self.waiting() or _nothing_left(progress),
+            "waiting": None
+            if items
+            else STOPPED.get(fits.why) or self.waiting() or _nothing_left(progress),
+            "campaign": fits.campaign.id if fits.campaign else None,
+            "stopped": fits.why or None,
         }
         return _quiet(answer)
+
+    def campaigns(self, request: Request, mode: str = "pairs") -> dict[str, Any]:
+        """Return the campaigns that are open to the labeler: how far each is, what it asks for."""
+        store, name = self.store_of(request), self._signed_in(request)
+        one_of(mode, tuple(MODES), "mode")
+        known = _counts(store, name)
+        found = [
+            (one, reach(store, one, mode, known["comparisons_open"], known["comparisons_total"]))
+            for one in of_labeler(store, name, mode)
+        ]
+        return {
+            "campaigns": [
+                {
+                    "id": one.id, "name": one.name, "done": far.done, "total": far.total,
+                    "reasons": list(one.reasons or REASONS), "strengths": list(one.strengths),
+                    "aspects": list(one.aspects),
+                }
+                for one, far in found
+            ]
+        }  # fmt: skip
+
+    def remark(self, request: Request, body: RemarkIn) -> dict[str, Any]:
+        """Add to a vote how clear it was, and what decided it; a later one takes its place."""
+        store, name = self.store_of(request), self._signed_in(request)
+        add_remark(store, name, **body.model_dump())
+        return {"id": body.id, "saved": True}
 
     def history(
         self,
@@ -245,6 +293,7 @@ def router(
         ("/items", routes.items),
         ("/items/{assignment}/text", routes.text),
         ("/history", routes.history),
+        ("/campaigns", routes.campaigns),
         ("/meters", routes.meters),
     )
     for path, route in gets:
@@ -255,6 +304,7 @@ def router(
         ("/votes", routes.vote),
         ("/ratings", routes.rate),
         ("/edits", routes.edit),
+        ("/remarks", routes.remark),
     ):
         made.add_api_route(path, route, methods=["POST"], status_code=201, dependencies=admitted)
     refuse_other_methods(made)
@@ -339,6 +389,10 @@ def _pandas_is_there() -> bool:
 
 
 def _progress(store: Store, name: str) -> dict[str, int]:
+    return in_campaign(store, name, _counts(store, name))
+
+
+def _counts(store: Store, name: str) -> dict[str, int]:
     if not _pandas_is_there():
         (counts,) = store.lines("progress", labeler=name)
         return counts

@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feedback.campaigns import default_campaign
 from feedback.identity import mask_identity
-from feedback.queue import GOLD, PLAIN, REPEAT, REPEAT_AFTER, Random, choose, draw_kinds, mix
+from feedback.queue import (
+    GOLD,
+    PLAIN,
+    REPEAT,
+    REPEAT_AFTER,
+    Chosen,
+    Random,
+    choose,
+    draw_kinds,
+    mix,
+)
 from feedback.values import one_of
 from feedback.votes import SIDES, side_of
 from storage.records import (
@@ -76,7 +86,10 @@ class Mode(NamedTuple):
 
     def wants(self, campaign: Campaign) -> dict[str, Any]:
         """Return how many judgements the campaign wants, and how long a lease lasts."""
-        wanted = {"overlap": campaign.overlap, "lease_minutes": LEASE_MINUTES}
+        wanted = {
+            "overlap": campaign.overlap, "lease_minutes": LEASE_MINUTES,
+            "sources": campaign.sources, "models": campaign.models, "since": campaign.since,
+        }  # fmt: skip
         return wanted | ({"shared": campaign.shared} if self.shows == "comparison" else {})
 
 
@@ -93,6 +106,9 @@ def serve_items(
     n: int,
     rng: Random,
     exclude: Collection[str] = (),
+    *,
+    campaign: Campaign | None = None,
+    trial_left: int | None = None,
 ) -> list[Item]:
     """Return up to `n` items to judge: the labeler's own unanswered ones first, then new ones.
 
@@ -100,14 +116,21 @@ def serve_items(
         mode: "pairs" or "thumbs".
         rng: Draws the sides, and among equally wanted items.
         exclude: Assignments that the page has already, shown or waiting to be sent.
+        campaign: Whose items; None is the default one.
+        trial_left: Gold items that come first, and nothing else until they are judged; None: no
+            trial.
     """
     one_of(mode, tuple(MODES), "mode")
     n = max(0, min(n, MAX_ITEMS))
-    campaign = default_campaign(store)
+    campaign = campaign or default_campaign(store)
     places = _unanswered(store, labeler, MODES[mode], campaign, set(exclude))[:n]
     if len(places) < n:
         with _serving_locked(store):
-            places += _assign(store, labeler, MODES[mode], campaign, n - len(places), rng)
+            n -= len(places)
+            if trial_left is None:
+                places += _assign(store, labeler, MODES[mode], campaign, n, rng)
+            else:
+                places += _assign_gold(store, labeler, campaign, min(n, trial_left), rng)
     return _items(store, mode, places)
 
 
@@ -146,6 +169,23 @@ def _assign(
     pairs = mode.shows == "comparison"
     kinds = draw_kinds(n, campaign.repeats, campaign.gold, rng) if pairs else [PLAIN] * n
     stood, extra = _extra(store, labeler, {*kinds} if new else set(), rng)
+    return _give(store, labeler, campaign, mix(kinds, new, extra), stood, rng, pairs=pairs)
+
+
+def _assign_gold(
+    store: Store, labeler: str, campaign: Campaign, n: int, rng: Random
+) -> list[Assignment]:
+    """Give the labeler up to `n` gold items; the caller holds the lock."""
+    _, found = _extra(store, labeler, {GOLD}, rng)
+    chosen = [Chosen(id, GOLD) for id in found[GOLD][:n]]
+    return _give(store, labeler, campaign, chosen, {}, rng, pairs=True)
+
+
+def _give(
+    store: Store, labeler: str, campaign: Campaign, chosen: Sequence[Chosen],
+    stood: Mapping[str, str], rng: Random, *, pairs: bool,
+) -> list[Assignment]:  # fmt: skip
+    """Record what the labeler is given, with the sides drawn."""
     places = [
         Assignment(
             id=str(uuid.uuid4()),
@@ -157,7 +197,7 @@ def _assign(
             kind=kind,
             source="screen",
         )
-        for id, kind in mix(kinds, new, extra)
+        for id, kind in chosen
     ]
     if places:
         store.add(places)
@@ -202,6 +242,7 @@ def _unanswered(
         order="-created_at, id",
         limit=LOOK_BACK,
         labeler=labeler,
+        campaign=campaign.id,
         source="screen",
         **unused,
     )

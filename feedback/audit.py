@@ -14,7 +14,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from feedback.campaigns import RESERVED, default_campaign
-from storage.records import Audit, Duplicate, Exclusion, Gold, Promotion, Wanted
+from storage.records import (
+    Adjudication,
+    Admission,
+    Audit,
+    Duplicate,
+    Exclusion,
+    Gold,
+    Promotion,
+    Wanted,
+)
 
 if TYPE_CHECKING:
     from storage.store import Store
@@ -102,6 +111,16 @@ def _wanted(row: Any) -> tuple[str, str]:
     return "ask again", f"{row.comparison}: {row.votes} votes"
 
 
+def _adjudication(row: Any) -> tuple[str, str]:
+    why = f": {row.reason}" if row.reason else ""
+    return "adjudicate", f"{row.comparison}: {row.verdict or 'left to the votes again'}{why}"
+
+
+def _admission(row: Any) -> tuple[str, str]:
+    how = "let in" if row.decision else "left to the trial again"
+    return "admission", f"{row.person} to {row.campaign}: {how}"
+
+
 def _audit(row: Any) -> tuple[str, str]:
     return row.did, row.what
 
@@ -112,5 +131,7 @@ TOLD: dict[type, Callable[[Any], tuple[str, str]]] = {
     Gold: _gold,
     Duplicate: _duplicate,
     Wanted: _wanted,
+    Adjudication: _adjudication,
+    Admission: _admission,
     Audit: _audit,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -87,19 +88,8 @@ def set_collecting(
     asked = {"overlap": overlap, "shared": shared, "repeats": repeats, "gold": gold}
     changed: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     campaign = replace(default_campaign(store), **changed)
-    wrong = [
-        f"{name} is {shown(value)}: use a share from 0 to 1."
-        for name, value in changed.items()
-        if name != "overlap" and not (_is_number(value) and 0 <= value <= 1)
-    ]
-    if type(campaign.overlap) is not int or not 1 <= campaign.overlap <= MAX_OVERLAP:
-        wrong.append(f"overlap is {shown(overlap)}: use a whole number from 1 to {MAX_OVERLAP}.")
-    if not wrong and (measuring := campaign.repeats + campaign.gold) > MAX_MEASURING:
-        wrong.append(
-            f"repeats and gold together are {measuring:.2f} of somebody's items: use at most "
-            f"{MAX_MEASURING}, since they judge nothing new."
-        )
-    if wrong:
+    shares = {name: value for name, value in changed.items() if name != "overlap"}
+    if wrong := wrong_shares(campaign, shares):
         raise BadInput(" ".join(wrong))
     floats: dict[str, Any] = {
         name: float(value) for name, value in changed.items() if name != "overlap"
@@ -107,6 +97,28 @@ def set_collecting(
     campaign = replace(campaign, **floats)
     store.update(campaign)
     return campaign
+
+
+def wrong_shares(campaign: Campaign, shares: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each number of a campaign that cannot be.
+
+    Args:
+        shares: Those that were asked for, by name; None was not.
+    """
+    wrong = [
+        f"{name} is {shown(value)}: use a share from 0 to 1."
+        for name, value in shares.items()
+        if value is not None and not (_is_number(value) and 0 <= value <= 1)
+    ]
+    overlap = campaign.overlap
+    if type(overlap) is not int or not 1 <= overlap <= MAX_OVERLAP:
+        wrong.append(f"overlap is {shown(overlap)}: use a whole number from 1 to {MAX_OVERLAP}.")
+    if not wrong and (measuring := campaign.repeats + campaign.gold) > MAX_MEASURING:
+        wrong.append(
+            f"repeats and gold together are {measuring:.2f} of somebody's items: use at most "
+            f"{MAX_MEASURING}, since they judge nothing new."
+        )
+    return wrong
 
 
 def _is_number(value: object) -> bool:
@@ -140,20 +152,30 @@ def labeler_name(name: object) -> str:
     >>> labeler_name("  Ada Lovelace ")
     'Ada Lovelace'
     """
-    if not isinstance(name, str):
-        raise BadInput(f"name is {shown(name)}: use a text.")
-    name = unicodedata.normalize("NFC", name).strip()
-    if not 1 <= len(name) <= MAX_NAME_CHARS:
-        said = f"name has {len(name)} characters: use 1 to {MAX_NAME_CHARS}."
-        raise BadInput(said, code="name_length")
-    odd = next((c for c in name if unicodedata.category(c) in _NOT_IN_NAMES or c in _BIDI), None)
-    if odd is not None:
-        said = f"name has the control character U+{ord(odd):04X} in it: leave it out."
-        raise BadInput(said, code="name_sign")
+    name = one_line(name, "name")
     if name.casefold().startswith(RESERVED):
         raise BadInput(
             f"name is {shown(name)}: names that start with {' or '.join(RESERVED)} are kept for "
             "simulated and imported labelers, judges and a product's users; use another.",
             code="name_kept",
         )
+    return name
+
+
+def one_line(name: object, what: str) -> str:
+    """Return a name, trimmed and in one Unicode form (NFC).
+
+    Raises:
+        BadInput: Empty, longer than 80 characters, or with control characters.
+    """
+    if not isinstance(name, str):
+        raise BadInput(f"{what} is {shown(name)}: use a text.")
+    name = unicodedata.normalize("NFC", name).strip()
+    if not 1 <= len(name) <= MAX_NAME_CHARS:
+        said = f"{what} has {len(name)} characters: use 1 to {MAX_NAME_CHARS}."
+        raise BadInput(said, code="name_length")
+    odd = next((c for c in name if unicodedata.category(c) in _NOT_IN_NAMES or c in _BIDI), None)
+    if odd is not None:
+        said = f"{what} has the control character U+{ord(odd):04X} in it: leave it out."
+        raise BadInput(said, code="name_sign")
     return name

@@ -172,11 +172,12 @@ def ask_again(store: Store, comparisons: Sequence[str], *, by: str) -> list[Want
 
 
 def contradicting(store: Store) -> list[str]:
-    """Return the comparisons on which counted votes contradict each other: some a, some b."""
+    """Return the comparisons on which counted votes contradict each other, some a, some b, and on
+    which no lead decided."""
     votes = _counted(store)
     sides = votes[votes["verdict"].isin(["a", "b"])].groupby("comparison", observed=True)["verdict"]
     found = sides.nunique()
-    return sorted(found[found > 1].index)
+    return sorted(set(found[found > 1].index) - set(store.frame("adjudicated")["comparison"]))
 
 
 def judged_once(store: Store) -> list[str]:

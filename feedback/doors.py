@@ -37,6 +37,7 @@ ASSETS = {
     "outbox.js": "text/javascript",
     "words.js": "text/javascript",
     "keys.js": "text/javascript",
+    "campaigns.js": "text/javascript",
     "news.js": "text/javascript",
     "label.css": "text/css",
     "lead.css": "text/css",

@@ -22,8 +22,9 @@ from feedback.live import live_feedback, preferences_of
 from feedback.personal import PersonalData
 from feedback.preferences import Label, Pair
 from feedback.pseudonyms import Pseudonyms
+from feedback.remarks import own_aspects, said_of
 from storage.errors import BadInput
-from storage.records import ERASED, Extra, Message, Prompt, Response
+from storage.records import ERASED, Extra, Message, Prompt, Remark, Response
 from storage.store import Store
 
 AT_ONCE = 2_000  # rows whose texts are in memory at the same time
@@ -87,12 +88,14 @@ def _votes(store: Store, pseudonyms: Pseudonyms | None) -> Iterator[Row]:
         asked = {one.id for one in store.rows(Prompt, text=sorted(gone))}
         told = votes["text_a"].isin(gone) | votes["text_b"].isin(gone) | votes["prompt"].isin(asked)
         votes = votes[~told]
-    any_extra = store.count(Extra) > 0
+    any_extra, any_remark = store.count(Extra) > 0, store.count(Remark) > 0
     for part in _parts(votes):
         prompts = _prompts(store, part["prompt"])
         contents = store.texts({*part["text_a"], *part["text_b"]})
         extras = extras_of(store, part["vote"]) if any_extra else {}
+        added = said_of(store, part["vote"]) if any_remark else {}
         for number, vote in enumerate(part.itertuples(), start=1):
+            remark = added.get(vote.vote)
             yield VoteRow(
                 row=number,
                 prompt=prompts[vote.prompt],
@@ -106,6 +109,8 @@ def _votes(store: Store, pseudonyms: Pseudonyms | None) -> Iterator[Row]:
                 comparison=vote.comparison,
                 kind=vote.kind,
                 extra=extras.get(vote.vote, ""),
+                strength=remark.strength if remark else "",
+                aspects=own_aspects(remark, vote.left) if remark else {},
             )
 
 

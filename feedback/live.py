@@ -28,6 +28,10 @@ SURPLUS = "further votes of a person on one comparison (the first counts)"
 CHANGED = "thumbs that a product's user changed later"
 
 
+SHOWN = ["comparison", "prompt", "a", "b", "text_a", "text_b"]
+NO_DECISIONS = pd.DataFrame(columns=["decision", "verdict", "created_at", *SHOWN])
+
+
 class Live(NamedTuple):
     """Live votes, ratings and edits: the store's frames, votes with their comparison's a and b."""
 
@@ -35,6 +39,8 @@ class Live(NamedTuple):
     ratings: pd.DataFrame
     edits: pd.DataFrame
     left_out: Mapping[str, int] = {}  # reason → how many of them do not count
+    # what leads decided on comparisons, with the columns of votes that name them
+    decisions: pd.DataFrame = NO_DECISIONS
 
     def frames(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         return self.votes, self.ratings, self.edits
@@ -46,6 +52,8 @@ class Live(NamedTuple):
             for frame, response, text in (
                 (self.votes, "a", "text_a"),
                 (self.votes, "b", "text_b"),
+                (self.decisions, "a", "text_a"),
+                (self.decisions, "b", "text_b"),
                 (self.ratings, "response", "text"),
                 (self.edits, "original", "text_original"),
                 (self.edits, "corrected", "text_corrected"),
@@ -56,7 +64,8 @@ class Live(NamedTuple):
 
 def live_feedback(store: Store, *, simulated: bool = True) -> Live:
     """Return the feedback that counts; without that of simulated labelers if so wanted."""
-    sides = store.frame("comparisons")[["comparison", "a", "b"]]
+    compared = store.frame("comparisons")[SHOWN]
+    sides = compared[["comparison", "a", "b"]]
     votes = store.frame("votes")
     votes = votes[votes.columns.difference(["a", "b"])].merge(sides, on="comparison")
     frames = [votes, store.frame("ratings"), store.frame("edits")]
@@ -73,7 +82,10 @@ def live_feedback(store: Store, *, simulated: bool = True) -> Live:
         CHANGED: int(changed.sum()),
     }
     left_out = {reason: n for reason, n in counts.items() if n}
-    return Live(votes[~again], stay[1][~changed], stay[2], left_out)
+    decisions = store.frame("adjudicated").merge(compared, on="comparison")
+    named = {kind: ids for kind, ids in out.items() if kind not in ("labeler", "source")}
+    decisions = decisions[left_in(decisions, named)]  # who decides is not who is judged
+    return Live(votes[~again], stay[1][~changed], stay[2], left_out, decisions)
 
 
 def excluded_ids(store: Store) -> dict[str, Collection[str]]:
@@ -98,6 +110,7 @@ def preferences_of(
     """
     found = pairs_and_labels(
         *live.frames(),
+        live.decisions,
         blank=_blank(store, set(live.texts().values())),
         skipped=skipped_items(store),
         likely=likely,

@@ -9,7 +9,8 @@ applied:
 2.  Votes on two texts: a verdict with more than half of all votes that are not `skip` wins, or,
     where votes are weighed by who cast them, one that is more likely right than not. A side
     that wins gives one pair and two labels (chosen good, rejected bad); `both_bad` gives two bad
-    labels; a tie, or no majority, gives nothing.
+    labels; a tie, or no majority, gives nothing. Where a lead decided, that verdict stands,
+    whatever the votes say.
 3.  An edit gives the pair corrected > original, a good label and a bad one.
 4.  Thumbs: a response with more ups than downs is good, with more downs than ups bad. Where one
     prompt has good and bad ones, they are paired in the order of their ids, each used once: that
@@ -27,7 +28,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -53,9 +54,11 @@ class Pair:
     prompt: str
     chosen: str
     rejected: str
-    votes_for: tuple[str, ...]  # ids of votes, ratings or edits
+    votes_for: tuple[str, ...]  # ids of votes, ratings, edits or a lead's decision
     votes_against: tuple[str, ...]
-    p_chosen: float  # in (0.5, 1]: votes_for / (votes_for + votes_against), or weighed by labeler
+    # in (0.5, 1]: votes_for / (votes_for + votes_against), weighed by labeler, or 1 where a lead
+    # decided
+    p_chosen: float
     weight: float
     source: str  # "vote", "edit" or "thumbs"
 
@@ -106,6 +109,7 @@ def pairs_and_labels(
     votes: pd.DataFrame,
     ratings: pd.DataFrame,
     edits: pd.DataFrame,
+    decisions: pd.DataFrame | None = None,
     *,
     blank: Set[str] = frozenset(),
     skipped: Set[str] = frozenset(),
@@ -118,6 +122,8 @@ def pairs_and_labels(
         ratings: One live rating a row: rating, response, prompt, verdict, text.
         edits: One live edit a row: edit, prompt, original, corrected, text_original,
             text_corrected.
+        decisions: What leads decided, one comparison a row: decision, comparison, prompt, verdict,
+            created_at, and the sides as of votes.
         blank: Text ids whose content is empty or only white space.
         skipped: Ids of prompts, comparisons and responses that a person decided to skip as repeats.
         likely: (prompt, smaller text id, larger text id) → verdict → how likely it is the right
@@ -127,16 +133,18 @@ def pairs_and_labels(
         Pairs and labels sorted by id; the order of the rows in the frames does not matter.
     """
     dropped: Counter[str] = Counter()
+    decisions = votes.iloc[:0] if decisions is None else decisions
+    decisions = _without(decisions, ["comparison", "prompt"], skipped, dropped)
     votes = _without(votes, ["comparison", "prompt"], skipped, dropped)
     ratings = _without(ratings, ["prompt", "response"], skipped, dropped)
     edits = _without(edits, ["prompt"], skipped, dropped)
 
     contests: list[_Contest] = []
     said: list[_Said] = []
-    judged = _from_votes(votes, likely or {}, contests, said, dropped)
+    judged = _from_votes(votes, _decided(decisions), likely or {}, contests, said, dropped)
     _from_edits(edits, contests, said, dropped)
     _from_thumbs(ratings, blank, contests, said, dropped)
-    names = _names(votes, ratings, edits)
+    names = _names(votes, decisions, ratings, edits)
     return Preferences(
         pairs=_pairs(contests, judged, names, blank, dropped),
         labels=_labels(said, names, blank, dropped),
@@ -183,8 +191,35 @@ def _names(*frames: pd.DataFrame) -> dict[Answer, str]:
     return names
 
 
+class _Decision(NamedTuple):
+    """What a lead decided on two answers, the smaller one as "a"."""
+
+    verdict: str
+    id: str
+
+
+def _decided(decisions: pd.DataFrame) -> dict[tuple[Answer, Answer], _Decision]:
+    """Return the newest decision on each two answers."""
+    decided: dict[tuple[Answer, Answer], _Decision] = {}
+    if decisions.empty:
+        return decided
+    for row in decisions.sort_values(["created_at", "decision"]).itertuples():
+        a, b, verdict = _in_order(row)
+        decided[a, b] = _Decision(verdict, row.decision)
+    return decided
+
+
+def _in_order(row: Any) -> tuple[Answer, Answer, str]:
+    """Return a verdict's two answers, the smaller one first, and the verdict in these terms."""
+    a, b = (row.prompt, row.text_a), (row.prompt, row.text_b)
+    if a <= b:
+        return a, b, row.verdict
+    return b, a, {"a": "b", "b": "a"}.get(row.verdict, row.verdict)
+
+
 def _from_votes(
     votes: pd.DataFrame,
+    decided: Mapping[tuple[Answer, Answer], _Decision],
     likely: Mapping[tuple[str, str, str], Mapping[str, float]],
     contests: list[_Contest],
     said: list[_Said],
@@ -195,17 +230,17 @@ def _from_votes(
         lambda: defaultdict(list)
     )
     for row in votes.itertuples():
-        a, b = (row.prompt, row.text_a), (row.prompt, row.text_b)
-        verdict = row.verdict
-        if b < a:
-            a, b = b, a
-            verdict = {"a": "b", "b": "a"}.get(verdict, verdict)
+        a, b, verdict = _in_order(row)
         tallies[a, b][verdict].append(row.vote)
+    for answers, decision in decided.items():
+        tallies[answers][decision.verdict].append(decision.id)
     judged = set()
     for (a, b), tally in tallies.items():
         ids = {verdict: tuple(sorted(votes)) for verdict, votes in tally.items()}
         heads: Mapping[str, float] = {verdict: len(votes) for verdict, votes in ids.items()}
         weights = likely.get((*a, b[1]), heads)
+        if (stands := decided.get((a, b))) is not None:
+            weights = {stands.verdict: 1.0}
         winner = _majority(weights)
         if winner != "skip":
             judged.add(frozenset((a, b)))

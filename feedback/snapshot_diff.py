@@ -71,6 +71,20 @@ class _Side(NamedTuple):
     def setting(self, name: str) -> Any:
         return self.manifest["settings"].get(name)
 
+    def decided(self, comparison: str) -> tuple[str, str] | None:
+        """Return the verdict of a lead on a comparison and whose it is, if any."""
+        found = (
+            (one["verdict"], one["labeler"])
+            for one in self.manifest.get("adjudications", ())
+            if one["comparison"] == comparison
+        )
+        return next(found, None)
+
+    def decisions(self) -> dict[str, str]:
+        """Return the comparison of each lead's decision, by the decision's id."""
+        known = self.manifest.get("adjudications", ())
+        return {one["decision"]: one["comparison"] for one in known}
+
 
 def compare(store: Store, before: Frozen, after: Frozen) -> dict[str, Any]:
     """Return how the second of two snapshots differs from the first, as `diff --json` prints it."""
@@ -169,6 +183,7 @@ class _Reasons:
         old, new = (row.votes if row else frozenset() for row in (was, now))
         found += [self._lost(id) for id in sorted(old - new)]
         found += [self._come(id) for id in sorted(new - old)]
+        found += [self._adjudicated(id) for id in self._compared(old | new)]
         if not any(found):
             found += [self._beside(id) for id in self._on_the_same(old | new)]
         if not any(found):
@@ -212,11 +227,24 @@ class _Reasons:
             return f"{fact.what} undone by {fact.labeler}"
         return f"{'changed' if fact.revision else 'new'} {fact.what} by {fact.labeler}"
 
+    def _adjudicated(self, comparison: str) -> str:
+        """Return whose decision on a comparison came, changed or was taken back, or ""."""
+        was, now = (side.decided(comparison) for side in (self._before, self._after))
+        if was == now:
+            return ""
+        return f"decided by {now[1]}" if now else f"decision of {was[1]} taken back" if was else ""
+
+    def _compared(self, votes: Iterable[str]) -> list[str]:
+        """Return the comparisons that these votes, or decisions, are on."""
+        facts = [self._facts[id] for id in votes if id in self._facts]
+        sides = (self._before, self._after)
+        known = {id: one for side in sides for id, one in side.decisions().items()}
+        decided = {known[id] for id in votes if id in known}
+        return sorted({id for fact in facts for id in fact.names["comparison"]} | decided)
+
     def _on_the_same(self, votes: Iterable[str]) -> list[str]:
         """Return all votes on the comparisons that these were cast on."""
-        facts = [self._facts[id] for id in votes if id in self._facts]
-        comparisons = {id for fact in facts for id in fact.names["comparison"]}
-        return sorted({id for one in comparisons for id in self._votes_on[one]})
+        return sorted({id for one in self._compared(votes) for id in self._votes_on.get(one, ())})
 
     def _kept_out(self, id: str, side: _Side) -> str:
         """Return what kept a vote out of a snapshot, or ""."""

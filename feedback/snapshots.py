@@ -147,7 +147,8 @@ def _write(
         "counts": chosen.counts(),
         "settings": asdict(settings),
         "checks": _checks(store, chosen, checks),
-        "exclusions": _exclusions(store),
+        "exclusions": _decisions(store, "excluded"),
+        "adjudications": _decisions(store, "adjudicated"),
         "left_out": chosen.left_out.as_json(),
         "votes": sorted(votes),
         "version": VERSION,
@@ -178,9 +179,9 @@ def _checks(store: Store, chosen: Selection, checks: Sequence[CheckResult]) -> d
     return {**found, "chosen_longer": {**longer.as_json(), "severity": ""}}
 
 
-def _exclusions(store: Store) -> list[dict[str, Any]]:
-    """Return what stayed out, why and by whose decision."""
-    frame = store.frame("excluded")
+def _decisions(store: Store, name: str) -> list[dict[str, Any]]:
+    """Return what leads decided and did not take back: what stays out, or which verdicts stand."""
+    frame = store.frame(name)
     return [
         {**row, "created_at": row["created_at"].isoformat()} for row in frame.to_dict("records")
     ]

@@ -58,7 +58,8 @@ def capped(live: Live, cap: float | None) -> tuple[Live, frozenset[str], Mapping
     columns = replace(Columns.empty(), votes=votes, ratings=ratings)
     told["again"] = imbalance(columns).summary()
     left_out = {**live.left_out, CAPPED: len(found.left_out)}
-    return Live(votes, ratings, edits, left_out), found.left_out, told
+    live = live._replace(votes=votes, ratings=ratings, edits=edits, left_out=left_out)
+    return live, found.left_out, told
 
 
 def weighed(store: Store, live: Live, found: Preferences) -> Mapping[str, Any]:

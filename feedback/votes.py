@@ -25,6 +25,7 @@ from storage.records import (
     THUMBS,
     VERDICTS,
     Assignment,
+    Campaign,
     Comparison,
     Edit,
     Rating,
@@ -80,14 +81,16 @@ def cast_vote(
         NotFound: There is no such assignment for this labeler.
         Conflict: This revision is taken, or is not the next.
     """
+    place = assignment_of(store, labeler, assignment)
     vote, texts = new_vote(
-        assignment_of(store, labeler, assignment),
+        place,
         id=id,
         verdict=verdict,
         revision=revision,
         reasons=reasons,
         comment=comment,
         seconds_spent=seconds_spent,
+        known=_reasons(store, place, reasons),
     )
     return store.append(vote, texts)
 
@@ -105,14 +108,16 @@ def cast_rating(
     seconds_spent: float | None = None,
 ) -> Receipt:
     """Record "up", "down", "skip" or "undone" on one answer; as `cast_vote` otherwise."""
+    place = assignment_of(store, labeler, assignment)
     rating, texts = new_rating(
-        assignment_of(store, labeler, assignment),
+        place,
         id=id,
         verdict=verdict,
         revision=revision,
         reasons=reasons,
         comment=comment,
         seconds_spent=seconds_spent,
+        known=_reasons(store, place, reasons),
     )
     return store.append(rating, texts)
 
@@ -174,6 +179,15 @@ def text_to_edit(store: Store, labeler: str, assignment: str, side: str) -> str:
     return text
 
 
+def _reasons(store: Store, place: Assignment, given: Sequence[str]) -> tuple[str, ...]:
+    """Return the reasons that a verdict may have: the usual ones, and its campaign's."""
+    if not isinstance(given, Sequence) or all(reason in REASONS for reason in given):
+        return REASONS  # nearly always, and without a look into the store
+    campaign = store.get(Campaign, place.campaign)
+    own = campaign.reasons if campaign else ()
+    return tuple(dict.fromkeys((*own, *REASONS)))
+
+
 def assignment_of(store: Store, labeler: str, id: str) -> Assignment:
     """Return the labeler's own assignment; another person's is as good as not there."""
     found = store.get(Assignment, plain_text(id, "assignment", 200))
@@ -196,6 +210,7 @@ def new_vote(
     reasons: Sequence[str] = (),
     comment: str = "",
     seconds_spent: float | None = None,
+    known: Sequence[str] = REASONS,
 ) -> tuple[Vote, list[Text]]:
     """Return the vote, validated and in the comparison's own terms, and the texts it refers to."""
     if not place.comparison:
@@ -204,7 +219,7 @@ def new_vote(
     check_revision(revision)
     own = _own_verdict(place, verdict, revision)
     seconds = check_seconds(seconds_spent)
-    reasons = several_of(reasons, REASONS, "reasons")
+    reasons = several_of(reasons, known, "reasons")
     texts = _comment(comment)
     vote = Vote(
         id=id,
@@ -230,6 +245,7 @@ def new_rating(
     reasons: Sequence[str] = (),
     comment: str = "",
     seconds_spent: float | None = None,
+    known: Sequence[str] = REASONS,
 ) -> tuple[Rating, list[Text]]:
     """Return the rating, validated, and the texts it refers to."""
     if not place.response:
@@ -246,7 +262,7 @@ def new_rating(
         response=place.response,
         labeler=place.labeler,
         verdict=verdict,
-        reasons=several_of(reasons, REASONS, "reasons"),
+        reasons=several_of(reasons, known, "reasons"),
         comment=texts[0].id if texts else "",
         seconds_spent=check_seconds(seconds_spent),
         source=place.source,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from storage.duck import Cursor
 from storage.live import LIVE_EDIT, LIVE_RATING, LIVE_VOTE, frame, stored
 from storage.open_items import (
+    ADJUDICATED,
     EXCLUDED,
     GOLD,
     WANTED,
@@ -22,6 +23,8 @@ from storage.open_items import (
     open_repeats,
     open_responses,
     own_verdicts,
+    reach,
+    trial,
 )
 from storage.records import JUDGE
 
@@ -267,6 +270,11 @@ def gold(cursor: Cursor) -> pd.DataFrame:
     return frame(cursor, GOLD)
 
 
+def adjudicated(cursor: Cursor) -> pd.DataFrame:
+    """Return what leads decided on comparisons and did not take back, who and why."""
+    return frame(cursor, ADJUDICATED)
+
+
 def scores(cursor: Cursor) -> pd.DataFrame:
     """Return response, model, adapter, logprob (sum, nats), tokens of what models scored."""
     return frame(cursor, SCORES)
@@ -325,6 +333,7 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "sizes": sizes,
     "responses": responses,
     "gold": gold,
+    "adjudicated": adjudicated,
     "scores": scores,
     "excluded": excluded,
     "wanted": wanted,
@@ -337,5 +346,7 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "open_repeats": open_repeats,
     "open_gold": open_gold,
     "own_verdicts": own_verdicts,
+    "reach": reach,
+    "trial": trial,
     "progress": progress,
 }

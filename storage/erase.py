@@ -23,7 +23,19 @@ from storage.decide import Addition, Job
 from storage.duck import Cursor, Duck, disk_full, insert, quoted
 from storage.journal import Entry, Journal
 from storage.reconcile import quarantine
-from storage.records import Account, ApiKey, Audit, Exclusion, Labeler, Promotion, Rewritten, Text
+from storage.records import (
+    Account,
+    Adjudication,
+    Admission,
+    ApiKey,
+    Audit,
+    Campaign,
+    Exclusion,
+    Labeler,
+    Promotion,
+    Rewritten,
+    Text,
+)
 from storage.rows import COMPACT, Row
 from storage.tables import EVENTS, KINDS, METADATA, TABLES
 
@@ -34,8 +46,12 @@ WORDS: dict[type, tuple[str, ...]] = {  # columns in which people write of each 
     Exclusion: ("reason",),
     Promotion: ("reason", "evidence"),
     Audit: ("what",),
+    Adjudication: ("reason",),
+    Campaign: ("labelers",),  # a list of names
 }
-OTHER_NAMES = {(Labeler, "id"), (Account, "id"), (ApiKey, "name"), (Exclusion, "item")}
+OTHER_NAMES = {
+    (Labeler, "id"), (Account, "id"), (ApiKey, "name"), (Exclusion, "item"), (Admission, "person"),
+}  # fmt: skip
 _TEXT_ID = re.compile(rb'"id":"([0-9a-f]{64})"')
 
 

@@ -223,12 +223,55 @@ def extra_table(connection: sa.Connection) -> None:
     connection.exec_driver_sql(EXTRA_TABLE)
 
 
+CAMPAIGN_TABLES = """
+CREATE TABLE adjudication (
+    id VARCHAR NOT NULL PRIMARY KEY, comparison VARCHAR NOT NULL, verdict VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL, labeler VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE admission (
+    id VARCHAR NOT NULL PRIMARY KEY, campaign VARCHAR NOT NULL, person VARCHAR NOT NULL,
+    decision VARCHAR NOT NULL, labeler VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+);
+CREATE TABLE remark (
+    id VARCHAR NOT NULL PRIMARY KEY, vote VARCHAR NOT NULL, strength VARCHAR NOT NULL,
+    aspects VARCHAR NOT NULL, labeler VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+);
+ALTER TABLE campaign ADD COLUMN mode VARCHAR DEFAULT 'both';
+ALTER TABLE campaign ALTER COLUMN mode SET NOT NULL;
+ALTER TABLE campaign ADD COLUMN state VARCHAR DEFAULT 'open';
+ALTER TABLE campaign ALTER COLUMN state SET NOT NULL;
+ALTER TABLE campaign ADD COLUMN sources VARCHAR DEFAULT '[]';
+ALTER TABLE campaign ALTER COLUMN sources SET NOT NULL;
+ALTER TABLE campaign ADD COLUMN models VARCHAR DEFAULT '[]';
+ALTER TABLE campaign ALTER COLUMN models SET NOT NULL;
+ALTER TABLE campaign ADD COLUMN since TIMESTAMP;
+ALTER TABLE campaign ADD COLUMN labelers VARCHAR DEFAULT '[]';
+ALTER TABLE campaign ALTER COLUMN labelers SET NOT NULL;
+ALTER TABLE campaign ADD COLUMN trial BIGINT DEFAULT 0;
+ALTER TABLE campaign ALTER COLUMN trial SET NOT NULL;
+ALTER TABLE campaign ADD COLUMN trial_share DOUBLE DEFAULT 0.8;
+ALTER TABLE campaign ALTER COLUMN trial_share SET NOT NULL;
+ALTER TABLE campaign ADD COLUMN reasons VARCHAR DEFAULT '[]';
+ALTER TABLE campaign ALTER COLUMN reasons SET NOT NULL;
+ALTER TABLE campaign ADD COLUMN strengths VARCHAR DEFAULT '[]';
+ALTER TABLE campaign ALTER COLUMN strengths SET NOT NULL;
+ALTER TABLE campaign ADD COLUMN aspects VARCHAR DEFAULT '[]';
+ALTER TABLE campaign ALTER COLUMN aspects SET NOT NULL"""
+
+
+def campaign_tables(connection: sa.Connection) -> None:
+    """Add several campaigns: whose, of what, until when; decisions of leads; added remarks."""
+    for statement in CAMPAIGN_TABLES.split(";"):
+        connection.exec_driver_sql(statement)
+
+
 MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {
     1: first_tables,
     2: quality_tables,
     3: wanted_table,
     4: promotion_table,
     5: people_tables,
+    6: campaign_tables,
     7: logged_table,
     8: erasure_tables,
     9: extra_table,

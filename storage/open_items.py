@@ -50,6 +50,13 @@ SELECT comparison, max(votes) AS votes, arg_max(labeler, votes) AS labeler,
     max(created_at) AS created_at
 FROM wanted GROUP BY comparison ORDER BY comparison"""
 
+# What a lead decided on comparisons, which stands for their votes.
+ADJUDICATED = """
+SELECT id AS decision, comparison, verdict, reason, labeler, created_at FROM adjudication
+QUALIFY row_number() OVER (PARTITION BY comparison ORDER BY created_at DESC, id DESC) = 1
+    AND verdict != ''
+ORDER BY comparison"""
+
 # What nobody needs to judge: ids of prompts, comparisons and responses that a person decided to
 # skip as a repeat, or to exclude from what is trained on.
 SKIPPED = f"""
@@ -92,12 +99,13 @@ WITH skipped AS MATERIALIZED ({SKIPPED}), gains AS MATERIALIZED ({GAINS}), asked
     FROM comparison c
     LEFT JOIN ({TAKEN.format(item="comparison", live=LIVE_VOTE)}) t ON t.item = c.id
     LEFT JOIN ({WANTED}) w ON w.comparison = c.id
-    WHERE {OFFERED.format(item="c.id")}
+    WHERE {OFFERED.format(item="c.id")}{{chosen}}
 ), free AS (
     SELECT c.*, abs(ga.gain - gb.gain) AS margin FROM asked c
     LEFT JOIN gains ga ON ga.response = c.a LEFT JOIN gains gb ON gb.response = c.b
     WHERE votes + leased < CASE WHEN contested
             THEN greatest(wanted, least(votes + 1, $overlap + $tie_breaks)) ELSE wanted END
+        AND c.id NOT IN (SELECT comparison FROM ({ADJUDICATED}))
         AND c.id NOT IN (FROM skipped) AND c.prompt NOT IN (FROM skipped)
         AND c.a NOT IN (FROM skipped) AND c.b NOT IN (FROM skipped)
     ORDER BY {MOST_WANTED} LIMIT $look
@@ -115,7 +123,7 @@ WITH skipped AS MATERIALIZED ({SKIPPED}), free AS (
     SELECT r.id, r.prompt, r.text, coalesce(t.judged, 0) AS ratings, r.created_at
     FROM response r
     LEFT JOIN ({TAKEN.format(item="response", live=LIVE_RATING)}) t ON t.item = r.id
-    WHERE {OFFERED.format(item="r.id")}
+    WHERE {OFFERED.format(item="r.id")}{{chosen}}
         AND coalesce(t.judged, 0) + coalesce(t.leased, 0) < $overlap
         AND r.source != 'edit'
         AND r.id NOT IN (FROM skipped) AND r.prompt NOT IN (FROM skipped)
@@ -156,6 +164,44 @@ WHERE c.id NOT IN (SELECT comparison FROM assignment WHERE labeler = $labeler)
     AND c.id NOT IN (FROM skipped) AND c.prompt NOT IN (FROM skipped)
     AND c.a NOT IN (FROM skipped) AND c.b NOT IN (FROM skipped)
 ORDER BY c.id LIMIT $limit"""
+
+# What everybody, or one labeler, said of gold items, whether given as such or among others.
+TRIAL = f"""
+SELECT s.labeler, s.campaign, s.comparison, v.verdict AS said, g.verdict AS known
+FROM assignment s JOIN ({GOLD}) g ON g.comparison = s.comparison
+LEFT JOIN ({LIVE_VOTE}) v ON v.assignment = s.id
+WHERE s.kind != 'repeat' AND ($labeler IS NULL OR s.labeler = $labeler)
+ORDER BY s.created_at, s.id"""
+
+# How many of a campaign's items there are, and how many people judged.
+REACH = {
+    "pairs": f"""
+SELECT count(*) AS total, count(j.item) AS done FROM comparison c LEFT JOIN (
+    SELECT DISTINCT comparison AS item FROM ({LIVE_VOTE}) v
+    WHERE v.verdict != 'skip' AND v.source != '{JUDGE}') j ON j.item = c.id
+WHERE true{{chosen}}""",
+    "thumbs": f"""
+SELECT count(*) AS total, count(j.item) AS done FROM response r LEFT JOIN (
+    SELECT DISTINCT response AS item FROM ({LIVE_RATING}) v WHERE v.verdict != 'skip') j
+    ON j.item = r.id
+WHERE r.source != 'edit'{{chosen}}""",
+}
+
+# Which items are a campaign's: of these sources, by these models or runs, made since then.
+CHOSEN = {
+    "sources": " AND len(list_filter($sources::VARCHAR[], lambda x: "
+    "starts_with({row}.source, x))) > 0",
+    "since": " AND {row}.created_at >= $since",
+}
+WROTE = (
+    "list_contains($models::VARCHAR[], {row}.model)"
+    " OR list_contains($models::VARCHAR[], {row}.adapter)"
+)
+BY_THEM = f"(SELECT x.id FROM response x WHERE {WROTE.format(row='x')})"
+BY_MODELS = {
+    "c": f" AND (c.a IN {BY_THEM} OR c.b IN {BY_THEM})",
+    "r": f" AND ({WROTE.format(row='r')})",
+}
 
 OWN_VERDICTS = f"""
 SELECT 'vote' AS what, v.assignment,
@@ -199,6 +245,48 @@ def open_comparisons(
     drawn = {"shared": _below(shared), "two_more": _below(shared * TWO_MORE)}
     params = _queue(**asked) | drawn | {"tie_breaks": tie_breaks}
     return _first_open(cursor, "comparison", OPEN_COMPARISONS, params)
+
+
+def reach(cursor: Cursor, *, mode: str = "pairs", **campaign: Any) -> pd.DataFrame:
+    """Return how many items a campaign has, `total`, and how many people judged, `done`.
+
+    Args:
+        mode: "pairs" or "thumbs".
+        campaign: as for `_chosen`.
+    """
+    table = "comparison" if mode == "pairs" else "response"
+    words, params = _chosen(table, **campaign)
+    return frame(cursor, REACH[mode].replace("{chosen}", words), **params)
+
+
+def trial(cursor: Cursor, *, labeler: str | None = None) -> pd.DataFrame:
+    """Return a labeler's gold items, or everybody's, oldest first: what was said and is known."""
+    return frame(cursor, TRIAL, labeler=labeler)
+
+
+def _chosen(
+    table: str,
+    *,
+    sources: Collection[str] = (),
+    models: Collection[str] = (),
+    since: datetime | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """Return the words that pick a campaign's items of a table, and their parameters.
+
+    Args:
+        sources: How the source begins; empty: any.
+        models: Names of models or ids of runs, one of which answered; empty: any.
+        since: Only what was made from then on.
+    """
+    row = table[0]
+    words, params = "", {}
+    if sources:
+        words, params["sources"] = words + CHOSEN["sources"].format(row=row), list(sources)
+    if models:
+        words, params["models"] = words + BY_MODELS[row], list(models)
+    if since is not None:
+        words, params["since"] = words + CHOSEN["since"].format(row=row), stored(since)
+    return words, params
 
 
 def _below(share: float) -> str:
@@ -247,6 +335,9 @@ def own_verdicts(
 
 def _first_open(cursor: Cursor, table: str, query: str, params: dict[str, Any]) -> pd.DataFrame:
     """Look at the texts of the first few free items; at all of them when that is not enough."""
+    names = ("sources", "models", "since")
+    words, picked = _chosen(table, **{n: params.pop(n) for n in names if n in params})
+    query, params = query.replace("{chosen}", words), params | picked
     limit = params["limit"]
     (rows,) = cursor.execute(f"SELECT count(*) FROM {table}").fetchall()[0]
     if rows > 2 * limit:
@@ -264,15 +355,17 @@ def _queue(
     limit: int = 1000,
     among: Collection[str] | None = None,
     now: datetime | None = None,
+    **campaign: Any,
 ) -> dict[str, Any]:
     """Return the parameters of a query for open items.
 
     Args:
         overlap: Judgements wanted of each item.
         among: Look only at these, although the labeler has them already.
+        campaign: Which items are its, as for `_chosen`.
     """
     since = stored(now or datetime.now(UTC)) - timedelta(minutes=lease_minutes)
     return {
         "labeler": labeler, "overlap": overlap, "leased_since": since, "limit": limit,
-        "among": None if among is None else sorted(among), "blank": BLANK,
+        "among": None if among is None else sorted(among), "blank": BLANK, **campaign,
     }  # fmt: skip

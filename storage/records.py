@@ -130,6 +130,17 @@ class Campaign:
     shared: float = 0.1  # share of the comparisons that one more labeler judges, or two
     repeats: float = 0.05  # share of a labeler's items that are silent repeats, sides swapped
     gold: float = 0.05  # share of a labeler's items whose right verdict is known
+    mode: str = "both"  # "pairs", "thumbs" or "both"
+    state: str = "open"  # "open", "paused" or "finished"
+    sources: tuple[str, ...] = ()  # how the source of its items begins; () any
+    models: tuple[str, ...] = ()  # models or runs, one of which answered; () any
+    since: datetime | None = None  # only what was made from then on
+    labelers: tuple[str, ...] = ()  # who may label; () everybody
+    trial: int = 0  # gold items that each labeler judges first; 0 for none
+    trial_share: float = 0.8  # of them right, 0..1, to go on
+    reasons: tuple[str, ...] = ()  # offered with a verdict; () the usual ones
+    strengths: tuple[str, ...] = ()  # how clear a choice was, the weakest first; () not asked
+    aspects: tuple[str, ...] = ()  # on each of which one answer may be better; () not asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +240,42 @@ class Gold:
     comparison: str
     verdict: str  # "a", "b", "tie" or "both_bad"; "" takes it back
     labeler: str  # who says so
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Adjudication:
+    """A lead's decision on a comparison, which stands for its votes; the newest counts."""
+
+    id: str
+    comparison: str
+    verdict: str  # "a", "b", "tie" or "both_bad"; "" takes it back
+    reason: str
+    labeler: str  # who decided
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A lead's decision about who did not pass a campaign's trial; the newest counts."""
+
+    id: str
+    campaign: str
+    person: str  # Labeler.id
+    decision: str  # "in": labels all the same; "": the trial decides
+    labeler: str  # who decided
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a labeler added to a vote after it: how clear it was, and what decided it."""
+
+    id: str
+    vote: str  # Vote.id
+    strength: str  # one of the campaign's `strengths`, or ""
+    aspects: Mapping[str, Any]  # of the campaign's `aspects` -> "left", "right" or "same", as seen
+    labeler: str
     created_at: datetime = field(default_factory=now)
 
 
@@ -415,6 +462,9 @@ Record = (
     | Duplicate
     | Exclusion
     | Gold
+    | Adjudication
+    | Admission
+    | Remark
     | Wanted
     | Score
     | Snapshot

@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from storage.records import (
     Account,
+    Adjudication,
+    Admission,
     ApiKey,
     Assignment,
     Audit,
@@ -31,6 +33,7 @@ from storage.records import (
     Promotion,
     Prompt,
     Rating,
+    Remark,
     Response,
     Rewritten,
     Run,
@@ -85,8 +88,9 @@ TABLES: dict[type, sa.Table] = {
     kind: _table(kind)
     for kind in (
         Text, Prompt, Response, Comparison, Campaign, Labeler, Assignment, Duplicate, Exclusion,
-        Gold, Wanted, Score, Snapshot, Run, Promotion, Account, Session, Invitation, ApiKey, Audit,
-        Logged, Erasure, Erased, Rewritten, Extra, Vote, Rating, Edit,
+        Gold, Adjudication, Admission, Remark, Wanted, Score, Snapshot, Run, Promotion, Account,
+        Session, Invitation, ApiKey, Audit, Logged, Erasure, Erased, Rewritten, Extra,
+        Vote, Rating, Edit,
     )
 }  # fmt: skip
 KINDS: dict[str, type] = {kind.__name__.lower(): kind for kind in TABLES}

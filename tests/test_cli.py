@@ -22,7 +22,7 @@ FINDING = {"subject", "value", "low", "high", "n", "severity", "message", "remed
 WANTED = (
     "serve import export generate check leaderboard score advise exclude exclusions ask-again "
     "snapshot diff preflight train sweep cancel resume compare duel judge publish verify simulate "
-    "gold campaign runs demo promote rollback rounds lineage user key audit erase"
+    "gold campaign adjudicate runs demo promote rollback rounds lineage user key audit erase"
 )
 
 
@@ -324,6 +324,63 @@ def test_the_campaign_is_shown_and_changed_and_every_wrong_value_named(data: Pat
     refusal = hone("campaign", "--overlap", "0", "--shared", "2", data=data).refusal
     assert "overlap is 0: use a whole number from 1 to 100" in refusal
     assert "shared is 2.0: use a share from 0 to 1" in refusal
+
+
+def test_campaigns_are_made_changed_paused_and_listed(data: Path, tmp_path: Path) -> None:
+    """The documented result has every key that the real one has."""
+    documented = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    example = json.loads(re.search(r"^\{\"campaigns\": .*$", documented, re.MULTILINE).group())
+    guide = tmp_path / "guide.md"
+    guide.write_text("Choose the better rhyme.", "utf-8")
+    made = ("--guideline", guide, "--labeler", "ann", "--labeler", "bob", "--trial", "5")
+    result = hone("campaign", "new", "Poems", *made, "--json", data=data).result
+    default, poems = result["campaigns"]
+    assert set(default) == set(poems) == set(example["campaigns"][0])
+    assert (default["campaign"], default["labelers"]) == ("default", [])
+    assert (poems["labelers"], poems["trial"], poems["overlap"]) == (["ann", "bob"], 5, 1)
+    changed = ("set", "Poems", "--overlap", "2", "--labeler", "", "--new")
+    poems = hone("campaign", *changed, "--json", data=data).result["campaigns"][1]
+    assert (poems["labelers"], poems["trial"], poems["overlap"]) == ([], 5, 2)
+    assert poems["since"] is not None
+    told = hone("campaign", "pause", "Poems", data=data).out
+    assert "paused   Poems: 0 of 0 judged; both, by everybody" in told
+    changes = hone("audit", "--json", data=data).result["changes"]
+    assert [one["did"] for one in changes] == ["campaign pause", "campaign set", "campaign new"]
+    for words, told in [
+        (("start", "Poems"), "ACTION is 'start': use one of list, new"),
+        (("new",), "give it a name"),
+        (("new", "Poems"), "'Poems' already"),
+        (("set", "Prose"), "there are: default, Poems"),
+        (("set", "Poems", "--guideline", tmp_path / "none"), "cannot be read as text"),
+        (("let-in", "Poems"), "whom?"),
+    ]:
+        assert told in hone("campaign", *words, data=data).refusal
+
+
+def test_a_contradiction_is_listed_decided_and_taken_back(data: Path, tmp_path: Path) -> None:
+    row = {"prompt": "p", "response_a": "one", "response_b": "two", "model_a": "m",
+           "model_b": "m", "left": "", "created_at": ""}  # fmt: skip
+    votes = [row | {"labeler": who, "verdict": said} for who, said in (("ann", "a"), ("bob", "b"))]
+    hone("import", write_lines(tmp_path / "votes.jsonl", votes), data=data)
+    listed = hone("adjudicate", "--list", "--json", data=data).result
+    (case,) = listed["cases"]
+    assert (listed["waiting"], listed["decided"]) == (1, [])
+    assert (case["prompt"][0]["content"], {case["a"], case["b"]}) == ("p", {"one", "two"})
+    assert set(case) == {"comparison", "prompt", "a", "b"}
+    words = (case["comparison"], "b", "--because", "it is two")
+    result = hone("adjudicate", *words, "--json", data=data).result
+    (decided,) = result["decided"]
+    assert (result["waiting"], decided["verdict"], decided["because"]) == (0, "b", "it is two")
+    assert {(one["labeler"], one["verdict"]) for one in decided["votes"]} >= {("ann", "a")}
+    assert "decided b by" in hone("adjudicate", data=data).out
+    again = hone("adjudicate", case["comparison"], "--undo", "--json", data=data).result
+    assert (again["waiting"], again["decided"]) == (1, [])
+    for words, told in [
+        (("c_none", "a"), "no comparison 'c_none'"),
+        ((case["comparison"],), "either a verdict"),
+        ((case["comparison"], "left"), "use one of a, b, tie, both_bad"),
+    ]:
+        assert told in hone("adjudicate", *words, data=data).refusal
 
 
 def test_runs_of_a_new_folder_are_none(data: Path) -> None:

@@ -6,7 +6,7 @@ And what the readers of files give to the formats: a row as the file has it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
@@ -52,6 +52,8 @@ class VoteRow:
     comparison: str = ""  # id of the comparison, if the file names it
     kind: str = "plain"  # of the assignment: "plain", "repeat" or "gold"
     extra: str = ""  # the file's other fields, as one JSON object
+    strength: str = ""  # how clear the choice was, in the campaign's words, if it was asked
+    aspects: Mapping[str, str] = field(default_factory=dict)  # aspect -> "a", "b" or "same"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@
 | comparison | optional: of the comparison; else it is prompt, texts and models, in either order |
 | extra | optional: what else the row had when it was imported, as one JSON object |
 | kind | `repeat` (asked again silently), `gold` (the right verdict is known); else `plain` |
+| strength | written only: how clear the choice was, in the campaign's words; empty: not said |
+| aspects | written only: by aspect which answer is better, `a`, `b` or `same`; in CSV as JSON |
 
 In CSV a cell that a spreadsheet would run as a formula is written with an apostrophe in front, and
 reading takes it off again (`files.guard`), so a file comes back exactly. JSONL needs no such thing.
@@ -56,7 +58,7 @@ NEEDED = (
     "left",
     "created_at",
 )
-COLUMNS = ("id", "comparison", *NEEDED, "kind", EXTRA)
+COLUMNS = ("id", "comparison", *NEEDED, "kind", "strength", "aspects", EXTRA)
 KNOWN = frozenset(COLUMNS) - {EXTRA}
 KINDS = (PLAIN, REPEAT, GOLD)
 JUDGED = tuple(verdict for verdict in VERDICTS if verdict != "undone")
@@ -162,6 +164,8 @@ def _fields(row: VoteRow, *, as_text: bool) -> Fields:
         "left": row.left,
         "created_at": row.created_at.isoformat() if row.created_at else "",
         "kind": row.kind,
+        "strength": row.strength,
+        "aspects": json.dumps(row.aspects) if as_text and row.aspects else row.aspects or "",
         **_extra(row, as_text),
     }
 

@@ -17,6 +17,7 @@ import pandas as pd
 from feedback import audit, browse, imports, personal
 from feedback.accounts import ALONE
 from feedback.screens.bring_in import build_import, counts_html
+from feedback.screens.campaigns import build_campaigns
 from feedback.screens.collecting import GoldView, build_collecting, build_gold, show_gold
 from feedback.screens.duplicates import build_duplicates
 from feedback.screens.parts import (
@@ -206,6 +207,7 @@ def lay_out(workspace: Any) -> None:
         with gr.Column(scale=2, min_width=300, elem_classes="hone-card"):
             build_export(workspace)
     build_collecting(workspace)
+    build_campaigns(workspace)
     refill = build_duplicates(workspace)
     view = build_browse(workspace)
     listed = [view.table, view.ids, view.page, view.where, view.back, view.on, view.detail]

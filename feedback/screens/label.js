@@ -3,6 +3,7 @@
 // whenever Gradio draws it. It works only while it is visible: another tab leases no items and
 // hears no keys.
 
+import { Campaigns } from "./campaigns.js";
 import { KEYS_CHANGED, Keys, fits, keyOf } from "./keys.js";
 import { Outbox, request, uuid } from "./outbox.js";
 import { View, deedOf, keyName, nameOf } from "./view.js";
@@ -82,6 +83,7 @@ class Screen {
     this.view = new View(host.shadowRoot, mode, reasons, this.keys);
     this.outbox = outbox();
     this.watch = new Stopwatch();
+    this.campaigns = new Campaigns(this);
     this.labeler = "";
     this.current = null;
     this.ahead = []; // items fetched and not yet shown
@@ -153,6 +155,7 @@ class Screen {
     this.view.error("");
     window.dispatchEvent(new CustomEvent(RENAMED, { detail: name }));
     this.outbox.send();
+    this.campaigns.load();
     if (this.current) return this.view.drawItem(this.current);
     this.next();
   }
@@ -193,6 +196,7 @@ class Screen {
     this.ahead = [];
     this.past = [];
     this.progress = null;
+    this.campaigns.hide();
     this.hideNote();
   }
 
@@ -228,17 +232,22 @@ class Screen {
     if (this.fetching || this.ahead.length >= AHEAD || !this.visible) return;
     if (this.outbox.waiting().length > UNSENT_MOST) return; // asked again when they are saved
     this.fetching = true;
-    const asked = this.labeler;
+    const asked = this.whose();
     const exclude = this.exclude();
     try {
       const answer = await request(this.itemsPath(exclude));
-      if (asked === this.labeler) this.take(answer, exclude.length > 0);
+      if (asked === this.whose()) this.take(answer, exclude.length > 0);
     } catch (error) {
       this.onItemsFailed(error);
     } finally {
       this.fetching = false;
     }
-    if (this.labeler && asked !== this.labeler) this.fetchItems(); // another name meanwhile
+    if (this.labeler && asked !== this.whose()) this.fetchItems(); // another name meanwhile
+  }
+
+  /** Whose items are asked for: of this labeler, in this campaign. */
+  whose() {
+    return JSON.stringify([this.labeler, this.campaigns.chosen]);
   }
 
   /** Assignments that the server must not give out again: on the screen, in memory, not yet sent. */
@@ -250,12 +259,13 @@ class Screen {
 
   itemsPath(exclude) {
     const n = AHEAD + 1 - this.ahead.length;
-    return `api/v1/items?${new URLSearchParams({ mode: this.mode.name, n, exclude })}`;
+    return `api/v1/items?${new URLSearchParams({ mode: this.mode.name, n, exclude, campaign: this.campaigns.chosen })}`;
   }
 
   /** `partly`: some items were excluded, so that none in the answer does not mean there are none. */
-  take({ items, progress, own, waiting }, partly) {
+  take({ items, progress, own, waiting, campaign, stopped }, partly) {
     clearTimeout(this.timers.slow);
+    this.campaigns.took({ campaign });
     const busy = new Set(this.outbox.waiting().map((entry) => entry.body.assignment));
     for (const item of [this.current, ...this.ahead]) busy.add(item?.assignment);
     for (const { item } of this.past) busy.add(item.assignment);
@@ -264,7 +274,7 @@ class Screen {
     if (own) this.view.drawOwn(own);
     if (this.current || this.asking) return;
     if (this.ahead.length) return this.next();
-    if (!partly) return this.drawNothing(waiting);
+    if (!partly) return this.drawNothing(waiting, stopped);
     this.drawFetching();
     this.later("items", POLL_WAITING_MS, () => this.fetchItems());
   }
@@ -285,10 +295,12 @@ class Screen {
     this.later("items", POLL_WAITING_MS, () => this.fetchItems());
   }
 
-  drawNothing(waiting) {
+  drawNothing(waiting, stopped) {
     const undo = this.past.length || this.progress?.mine ? [["undo", say("state.undo")]] : [];
     const coming = waiting?.trim().endsWith("…"); // the server's sign that something is being made
-    if (coming) {
+    if (stopped) {
+      this.campaigns.drawStopped(stopped, undo);
+    } else if (coming) {
       const which = this.progress?.mine ? "state.next" : "state.first";
       // What exactly is being made, the server says in English alone.
       this.view.drawState("wait", say(which), tongue() === "en" ? waiting : say("state.prepared"));
@@ -323,6 +335,7 @@ class Screen {
     this.countLocally(1);
     if (this.noteLeft && --this.noteLeft === 0) this.hideNote();
     this.outbox.add(this.mode.route, body);
+    this.campaigns.voted(body);
     this.next();
     const next = this.current ? "spoken.next" : "spoken.last";
     this.view.speak(say(next, { verdict: say(`verdict.${verdict}`), prompt: this.view.spokenPrompt() }));
@@ -356,6 +369,7 @@ class Screen {
 
   takeBack({ item, verdict, edit }) {
     this.view.error("");
+    this.campaigns.hide();
     if (edit) return this.takeBackEdit(item);
     const { id, assignment, revision } = this.envelope(item);
     this.outbox.add(this.mode.route, { id, assignment, revision, verdict: "undone" });
@@ -537,6 +551,7 @@ class Screen {
     if (event.ctrlKey || event.metaKey || event.altKey) return this.onEnter(event, target);
     if (event.key === "Escape") return this.escape(target);
     if (isTyping(target)) return;
+    if (this.campaigns.onKey(event)) return event.preventDefault();
     const key = keyOf(event);
     const act = this.editing === "choose" ? this.pickKey(key) : this.deeds[this.keys.action(key)];
     if (!act) return;
@@ -644,7 +659,8 @@ class Screen {
   async guideline() {
     if (!this.view.one(".guideline").hidden) return this.view.toggleGuideline();
     try {
-      const { html, language } = await request(`api/v1/guideline?language=${tongue()}`);
+      const asked = new URLSearchParams({ language: tongue(), campaign: this.campaigns.current?.id ?? "" });
+      const { html, language } = await request(`api/v1/guideline?${asked}`);
       this.view.toggleGuideline(html, language);
     } catch (error) {
       this.view.error(say("guideline.failed", { why: why(error) }));

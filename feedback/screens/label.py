@@ -12,9 +12,10 @@ import gradio as gr
 from fastapi import APIRouter
 
 from feedback import words
-from feedback.campaigns import GUIDELINE, default_campaign
+from feedback.campaigns import DEFAULT, GUIDELINE, default_campaign
 from feedback.frame import element
 from feedback.render import markdown_html
+from storage.records import Campaign
 
 if TYPE_CHECKING:
     from storage.store import Store
@@ -35,10 +36,11 @@ def routes(store: Store) -> APIRouter:
     made = APIRouter(prefix="/api/v1")
 
     @made.get("/guideline")
-    def guideline(language: str = "") -> dict[str, str]:
-        """Return the default campaign's guideline; as long as it is Hone's own, in the language
-        asked for, where there is such a text. `language` is that of the text, "" if unknown."""
-        text = default_campaign(store).guideline
+    def guideline(campaign: str = DEFAULT, language: str = "") -> dict[str, str]:
+        """Return a campaign's guideline, the default one's where there is none of that id; as long
+        as it is Hone's own, in the language asked for, where there is such a text. `language` is that
+        of the text, "" if unknown."""
+        text = (store.get(Campaign, campaign) or default_campaign(store)).guideline
         if text != GUIDELINE:
             return {"html": markdown_html(text), "language": ""}
         translated = words.guideline(language)

@@ -27,6 +27,7 @@ from feedback.quality import (
     quoted,
 )
 from feedback.screens import overview, remedies, scores
+from feedback.screens.adjudication import build_adjudication
 from feedback.screens.parts import (
     heading,
     interval,
@@ -356,6 +357,7 @@ def lay_out(workspace: Any) -> None:
     scored = scores.build_scores()
     found = build_findings()
     left = remedies.build_left_out()
+    build_adjudication(workspace)
     live = Live(line, gr.State(None))
     view = View(live, cards, scored, found, overview.build_overview(), gr.State((0.0, -1)))
     models = overview.build_models()

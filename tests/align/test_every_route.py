@@ -36,7 +36,8 @@ LABELERS_ROUTES = {
     ("GET", "/label"), ("GET", "/rate"), ("GET", "/api/v1/labeler"), ("POST", "/api/v1/labeler"),
     ("GET", "/api/v1/items"), ("GET", "/api/v1/items/{assignment}/text"),
     ("GET", "/api/v1/history"), ("GET", "/api/v1/guideline"), ("POST", "/api/v1/votes"),
-    ("POST", "/api/v1/ratings"), ("POST", "/api/v1/edits"),
+    ("POST", "/api/v1/ratings"), ("POST", "/api/v1/edits"), ("GET", "/api/v1/campaigns"),
+    ("POST", "/api/v1/remarks"),
 }  # fmt: skip
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 FILLED = {"name": "door.css"}  # what stands for a part of a path

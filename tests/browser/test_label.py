@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import APIResponse, Browser, FloatRect, Route, expect
 
+from align.calls import call, find_server
 from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
 from storage.store import Store
 from tests.browser.conftest import PHONE, WIDE, Screen, Server
@@ -467,3 +468,37 @@ def test_a_browser_reads_its_own_language_until_another_is_chosen(visit: Visit) 
     screen.reload()
     expect(screen.part(".today")).to_have_text("今日 2 件")
     assert screen.console == []
+
+
+def test_one_of_several_campaigns_is_chosen_and_a_vote_stays_one_key(
+    visit: Visit, server: Server
+) -> None:
+    """What the campaign asks for waits beside the next item; Shift and a number answer it."""
+    screen = visit()
+    campaign(server, "new", settings={"strengths": ["slightly", "clearly"]})
+    try:
+        screen.reload()
+        choice = screen.part(".campaign select")
+        expect(choice).to_have_value("default")
+        first = screen.assignment
+        choice.select_option("Fine")
+        expect(screen.host).not_to_have_attribute("data-assignment", first)
+        choice.blur()
+        screen.press("1")
+        screen.wait_until_saved()
+        expect(screen.part(".asked [data-strength]")).to_have_text(["slightly", "clearly"])
+        with screen.page.expect_response("**/api/v1/remarks") as said:
+            screen.page.keyboard.press("Shift+Digit2")
+        assert said.value.status == 201
+        assert said.value.request.post_data_json["strength"] == "clearly"
+        expect(screen.part(".asked")).to_have_count(0)
+        assert len(screen.sent) == 1
+    finally:
+        campaign(server, "finish")
+
+
+def campaign(server: Server, action: str, **params: Any) -> None:
+    """Do something with the campaign "Fine" inside the running app."""
+    holder = find_server(server.data)
+    assert holder is not None
+    call(holder, "campaign", {"action": action, "name": "Fine", "by": "Lea", **params}, print)

@@ -17,7 +17,8 @@ from fastapi.testclient import TestClient
 
 from feedback.api import COOKIE, LOW_STOCK, install_errors, router
 from feedback.campaigns import set_collecting
-from storage.records import Assignment, Labeler, Vote
+from feedback.collecting import make, set_state
+from storage.records import Assignment, Labeler, Remark, Vote
 from storage.store import Store
 from tests.feedback.stock import MODELS, fill, stock
 
@@ -466,3 +467,42 @@ def test_fifty_pages_vote_at_once_and_nothing_is_lost_or_double(app, store):
     assert Counter(vote.id for vote in votes) == Counter(acknowledged)
     assert set(Counter(vote.comparison for vote in votes).values()) == {1}
     assert set(Counter(vote.assignment for vote in votes).values()) == {1}
+
+
+def test_a_labeler_learns_of_their_open_campaigns_and_gets_the_one_they_ask_for(client, store):
+    stock(store, 3)
+    make(store, "Poems", labelers=["ada"], reasons=["rhyme"], strengths=["slightly", "clearly"])
+    make(store, "Secret", labelers=["bob"])
+    listed = client.get("/api/v1/campaigns").json()["campaigns"]
+    assert [(one["id"], one["done"], one["total"]) for one in listed] == [
+        ("default", 0, 3),
+        ("Poems", 0, 3),
+    ]
+    assert (listed[1]["reasons"], listed[1]["strengths"]) == (["rhyme"], ["slightly", "clearly"])
+    for asked, got in (("Poems", "Poems"), ("Secret", "default"), ("", "default")):
+        answer = client.get("/api/v1/items", params={"campaign": asked, "n": 1}).json()
+        assert (answer["campaign"], answer["stopped"]) == (got, None)
+        (place,) = store.rows(Assignment, id=answer["items"][0]["assignment"])
+        assert place.campaign == got
+
+
+def test_a_pause_is_told_and_what_is_on_the_screen_is_taken(client, store):
+    stock(store, 2)
+    (item,) = items(client, n=1)
+    set_state(store, "default", "paused")
+    answer = client.get("/api/v1/items").json()
+    assert (answer["items"], answer["campaign"]) == ([], None)
+    assert answer["stopped"].startswith("There is a pause.")
+    assert send(client, item, "left").status_code == 201
+
+
+def test_a_remark_is_added_to_ones_own_vote_alone(app, client, store):
+    stock(store, 1)
+    make(store, "Fine", strengths=["slightly", "clearly"])
+    (item,) = items(client, n=1, campaign="Fine")
+    vote = send(client, item, "left").json()["id"]
+    body = {"id": str(uuid.uuid4()), "vote": vote, "strength": "clearly", "aspects": {}}
+    assert client.post("/api/v1/remarks", json=body).status_code == 201
+    assert [(one.vote, one.strength) for one in store.rows(Remark)] == [(vote, "clearly")]
+    assert signed_in(app, "bob").post("/api/v1/remarks", json=body).status_code == 404
+    assert client.post("/api/v1/remarks", json=body | {"strength": "very"}).status_code == 422

@@ -265,7 +265,8 @@ def test_every_query_runs_on_an_empty_store(store: Store, name: str) -> None:
     params |= {"today": datetime.now(UTC)} if name == "tally" else {}
     params |= {"coded": [1, 2**64 - 1]} if name == "vote_ids" else {}
     frame = store.frame(name, **params)
-    assert len(frame) == (name in ("progress", "meters", "majorities", "sizes", "tally"))
+    counts = ("progress", "meters", "majorities", "sizes", "tally", "reach")
+    assert len(frame) == (name in counts)
     assert len(frame.columns) >= 2
 
 
