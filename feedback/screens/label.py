@@ -38,8 +38,8 @@ def routes(store: Store) -> APIRouter:
     @made.get("/guideline")
     def guideline(campaign: str = DEFAULT, language: str = "") -> dict[str, str]:
         """Return a campaign's guideline, the default one's where there is none of that id; as long
-        as it is Hone's own, in the language asked for, where there is such a text. `language` is that
-        of the text, "" if unknown."""
+        as it is Hone's own, in the language asked for, where there is such a text. `language` is
+        that of the text, "" if unknown."""
         text = (store.get(Campaign, campaign) or default_campaign(store)).guideline
         if text != GUIDELINE:
             return {"html": markdown_html(text), "language": ""}
