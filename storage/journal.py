@@ -17,8 +17,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from storage.errors import StoreError
-from storage.rows import COMPACT
 
 Entry = dict[str, Any]
 
@@ -183,7 +184,7 @@ class Lines:
 
 def _format(entry: Entry) -> bytes:
     """Return the line of an entry, its checksum as the last key."""
-    body = COMPACT.encode(entry).encode()[:-1]
+    body = orjson.dumps(entry)[:-1]
     return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body))
 
 
