@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from storage.rows import COMPACT, to_json
+from storage.rows import compact, to_json
 
 START = ""  # the hash before the first
 
@@ -41,4 +41,4 @@ def link(before: str, n: int, id: str, accepted: bool, reason: str, digest: str)
 
 
 def _sha256(parts: list[Any]) -> str:
-    return hashlib.sha256(COMPACT.encode(parts).encode()).hexdigest()
+    return hashlib.sha256(compact(parts)).hexdigest()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from storage import errors
@@ -158,7 +159,7 @@ def _take_event(plan: Plan, job: Append, why: UserError | None, head: Event | No
     hash = link(plan.position.hash, n, job.event.id, why is None, reason, digest)
     plan.position = Position(n, hash)
     at = utc_now()
-    names = [column.name for column in TABLES[type(job.event)].columns]
+    names = _names(type(job.event))
     plan.entries.append({
         "n": n, "do": "event", "id": job.event.id, "kind": kind, "accepted": why is None,
         "error": error, "reason": reason, "at": at.isoformat(),
@@ -169,6 +170,11 @@ def _take_event(plan: Plan, job: Append, why: UserError | None, head: Event | No
         plan.add(type(job.event), [job.row])
         plan.events.append(Told(n, job.event, head))
     plan.answers.append((job.answer, why or Receipt(job.event.id, repeated=False)))
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(str(column.name) for column in TABLES[kind].columns)
 
 
 def _conflict(event: Event, head: Event | None) -> UserError | None:
@@ -288,7 +294,7 @@ def addition_entries(n: int, rows: Mapping[type, list[Row]]) -> Iterator[Entry]:
 
 def _packed(rows: Mapping[type, list[Row]]) -> dict[str, Any]:
     return {
-        TABLES[kind].name: {
+        str(TABLES[kind].name): {
             "columns": [column.name for column in TABLES[kind].columns],
             "rows": [to_json(row) for row in kept],
         }

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from storage.errors import StoreError
-from storage.rows import COMPACT
 
 Entry = dict[str, Any]
 
@@ -231,7 +232,7 @@ def _rewrite(path: Path, told: Callable[[bytes], bool], changed: Callable[[Entry
 
 def _format(entry: Entry) -> bytes:
     """Return the line of an entry, its checksum as the last key."""
-    body = COMPACT.encode(entry).encode()[:-1]
+    body = orjson.dumps(entry)[:-1]
     return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body))
 
 
