@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     ("benchmarks/store_votes.py",),
     ("-m", "benchmarks.serve_kill"),
+    ("benchmarks/labelers.py", "--write"),
     ("benchmarks/screens.py", "--write"),
     ("benchmarks/effect.py", "--cache", ".setup/effect", "--write"),
     ("benchmarks/remedy.py", "--cache", ".setup/remedy", "--write"),
