@@ -12,6 +12,7 @@ COMMANDS = (
     ("-m", "benchmarks.serve_kill"),
     ("benchmarks/product.py", "--write"),
     ("benchmarks/openapi.py",),
+    ("benchmarks/labelers.py", "--write"),
     ("benchmarks/screens.py", "--write"),
     ("benchmarks/million.py", "--write"),
     ("benchmarks/effect.py", "--cache", ".setup/effect", "--write"),

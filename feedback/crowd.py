@@ -6,6 +6,7 @@ browser's outbox is safe, so a refusal costs nothing but a second.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from fastapi import HTTPException, Request
@@ -13,6 +14,9 @@ from fastapi import HTTPException, Request
 # Choice: some 100 of them are worked off in about half a second on two cores, so that who is let in
 # still gets an answer within a second.
 MOST = 100
+# Choice: items are given out one request after the other (`assignments`), so more at a time would
+# only wait there, each with one of the forty threads that votes need as well.
+READERS = 4
 SOON = "1"  # seconds; the page's outbox asks again after half a second, one, two, …
 
 
@@ -21,11 +25,13 @@ class Crowd:
 
     def __init__(self, most: int = MOST) -> None:
         self.most, self.inside = most, 0
+        self._readers = asyncio.Semaphore(READERS)
 
     async def admit(self, request: Request) -> AsyncIterator[None]:
         """Let a request in, or refuse it; a dependency of routes.
 
-        Reading is refused at half of it: verdicts that were given come before new items.
+        Reading is refused at half of it, and of those inside a few go at a time: verdicts that
+        were given come before new items.
 
         Raises:
             HTTPException: 503, too many are inside.
@@ -35,6 +41,10 @@ class Crowd:
             raise HTTPException(503, said, headers={"Retry-After": SOON})
         self.inside += 1
         try:
-            yield
+            if request.method == "POST":
+                yield
+            else:
+                async with self._readers:
+                    yield
         finally:
             self.inside -= 1

@@ -10,6 +10,7 @@ import { View, deedOf, keyName, nameOf } from "./view.js";
 import { CHANGED, choose, say, tongue, why } from "./words.js";
 
 const AHEAD = 4; // items kept in memory, so that the next one is drawn without the network
+const LOW = 2; // Choice: of them left, more are asked for: a third of the requests of one by one
 const STEPS_BACK = 20; // items fetched from the history for undo after a reload
 const UNSENT_MOST = 200; // their ids go into the request for more; beyond, the votes go first
 const POLL_WAITING_MS = 1000;
@@ -227,9 +228,9 @@ class Screen {
     this.view.drawState("wait", say("state.moment"), say("state.fetching"));
   }
 
-  /** Ask for more items, one request at a time, until enough are in memory. */
+  /** Ask for more items, one request at a time, when few are left in memory. */
   async fetchItems() {
-    if (this.fetching || this.ahead.length >= AHEAD || !this.visible) return;
+    if (this.fetching || this.ahead.length > LOW || !this.visible) return;
     if (this.outbox.waiting().length > UNSENT_MOST) return; // asked again when they are saved
     this.fetching = true;
     const asked = this.whose();
