@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     import httpx
 
 KEY = "HONE_ENDPOINT_KEY"  # the environment variable that holds the key, if one is needed
+# And the one that names the hosts that get it: who types an address is not always whose key it is.
+HOSTS = "HONE_ENDPOINT_HOSTS"
+OWN_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})  # which need no naming
 EXAMPLE = "http://127.0.0.1:8000/v1#model"
 TIMEOUT = 120.0  # seconds. Choice: a large model on a busy machine needs a minute for a long answer
 CONNECT_SECONDS = 10.0  # Choice: a machine that is there answers at once, also across an ocean
@@ -62,7 +65,10 @@ class Endpoint:
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
-        """Return the endpoint that "http://host:8000/v1#model" names; its key is HONE_ENDPOINT_KEY.
+        """Return the endpoint that "http://host:8000/v1#model" names.
+
+        Its key is HONE_ENDPOINT_KEY where the host is this computer or named, alone or with its
+        port, in HONE_ENDPOINT_HOSTS ("api.example.com, gpu-1:8000"); others get none.
 
         Raises:
             BadInput: it is no such address, or it holds a password.
@@ -80,7 +86,9 @@ class Endpoint:
         key = os.environ.get(KEY, "").strip()
         if not (key.isascii() and key.isprintable()):
             raise BadInput(f"the key in {KEY} has characters that no key has: set it again.")
-        return cls(address.strip().rstrip("/"), model.strip(), key)
+        known = OWN_HOSTS | {one.strip().lower() for one in os.environ.get(HOSTS, "").split(",")}
+        trusted = parts.hostname in known or parts.netloc.lower() in known
+        return cls(address.strip().rstrip("/"), model.strip(), key if trusted else "")
 
     @property
     def name(self) -> str:
@@ -366,6 +374,11 @@ def _too_slow(endpoint: Endpoint, timeout: float) -> EndpointFailed:
 
 def _refused(endpoint: Endpoint, status: int, said: bytes) -> EndpointFailed:
     """Return what a status other than 200 means, and what to do about it."""
+    if status in (401, 403) and not endpoint.key:
+        return EndpointFailed(
+            f"{endpoint.address} asks for a key and got none ({status}): set {KEY}, name "
+            f"{urlsplit(endpoint.address).hostname} in {HOSTS}, and start again."
+        )
     if status in (401, 403):
         return EndpointFailed(
             f"{endpoint.address} refuses the key ({status}): set {KEY} to one that it accepts and "

@@ -161,7 +161,7 @@ def run_one(home: Path, method: str, size: str, *, seed: int) -> dict[str, Any]:
         "memory": beside(seen["memory_bytes"], peak),
         "time": beside(seen["seconds"], status.seconds),
         "phases": told["phases"],
-        "work": read_json(data / "runs" / run / "config.json")["work"],
+        "counted": read_json(data / "runs" / run / "config.json")["work"],
     }
 
 

@@ -17,7 +17,10 @@ from feedback.screens.parts import fold
 from storage.records import Message
 
 ADDRESS = "Address and model of the other endpoint"
-KEY_NOTE = "If it wants a key: HONE_ENDPOINT_KEY where the app was started, never on this page"
+KEY_NOTE = (
+    "If it wants a key: HONE_ENDPOINT_KEY and, for its host, HONE_ENDPOINT_HOSTS where the app was "
+    "started, never on this page"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,24 @@ def test_what_is_no_endpoint_is_refused_with_an_example(text: str) -> None:
         Endpoint.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("hosts", "gets"),
+    [("", False), ("api.example.com", True), ("other, API.example.com:8443", True),
+     ("api.example.com:9000", False), ("example.com", False), ("api.example.com.evil.net", False)],
+)  # fmt: skip
+def test_the_key_goes_only_to_hosts_that_were_named(
+    monkeypatch: pytest.MonkeyPatch, hosts: str, gets: bool
+) -> None:
+    monkeypatch.setenv("HONE_ENDPOINT_KEY", "secret-7")
+    monkeypatch.setenv("HONE_ENDPOINT_HOSTS", hosts)
+    assert Endpoint.parse("https://api.example.com:8443/v1#m").key == ("secret-7" if gets else "")
+
+
+def test_who_got_no_key_is_told_which_host_to_name() -> None:
+    with refused("asks for a key", "name 127.0.0.1 in HONE_ENDPOINT_HOSTS"):
+        asked(lambda call: call.send(401))
+
+
 def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
     with pytest.raises(BadInput, match="HONE_ENDPOINT_KEY") as caught:
         Endpoint.parse("http://me:secret@h/v1#m")
