@@ -37,7 +37,7 @@ from storage.records import (
     Text,
 )
 from storage.rows import COMPACT, Row
-from storage.tables import EVENTS, KINDS, METADATA, TABLES
+from storage.tables import EVENTS, KINDS, TABLES
 
 FRESH = "hone.erasing.duckdb"
 SPARE = 1.5  # times the file that must be free. Choice: the copy, and its log meanwhile
@@ -213,20 +213,22 @@ def _changed(cursor: Cursor, kind: type, erasing: Erasing) -> dict[int, Row]:
 
 def _copy(cursor: Cursor, fresh: Path, changed: Mapping[type, Mapping[int, Row]]) -> None:
     """Write the database into a new file, with these rows in the place of their old ones."""
-    by_name = {TABLES[kind].name: rows for kind, rows in changed.items()}
+    rows_of = {TABLES[kind].name: (TABLES[kind], rows) for kind, rows in changed.items()}
     home = cursor.execute("SELECT current_database()").fetchall()[0][0]
+    query = "SELECT table_name FROM duckdb_tables() WHERE database_name = ?"
+    tables = cursor.execute(query, [home]).fetchall()
     _remove(fresh)  # of an earlier try
     cursor.execute(f"ATTACH {quoted(str(fresh))} AS fresh")
     try:
         cursor.execute(f'COPY FROM DATABASE "{home}" TO fresh (SCHEMA)')
-        for table in METADATA.tables.values():
-            rows = by_name.get(table.name, {})
+        for (name,) in tables:
+            table, rows = rows_of.get(name, (None, {}))
             cursor.execute(
-                f'INSERT INTO fresh."{table.name}" SELECT {_names(table)} FROM "{table.name}" '
+                f'INSERT INTO fresh."{name}" SELECT * FROM "{name}" '
                 "WHERE rowid NOT IN (SELECT unnest(?::BIGINT[]))",
                 [list(rows)],
             )
-            if rows:
+            if table is not None and rows:
                 cursor.execute("USE fresh")
                 insert(cursor, table, list(rows.values()))
                 cursor.execute(f'USE "{home}"')

@@ -73,8 +73,23 @@ def test_exports_exclusions_and_settings_are_in_the_audit_list(data: Path, tmp_p
         ("campaign", "overlap 2, shared 0.1, repeats 0.05, gold 0.05"),
         ("exclude", "source import:rows.jsonl: a test"),
         ("export", "out.jsonl: 4 rows as trl"),
+        ("import", "rows.jsonl: 4 rows"),
     ]
     assert all(one["by"] for one in changes)
+
+
+def test_erasing_shows_first_what_would_go_and_prints_its_documented_json(
+    data: Path, tmp_path: Path
+) -> None:
+    row = {"prompt": "Hi", "chosen": "call me at 0151 2345678", "rejected": "no"}
+    hone("import", write_lines(tmp_path / "rows.jsonl", [row, *pairs(3)]), data=data)
+    words = ("erase", "text", "0151 2345678")
+    assert "1 texts would be erased" in hone(*words, data=data).out
+    done = hone(*words, "--yes", "--json", data=data).result
+    shown = documented("erase")
+    assert (set(done), set(done["held_by"])) == (set(shown), set(shown["held_by"]))
+    assert (done["texts"], done["shown"]) == (1, ["call me at 0151 2345678"])
+    assert "no text holds" in hone(*words, data=data).refusal
 
 
 @pytest.mark.parametrize(
