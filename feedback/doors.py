@@ -122,10 +122,10 @@ class Doors:
     def labeler_page(self, request: Request) -> Response:
         """Return what a labeler sees: the element that label.js fills, and the way out."""
         person = person_of(request.scope)
-        if person is None or person.scopes is not None:  # without accounts the app is at "/"
+        if person is not None and person.scopes is not None:  # a program has no screen
             return RedirectResponse("/", 303)
         mode = "thumbs" if request.url.path == RATE else "pairs"
-        return labeler_document(request, person.name, mode)
+        return labeler_document(request, person.name if person else "", mode)
 
     def _invitation(self, request: Request, token: str, error: UserError | None = None) -> Response:
         asked, language = self.people.invitation(token), language_of(request)
@@ -179,13 +179,14 @@ def log_in_form(request: Request, name: str, next: str, error: UserError | None 
 
 
 def labeler_document(request: Request, name: str, mode: str) -> Response:
-    """Return a labeler's page."""
+    """Return a labeler's page; without accounts there is no `name`, and the element asks for one."""
     language = language_of(request)
     links = "".join(
         f'<a href="{path}"{" aria-current=page" if mode == is_for else ""}>{say(language, key)}</a>'
         for path, key, is_for in ((LABEL, "page.label", "pairs"), (RATE, "page.rate", "thumbs"))
     )
-    body = _filled(LABELER, language, links=links, name=escape(name), element=element(mode))
+    out = _filled(OUT, language, name=escape(name)) if name else ""
+    body = _filled(LABELER, language, links=links, out=out, element=element(mode))
     head = '<script type="module" src="/static/hone/label.js"></script>'
     return document(request, "Hone", body, head)
 
@@ -294,9 +295,10 @@ INVITED = """<form method="post">
 <input id="again" name="again" type="password" autocomplete="new-password" required>{said}
 <button>[door.begin]</button></form>"""
 GONE = """<p>[door.gone]</p><p class="quiet"><a href="/login">[door.known]</a></p>"""
-LABELER = """<header class="bar"><p class="brand">Hone</p>
-<nav aria-label="[page.screens]">{links}</nav>
+OUT = """
 <form class="hone-out" method="post" action="/logout"><span class="you">{name}</span>
-<button>[door.log_out]</button></form></header>
+<button>[door.log_out]</button></form>"""
+LABELER = """<header class="bar"><p class="brand">Hone</p>
+<nav aria-label="[page.screens]">{links}</nav>{out}</header>
 <main class="screen-around">{element}</main>
 <noscript><p class="door">[page.script]</p></noscript>"""

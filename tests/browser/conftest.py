@@ -157,10 +157,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, server: Server) -> Iterator[Callable[..., Screen]]:
-    """Return a function that opens the app as a new labeler and waits for the first item."""
+    """Return a function that opens the app as a new labeler and waits for the first item: on the
+    labeler's own page, which loads in a moment, or with `tab` on the tab among the lead's screens,
+    which holds the same element."""
     opened = []
 
-    def open_as_new_labeler(mode: str = "pairs", **options: Any) -> Screen:
+    def open_as_new_labeler(mode: str = "pairs", *, tab: bool = False, **options: Any) -> Screen:
         server.start()
         server.labelers += 1
         name = options.pop("name", f"Labeler {server.labelers}")
@@ -169,7 +171,7 @@ def visit(browser: Browser, server: Server) -> Iterator[Callable[..., Screen]]:
         answer = context.request.post(f"{server.url}/api/v1/labeler", data={"name": name})
         assert answer.ok, answer.text()
         screen = Screen(context.new_page(), mode, name)
-        screen.open(server.url)
+        screen.open(server.url, tab)
         return screen
 
     yield open_as_new_labeler
@@ -203,9 +205,10 @@ class Screen:
         if request.method == "POST" and request.url.endswith(("/votes", "/ratings", "/edits")):
             self.sent.append(request.post_data_json)
 
-    def open(self, url: str) -> None:
-        self.page.goto(url)
-        if self.mode == "thumbs":
+    def open(self, url: str, tab: bool = False) -> None:
+        own = "/rate" if self.mode == "thumbs" else "/label"
+        self.page.goto(url if tab else url + own)
+        if tab and self.mode == "thumbs":
             self.page.get_by_role("tab", name="Rate", exact=True).click()
         self.wait_for_an_item()
 

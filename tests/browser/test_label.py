@@ -258,7 +258,7 @@ def test_reasons_and_a_comment_go_with_the_vote_they_were_given_for(visit: Visit
 
 
 def test_keys_do_nothing_while_typing_held_down_with_ctrl_or_elsewhere(visit: Visit) -> None:
-    screen = visit()
+    screen = visit(tab=True)
     page, place = screen.page, screen.assignment
     screen.part(".comment").click()
     page.keyboard.type("1234su?")
@@ -308,7 +308,7 @@ DANGEROUS = "img, script, iframe, svg[onload], details, [onerror], a[href^=java]
 
 
 def test_hostile_text_is_shown_and_never_run(visit: Visit) -> None:
-    screen = visit()
+    screen = visit(tab=True)
     seen = ""
     for _ in range(24):
         seen += screen.shown("left") + screen.shown("right")
@@ -320,7 +320,7 @@ def test_hostile_text_is_shown_and_never_run(visit: Visit) -> None:
 
 
 def test_a_phone_stacks_the_answers_and_keeps_the_buttons_in_reach(visit: Visit) -> None:
-    screen = visit(viewport=PHONE, has_touch=True, is_mobile=True)
+    screen = visit(tab=True, viewport=PHONE, has_touch=True, is_mobile=True)
     assert screen.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     left, right = box_of(screen, "left"), box_of(screen, "right")
     assert right["y"] >= left["y"] + left["height"]
@@ -422,7 +422,7 @@ def test_another_name_starts_afresh(visit: Visit) -> None:
 
 def test_the_next_item_is_on_the_screen_within_100_ms_of_the_key(visit: Visit) -> None:
     """From the keydown event to the second frame after the next item is drawn; median of 20."""
-    screen = visit()
+    screen = visit(tab=True)
     screen.page.evaluate(TIMER)
     for _ in range(20):
         screen.press("1")

@@ -35,7 +35,7 @@ def test_thumbs_go_by_keyboard_and_can_be_taken_back(visit: Visit) -> None:
 
 
 def test_the_keys_of_one_screen_do_not_reach_the_other(visit: Visit) -> None:
-    screen = visit("thumbs")
+    screen = visit("thumbs", tab=True)
     screen.press("1")
     label = Screen(screen.page, "pairs", screen.labeler)
     assert label.part(".item").is_hidden()

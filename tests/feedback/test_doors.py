@@ -62,9 +62,12 @@ def test_without_accounts_nobody_is_asked(store: Store) -> None:
     client = browser(store)
     assert client.get("/").json() == {"secret": "canary"}
     assert client.post("/api/v1/labeler", json={"name": "ann"}).json() == {"name": "ann"}
-    for path in ("/login", "/label", "/rate"):
+    answer = client.get("/login", headers=PAGE)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    for path, mode in (("/label", "pairs"), ("/rate", "thumbs")):
         answer = client.get(path, headers=PAGE)
-        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        assert (answer.status_code, f'mode="{mode}"' in answer.text) == (200, True)
+        assert "/logout" not in answer.text
 
 
 def test_reached_from_elsewhere_nobody_comes_in_even_without_accounts(store: Store) -> None:
