@@ -92,7 +92,7 @@ def campaign_of(store: Store, name: str) -> Campaign:
     return found[0]
 
 
-def make(store: Store, name: str, **asked: Any) -> Campaign:
+def make(store: Store, name: str, /, **asked: Any) -> Campaign:
     """Add an open campaign with the usual guideline; `asked` as for `change`.
 
     Raises:
@@ -108,17 +108,18 @@ def make(store: Store, name: str, **asked: Any) -> Campaign:
     return campaign
 
 
-def change(store: Store, name: str, **asked: Any) -> Campaign:
+def change(store: Store, which: str, /, **asked: Any) -> Campaign:
     """Change a campaign and return it; what is None stays as it is.
 
     Args:
+        which: Its id or name.
         asked: Fields of `Campaign`; `new` (True: only what is made from now on, False: all).
 
     Raises:
         NotFound: There is no such campaign.
         BadInput: Says every value that cannot be.
     """
-    campaign = _changed(campaign_of(store, name), asked)
+    campaign = _changed(campaign_of(store, which), asked)
     store.update(campaign)
     return campaign
 
