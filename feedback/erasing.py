@@ -86,7 +86,8 @@ def find(store: Store, kind: str, what: str) -> Found:
 
     Args:
         kind: a name in KINDS.
-        what: a labeler's name, a prompt's id, or words that the texts hold.
+        what: a labeler's name or a product's id of a user, a prompt's id, or words that the texts
+            hold.
 
     Raises:
         BadInput: an unknown kind, or words that are too short or in too many texts.

@@ -14,6 +14,7 @@ from feedback import audit, browse, curation, erasing, exports, snapshots
 from feedback.accounts import people_of
 from feedback.assignments import history, serve_items
 from feedback.frozen import load, verify
+from feedback.product.pseudonyms import Pseudonyms
 from feedback.votes import cast_vote, save_edit
 from storage.errors import BadInput, Conflict, NotFound
 from storage.records import ERASED, Comparison, Erased, Labeler, Prompt, Response, Vote
@@ -193,3 +194,9 @@ def test_importing_it_again_brings_nothing_back(store: Store, tmp_path: Path) ->
     assert files_with(store.data, SECRET) == set()
     assert len(list(load(store.data / "snapshots" / snapshots.freeze(store).id).pairs())) == 12
     assert store.rows(Prompt)
+
+
+def test_a_products_user_is_found_by_the_products_own_id(store: Store) -> None:
+    user = Pseudonyms(store.data).of("customer-7")
+    store.add([Labeler(user, "product")])
+    assert erasing.find(store, "labeler", "customer-7").name == user
