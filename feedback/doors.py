@@ -179,7 +179,7 @@ def log_in_form(request: Request, name: str, next: str, error: UserError | None 
 
 
 def labeler_document(request: Request, name: str, mode: str) -> Response:
-    """Return a labeler's page; without accounts there is no `name`, and the element asks for one."""
+    """Return a labeler's page; without accounts there is no `name`: the element asks for one."""
     language = language_of(request)
     links = "".join(
         f'<a href="{path}"{" aria-current=page" if mode == is_for else ""}>{say(language, key)}</a>'
