@@ -10,6 +10,7 @@ import pytest
 from align import duelling
 from align.duelling import Standing
 from align.screens import duel, judges
+from feedback import audit
 from feedback.duels import outcome
 
 JUDGED = judges.View(*["lines", "kind", "what", "judge", "end", "said"])  # type: ignore[arg-type]
@@ -58,8 +59,11 @@ def test_the_button_comes_back_when_both_have_answered(monkeypatch: pytest.Monke
     monkeypatch.setattr(duelling, "begin", begin)
     monkeypatch.setattr(duelling, "standing", lambda store, one: stands(waiting=next(now)))
     monkeypatch.setattr(judges, "show", lambda *given: {"lines": "as they are"})
-    shown = list(duel.start(SimpleNamespace(store=None), VIEW, "r-1", 10))
+    noted: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(audit, "note", lambda store, *what: noted.append(what))
+    shown = list(duel.start(SimpleNamespace(store=None), VIEW, "r-1", 10, by="Lea"))
     assert asked == [12]
+    assert noted == [("Lea", "duel", f"r-1 against {duelling.BASE}")]
     assert shown[0]["stop"].visible
     assert {"told": "3 of 3 prompts answered twice"} in shown
     assert shown[-1]["go"].visible

@@ -12,6 +12,7 @@ from align.duel_judges import Judged
 from align.duelling import Standing
 from align.judges import ON_SCREEN
 from align.screens import judges
+from feedback import audit
 from feedback.duels import outcome
 from feedback.judged import Done, agreement
 from storage.errors import BadInput
@@ -54,7 +55,10 @@ def test_the_judge_is_asked_by_its_name_and_the_buttons_come_back(
 
     monkeypatch.setattr(duel_judges, "let_judge", let_judge)
     monkeypatch.setattr(duel_judges, "judged_by", lambda store, duel: {"judge: x": judged()})
-    steps = list(judges.start(HERE, VIEW, "r-1", "contains", "please"))
+    noted: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(audit, "note", lambda store, *what: noted.append(what))
+    steps = list(judges.start(HERE, VIEW, "r-1", "contains", "please", by="Lea"))
+    assert noted == [("Lea", "judge", "contains:please: 1 judged")]
     assert asked == [("contains:please", "r-1", ON_SCREEN)]
     assert steps[0]["stop"].visible
     assert {"told": "1 of 1 judged by &lt;b>"} in steps

@@ -126,7 +126,7 @@ def test_an_answer_to_stored_prompts_is_asked_of_who_answers_now(
 
     monkeypatch.setitem(rounds.COMMANDS, "generate", generate)
     shown = list(rounds.ask(workspace, VIEW, 12))
-    assert asked == [{"stored": 12}]
+    assert asked == [{"stored": 12, "by": "lead"}]
     assert shown[1] == {"told": "1 of 2"}
     assert shown[-1]["told"] == "**Done:** 7 new comparisons wait on *Label*."
     assert shown[-1]["ask"].visible
