@@ -40,8 +40,8 @@ TOLD: dict[str, Told] = {
     "demo": lambda _, done: f"{done['votes']:,} votes, then {done['run']}",
 }
 OWN = (
-    "export", "exclude", "ask-again", "publish", "gold", "campaign", "promote", "rollback", "user",
-    "key", "erase",
+    "export", "exclude", "ask-again", "adjudicate", "publish", "gold", "campaign", "promote",
+    "rollback", "user", "key", "erase",
 )  # fmt: skip
 READS = (
     "check", "leaderboard", "advise", "exclusions", "diff", "preflight", "compare", "runs",
