@@ -25,6 +25,7 @@ BY: dict[str, dict[str, Any]] = {  # of each command with a line of its own: som
     "key": {"action": "add", "name": "bot", "scopes": ["read"]},
     "exclude": {"kind": "labeler", "items": ["Ada"], "reason": "too fast"},
     "ask-again": {"comparisons": ["c_00001"]},
+    "adjudicate": {"comparison": "c_00003", "verdict": "b"},
     "gold": {"comparison": "c_00002", "verdict": "a"},
     "campaign": {"overlap": 2},
     "export": {"format": "votes"},
