@@ -30,6 +30,7 @@ from feedback.queue import (
     draw_kinds,
     mix,
 )
+from feedback.shelf import Shelf
 from feedback.values import one_of
 from feedback.votes import SIDES, side_of
 from storage.records import (
@@ -47,6 +48,8 @@ from storage.records import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from storage.store import Store
 
 # Choice: a page shows an item for minutes, not hours; after a break somebody else may have it.
@@ -164,8 +167,20 @@ def _assign(
     store: Store, labeler: str, mode: Mode, campaign: Campaign, n: int, rng: Random
 ) -> list[Assignment]:
     """Give the labeler up to `n` new items; the caller holds the lock."""
-    candidates = store.frame(mode.frame, labeler=labeler, limit=CANDIDATES, **mode.wants(campaign))
+    shelf: Shelf = store.companions.setdefault(Shelf, Shelf())
+    wanted = mode.wants(campaign)
+    key = (mode.shows, *wanted.values())
+
+    def look(labeler: str) -> pd.DataFrame:
+        return store.frame(mode.frame, labeler=labeler, limit=CANDIDATES, **wanted)
+
+    def had(items: list[str]) -> set[str]:
+        asked: dict[str, Any] = {mode.shows: items}
+        return {mode.of(place) for place in store.rows(Assignment, labeler=labeler, **asked)}
+
+    candidates = shelf.items(key, look, labeler, had, item=mode.shows, n=n, most=CANDIDATES)
     new = choose(candidates, n, rng, item=mode.shows, done=mode.done)
+    shelf.give(key, new)
     pairs = mode.shows == "comparison"
     kinds = draw_kinds(n, campaign.repeats, campaign.gold, rng) if pairs else [PLAIN] * n
     stood, extra = _extra(store, labeler, {*kinds} if new else set(), rng)

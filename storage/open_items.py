@@ -101,17 +101,19 @@ WITH skipped AS MATERIALIZED ({SKIPPED}), gains AS MATERIALIZED ({GAINS}), asked
     LEFT JOIN ({WANTED}) w ON w.comparison = c.id
     WHERE {OFFERED.format(item="c.id")}{{chosen}}
 ), free AS (
-    SELECT c.*, abs(ga.gain - gb.gain) AS margin FROM asked c
+    SELECT c.*, abs(ga.gain - gb.gain) AS margin, CASE WHEN contested
+        THEN greatest(wanted, least(votes + 1, $overlap + $tie_breaks)) ELSE wanted END
+        - votes - leased AS room
+    FROM asked c
     LEFT JOIN gains ga ON ga.response = c.a LEFT JOIN gains gb ON gb.response = c.b
-    WHERE votes + leased < CASE WHEN contested
-            THEN greatest(wanted, least(votes + 1, $overlap + $tie_breaks)) ELSE wanted END
+    WHERE room > 0
         AND c.id NOT IN (SELECT comparison FROM ({ADJUDICATED}))
         AND c.id NOT IN (FROM skipped) AND c.prompt NOT IN (FROM skipped)
         AND c.a NOT IN (FROM skipped) AND c.b NOT IN (FROM skipped)
     ORDER BY {MOST_WANTED} LIMIT $look
 )
 SELECT c.id AS comparison, c.prompt, c.votes, c.duel, c.contested, c.fresh, c.margin,
-    c.created_at
+    c.room, c.created_at
 FROM free c
 JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
 JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
@@ -120,16 +122,17 @@ ORDER BY {MOST_WANTED} LIMIT $limit"""
 
 OPEN_RESPONSES = f"""
 WITH skipped AS MATERIALIZED ({SKIPPED}), free AS (
-    SELECT r.id, r.prompt, r.text, coalesce(t.judged, 0) AS ratings, r.created_at
+    SELECT r.id, r.prompt, r.text, coalesce(t.judged, 0) AS ratings, r.created_at,
+        $overlap - coalesce(t.judged, 0) - coalesce(t.leased, 0) AS room
     FROM response r
     LEFT JOIN ({TAKEN.format(item="response", live=LIVE_RATING)}) t ON t.item = r.id
     WHERE {OFFERED.format(item="r.id")}{{chosen}}
-        AND coalesce(t.judged, 0) + coalesce(t.leased, 0) < $overlap
+        AND room > 0
         AND r.source != 'edit'
         AND r.id NOT IN (FROM skipped) AND r.prompt NOT IN (FROM skipped)
     ORDER BY r.created_at, r.id LIMIT $look
 )
-SELECT r.id AS response, r.prompt, r.ratings, r.created_at
+SELECT r.id AS response, r.prompt, r.ratings, r.room, r.created_at
 FROM free r JOIN text x ON x.id = r.text
 WHERE trim(x.content, $blank) != ''
 ORDER BY r.created_at, r.id LIMIT $limit"""
@@ -235,7 +238,8 @@ def open_comparisons(
     duplicates nor left out, that want more judgements than they have, fresh unanswered leases of
     others among them. Contested ones (as many say a as b) come first, then those of the round that
     goes on now, then the smallest margin of the policy (nats; missing where a score is), then the
-    oldest. One that is asked again takes as many judgements as it is wanted to have.
+    oldest. One that is asked again takes as many judgements as it is wanted to have. `room`: how
+    many more labelers may be given it now.
 
     Args:
         shared: Share of the comparisons, 0..1, that want more judgements than `overlap`: one

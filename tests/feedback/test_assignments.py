@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from feedback.assignments import LEASE_MINUTES, Item, history, serve_items
+from feedback.assignments import CANDIDATES, LEASE_MINUTES, Item, history, serve_items
 from feedback.campaigns import set_collecting
 from feedback.curation import exclude
 from feedback.gold import set_gold
@@ -448,3 +448,17 @@ def test_a_comparison_of_an_excluded_answer_is_neither_repeated_nor_gold(store):
         exclude(store, "response", pair.b, reason="broken", by="lead")
     assert store.frame("open_repeats", after=0, **asked).empty
     assert store.frame("open_gold", **(asked | {"labeler": "bob"})).empty
+
+
+def test_many_who_ask_at_once_are_given_different_items_from_a_large_stock(store, monkeypatch):
+    stock(store, 3 * CANDIDATES // 2)
+    set_collecting(store, overlap=1, shared=0, repeats=0, gold=0)
+    looks = Counter()
+    frame = store.frame
+    monkeypatch.setattr(
+        store, "frame", lambda name, **asked: looks.update([name]) or frame(name, **asked)
+    )
+    given = [item.assignment for n in range(10) for item in serve(store, f"labeler {n}", 3)]
+    shown = [place.comparison for place in store.rows(Assignment, id=given)]
+    assert len(set(shown)) == 30
+    assert looks["open_comparisons"] < 10
