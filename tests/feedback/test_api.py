@@ -492,7 +492,7 @@ def test_a_pause_is_told_and_what_is_on_the_screen_is_taken(client, store):
     set_state(store, "default", "paused")
     answer = client.get("/api/v1/items").json()
     assert (answer["items"], answer["campaign"]) == ([], None)
-    assert answer["stopped"].startswith("There is a pause.")
+    assert answer["stopped"] == "paused"
     assert send(client, item, "left").status_code == 201
 
 
