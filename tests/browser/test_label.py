@@ -349,11 +349,13 @@ def test_both_answers_start_at_the_same_height_and_the_page_has_one_heading(visi
     assert dark == "rgb(28, 32, 31)"
 
 
-def test_two_tabs_of_one_person_do_not_judge_the_same_item_twice(visit: Visit) -> None:
+def test_two_tabs_of_one_person_do_not_judge_the_same_item_twice(
+    visit: Visit, server: Server
+) -> None:
     """Both tabs start on the same item; judged in the second, it leaves the first."""
     first = visit()
     second = Screen(first.page.context.new_page(), "pairs", first.labeler)
-    second.open(first.page.url)
+    second.open(server.url)
     assert second.assignment == first.assignment
     judged = second.press("1")
     expect(first.host).not_to_have_attribute("data-assignment", judged)
