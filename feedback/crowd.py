@@ -7,7 +7,9 @@ browser's outbox is safe, so a refusal costs nothing but a second.
 from __future__ import annotations
 
 import asyncio
+from asyncio import AbstractEventLoop, Semaphore
 from collections.abc import AsyncIterator
+from weakref import WeakKeyDictionary
 
 from fastapi import HTTPException, Request
 
@@ -21,11 +23,11 @@ SOON = "1"  # seconds; the page's outbox asks again after half a second, one, tw
 
 
 class Crowd:
-    """Counts the requests inside; for one event loop."""
+    """Counts the requests inside. A server has one event loop; each loop has readers of its own."""
 
     def __init__(self, most: int = MOST) -> None:
         self.most, self.inside = most, 0
-        self._readers = asyncio.Semaphore(READERS)
+        self._readers: WeakKeyDictionary[AbstractEventLoop, Semaphore] = WeakKeyDictionary()
 
     async def admit(self, request: Request) -> AsyncIterator[None]:
         """Let a request in, or refuse it; a dependency of routes.
@@ -44,7 +46,8 @@ class Crowd:
             if request.method == "POST":
                 yield
             else:
-                async with self._readers:
+                loop = asyncio.get_running_loop()
+                async with self._readers.setdefault(loop, Semaphore(READERS)):
                     yield
         finally:
             self.inside -= 1

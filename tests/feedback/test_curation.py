@@ -65,7 +65,7 @@ def test_an_excluded_labeler_is_in_the_export_and_out_of_snapshots(store: Store,
     """Bob's two of six votes: six rows in the export, four pairs in the snapshot."""
     exclude(store, "labeler", "bob", **WHY)
     file = tmp_path / "votes.jsonl"
-    assert export_file(store, file, "votes")["written"] == 6
+    assert export_file(store, file, "votes", names=True)["written"] == 6
     labelers = [json.loads(line)["labeler"] for line in file.read_text("utf-8").splitlines()]
     assert sorted(labelers) == ["ada"] * 4 + ["bob"] * 2
     snapshot = freeze(store)
