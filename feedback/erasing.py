@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from feedback.accounts import People, people_of
 from feedback.items import look_up
+from feedback.product.pseudonyms import Pseudonyms
 from feedback.values import brief, one_of, shown
 from storage.erase import Erasing
 from storage.errors import BadInput, NotFound
@@ -218,10 +219,16 @@ def _labeler(store: Store, what: str) -> Found:
     named: set[str] = set()
     for kind, column in ((Labeler, "id"), (Account, "id"), (ApiKey, "name")):
         named |= {getattr(one, column) for one in store.rows(kind)}
+
+    def known(name: str) -> bool:
+        judged = (store.rows(kind, limit=1, labeler=name) for kind in (Vote, Rating, Edit))
+        return name in named or any(judged)
+
     name = what.strip()
-    voted = any(store.rows(kind, limit=1, labeler=name) for kind in (Vote, Rating, Edit))
-    if name not in named and not voted:
+    if not known(name):
         alike = sorted(one for one in named if one.casefold() == name.casefold())
+        if not alike and known(user := Pseudonyms(store.data).of(name)):  # by a product's own id
+            alike = [user]
         if len(alike) != 1:
             raise NotFound(f"there is no labeler {shown(what)}: see `user`, or the quality screen")
         name = alike[0]

@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 
 from feedback.formats.rows import UNKNOWN
-from storage.records import Labeler
+from storage.records import USER, Labeler
 from storage.store import Store
 
 FILE = "pseudonyms.key"
@@ -32,6 +32,8 @@ class Pseudonyms:
 
     def of(self, name: str) -> str:
         """Return a labeler's pseudonym; what is no person keeps its name."""
+        if name.startswith(USER):  # a product's user: a pseudonym already
+            return name
         if name not in self._made:
             code = hmac.new(self._key, name.encode("utf-8", "surrogatepass"), "sha256")
             self._made[name] = f"labeler-{code.hexdigest()[:DIGITS]}"

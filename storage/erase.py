@@ -39,7 +39,7 @@ from storage.records import (
 from storage.rows import COMPACT, Row
 from storage.tables import EVENTS, KINDS, TABLES
 
-FRESH = "hone.erasing.duckdb"
+FRESH = ".erasing"  # how the next file ends, beside the one whose place it takes
 SPARE = 1.5  # times the file that must be free. Choice: the copy, and its log meanwhile
 NAMES = {"labeler", "account"}  # columns that hold a person's name and nothing else
 WORDS: dict[type, tuple[str, ...]] = {  # columns in which people write of each other
@@ -150,7 +150,7 @@ def carry_out(
     if rewritten:
         commit([Addition({Rewritten: rewritten})])
     journal.rewrite(erasing.told, erasing.entry)
-    fresh = folder / FRESH
+    fresh = duck.path.with_suffix(FRESH)
     try:
         with duck.cursor() as cursor:
             _copy(cursor, fresh, changed)
