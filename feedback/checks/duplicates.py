@@ -227,6 +227,7 @@ def _prompt_finding(group: Any, items: Sequence[str], n: int, preview: str) -> F
         preview: the beginning of its prompt.
     """
     what = f"“{preview}” ({group.item})" if preview else group.item
+    times = "a later item" if group.n == 1 else f"{group.n:,} later items"
     low, high = wilson(group.n, n)
     severity = "warn" if group.open else "ok"
     return Finding(
@@ -236,7 +237,7 @@ def _prompt_finding(group: Any, items: Sequence[str], n: int, preview: str) -> F
         high=high,
         n=n,
         severity=severity,
-        message=f"{what} is asked again by {group.n:,} later items: {group.same:,} with exactly "
+        message=f"{what} is asked again by {times}: {group.same:,} with exactly "
         f"this prompt, {group.n - group.same:,} with nearly this one (a similarity of "
         f"{PROMPT_THRESHOLD:g} or more).",
         remedy=_prompt_remedy(severity),

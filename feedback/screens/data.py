@@ -199,7 +199,7 @@ def build(workspace: Any) -> None:
 
 def lay_out(workspace: Any) -> None:
     """Lay out the data screen and connect it."""
-    heading("Data", "Everything that was asked, answered and judged. Nothing is ever deleted.")
+    heading("Data", "Everything that was asked, answered and judged. Nothing goes but on request.")
     counts = gr.HTML("", js_on_load=None, elem_id="data-counts")
     with gr.Row(elem_classes="hone-split"):
         with gr.Column(scale=3, min_width=300, elem_classes="hone-card"):
