@@ -8,7 +8,6 @@ digest and the files' hashes before each erasure under `erased`, and is sealed a
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from feedback.frozen import FILES, digest_of, load, seal_of, sha256
 from feedback.snapshots import write_lines, write_manifest
+from storage.durable import sync_folder
 from storage.erase import Erasing
 from storage.errors import Damaged, NotFound
 from storage.records import ERASED, ERASED_PROMPT, canonical_messages, digest
@@ -113,8 +113,4 @@ def _flat(text: str) -> str:
 
 def _replace(part: Path, path: Path) -> None:
     part.replace(path)
-    number = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+    sync_folder(path.parent)

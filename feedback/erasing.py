@@ -22,6 +22,7 @@ from feedback.accounts import People, people_of
 from feedback.items import look_up
 from feedback.product.pseudonyms import Pseudonyms
 from feedback.values import brief, one_of, shown
+from storage.durable import sync_folder
 from storage.erase import Erasing
 from storage.errors import BadInput, NotFound
 from storage.records import (
@@ -345,8 +346,4 @@ def _write(path: Path, plan: Intention) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

@@ -37,6 +37,7 @@ from feedback.preferences import Label, Pair
 from feedback.quality import run_checks
 from feedback.remedies import Share
 from feedback.selection import Selection, SnapshotSettings, select
+from storage.durable import sync_folder
 from storage.errors import BadInput, Damaged, DiskFull, NotFound
 from storage.records import Snapshot, now
 
@@ -276,7 +277,7 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def _publish(work: Path, folder: Path) -> Path:
     """Move a complete folder to its place; keep the one that is there when it is whole."""
-    _sync_folder(work)
+    sync_folder(work)
     if folder.exists():
         try:
             verify(folder)
@@ -284,7 +285,7 @@ def _publish(work: Path, folder: Path) -> Path:
         except (Damaged, NotFound):
             folder.rename(folder.with_name(f"{folder.name}.damaged-{uuid.uuid4().hex[:8]}"))
     work.rename(folder)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
     return folder
 
 
@@ -307,12 +308,3 @@ def _record(store: Store, manifest: Mapping[str, Any]) -> Snapshot:
 def _sync(file: IO[str]) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a folder's entries durable."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

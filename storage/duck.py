@@ -7,7 +7,6 @@ shared between threads. Nothing here opens the database's file but DuckDB itself
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ import sqlalchemy as sa
 from duckdb_engine import ConnectionWrapper
 from sqlalchemy.pool import NullPool
 
+from storage.durable import sync_folder
 from storage.errors import Busy, Damaged, DiskFull, Locked, StoreError
 from storage.limits import Limits
 from storage.rows import Row
@@ -194,15 +194,6 @@ class Duck:
             if self._root is not None:
                 self._root.close()
             self._root = None
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a folder's entries durable."""
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def insert(cursor: Cursor, table: sa.Table, rows: Sequence[Row]) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from storage.durable import sync_folder
 from storage.errors import StoreError
 
 Entry = dict[str, Any]
@@ -222,11 +223,7 @@ def _rewrite(path: Path, told: Callable[[bytes], bool], changed: Callable[[Entry
         new.flush()
         os.fsync(new.fileno())
     unfinished.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
     return lines
 
 
