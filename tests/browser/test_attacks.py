@@ -161,7 +161,7 @@ def test_what_a_labeler_reads_and_writes(attacked: Server, context: BrowserConte
     assert context.request.post(f"{attacked.url}/api/v1/labeler", data={"name": name}).ok
     page = context.new_page()
     screen, watched = Screen(page, "pairs", "x"), Watched(page)
-    screen.open(attacked.url)
+    screen.open(attacked.url, tab=True)
     page.keyboard.press("g")
     watched.shows("guideline", "hone-screen[mode=pairs] .guideline")
     watched.shows("labeler's name", "hone-screen[mode=pairs] .who", "zz02")
