@@ -219,9 +219,7 @@ class People:
             Conflict: it is the last lead.
         """
         with self._lock:
-            account = self._known(name)
-            if self._leads() == [account]:
-                raise Conflict(f"{shown(account.id)} is the last lead: add another one first.")
+            account = self._spared(name)
             self._put_account(replace(account, ended_at=self._clock()))
             self._sessions.end_all(account.id)
             self._keys.revoke_all(account.id, by=by)
@@ -235,12 +233,17 @@ class People:
             Conflict: it is the last lead.
         """
         with self._lock:
-            account = self._known(name)
-            if self._leads() == [account]:
-                raise Conflict(f"{shown(account.id)} is the last lead: make another one first.")
+            account = self._spared(name)
             role = LABELER if account.role == LEAD else LEAD
             self._put_account(replace(account, role=role))
             self._note(by, "change role", f"{shown(account.id)} is a {role} now")
+
+    def _spared(self, name: str) -> Account:
+        """Return an account without which there is still a lead."""
+        account = self._known(name)
+        if self._leads() == [account]:
+            raise Conflict(f"{shown(account.id)} is the last lead: add another one first.")
+        return account
 
     def forget(self, name: str, *, by: str) -> None:
         """End whatever lets somebody in: account, sessions, keys, invitations; nobody is no error.

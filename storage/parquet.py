@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +45,12 @@ def read_parquet(path: Path) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
     folder = tempfile.TemporaryDirectory()
     link = Path(folder.name) / "file.parquet"
     link.symlink_to(path.absolute())
-    try:
+    with ExitStack() as unread:
+        unread.callback(folder.cleanup)
+        unread.callback(connection.close)
         with _said(path, link):
             described = connection.execute("DESCRIBE FROM read_parquet(?)", [str(link)]).fetchall()
-    except BaseException:
-        connection.close()
-        folder.cleanup()
-        raise
+        unread.pop_all()  # from here on the rows close them
     return [name for name, *_ in described], _rows(connection, folder, path, link)
 
 

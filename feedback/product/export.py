@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -45,13 +46,12 @@ def export(
         raise NotFound(f"there is no snapshot {shown(snapshot)}: `snapshot` freezes one")
     folder = Path(tempfile.mkdtemp(prefix="hone-export-"))
     name = f"hone-{format}.jsonl"
-    try:
+    with ExitStack() as unsent:
+        unsent.callback(shutil.rmtree, folder)
         export_file(store, folder / name, format, frozen)
         what = f"{name} of {snapshot or 'what counts now'}"
         audit.note(store, person.name if person else ALONE, "export", what)
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
+        unsent.pop_all()  # from here on the answer removes it
     done = BackgroundTask(shutil.rmtree, folder)
     headers = {"Cache-Control": "no-store"}
     return FileResponse(folder / name, 200, headers, "application/x-ndjson", done, filename=name)

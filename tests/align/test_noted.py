@@ -71,7 +71,7 @@ def test_each_command_with_a_line_of_its_own_leaves_it(workspace: Any, tmp_path:
 
 def test_each_other_one_gets_its_line_with_who_did_it(workspace: Any) -> None:
     samples = {
-        "import": ({"file": "/tmp/votes.csv"}, {"stored": 3}),
+        "import": ({"file": "votes.csv"}, {"stored": 3}),
         "generate": ({}, {"prompts": 2, "responses": 4, "comparisons": 2}),
         "score": ({}, {"scored": 9, "model": "m"}),
         "snapshot": ({}, {"snapshot": "s_1", "pairs": 5}),
