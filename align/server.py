@@ -8,6 +8,7 @@ before the web app is built waits in the socket's queue.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import re
 import signal
@@ -35,6 +36,9 @@ ANY = ("0.0.0.0", "::")  # every address of this machine: no name to come by
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")  # no scheme, no port
 BACKLOG = 2048  # connections that wait while the server starts
 QUIET_SECONDS = 1.0  # Choice: votes that waited for a restart have arrived by then
+# Choice: a tenth of Python's own: the writer asks DuckDB some ten times for each commit, and after
+# each waits as long for a thread that computes.
+SWITCH_SECONDS = 0.0005
 GRACE_SECONDS = 2  # Choice: votes take milliseconds; only open event streams take longer
 
 
@@ -127,6 +131,7 @@ def _serve(
             backlog=BACKLOG,
         )
         server = Server(config)
+        sys.setswitchinterval(SWITCH_SECONDS)
         going = runs.adopt(workspace.data)
         if going is not None:
             print(f"the training {going.run} goes on", file=sys.stderr)
@@ -142,7 +147,11 @@ def _rest(workspace: Workspace, held: contextlib.ExitStack) -> FastAPI:
     from align.sweep import tending
 
     held.enter_context(tending(workspace))
-    return build_screens(workspace)
+    screens = build_screens(workspace)
+    # What is there now stays: looking through it for garbage stopped every thread for 0.4 s.
+    gc.collect()
+    gc.freeze()
+    return screens
 
 
 def reach_of(host: str, names: Collection[str], behind_proxy: bool) -> Reach:

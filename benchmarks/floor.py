@@ -1,6 +1,7 @@
 """What a DPO step costs by kind of work, beside the least that this machine needs for it.
 
-    python benchmarks/floor.py [--prompt 256] [--response 128] [--precision bf16] [--write]
+    python benchmarks/floor.py [--prompt 256] [--response 128] [--precision bf16] [--model FOLDER]
+        [--write]
 
 The step of `benchmarks/train_step.py` (the same rows, LoRA of rank 16), profiled: the time that
 torch spends in each kind of operation. The floor is counted, not timed: the multiplications of a
@@ -43,13 +44,14 @@ def main() -> None:
     parser.add_argument("--response", type=int, default=128, help="tokens of a response, at most")
     parser.add_argument("--batch", type=int, default=4, help="pairs per step")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--model", default="", help="folder of the base; the embedded one without")
     parser.add_argument("--write", action="store_true", help="add to benchmarks/results/")
     arguments = parser.parse_args()
     result = measure(arguments)
     print(json.dumps(result, indent=1))
     if arguments.write:
         work = f"{arguments.prompt}-{arguments.response}-{arguments.precision}"
-        name = f"floor-{work}.json"
+        name = f"floor-{work}{'-' + Path(arguments.model).name if arguments.model else ''}.json"
         (ROOT / "benchmarks" / "results" / name).write_text(json.dumps(result, indent=1) + "\n")
 
 
@@ -58,12 +60,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     from torch.profiler import ProfilerActivity, profile
 
     from benchmarks.machine import machine
-    from benchmarks.train_step import first_adapter, hone_job
+    from benchmarks.train_step import base_of, first_adapter, hone_job
 
     arguments.method, arguments.steps, arguments.epochs, arguments.nll = "dpo", 1, 1, "response"
     arguments.micro = 0
-    policy = first_adapter(model_folder(), arguments.precision)
-    job = hone_job(arguments, model_folder(), policy)
+    model = base_of(arguments)
+    policy = first_adapter(model, arguments.precision)
+    job = hone_job(arguments, model, policy)
     step = stepper(policy, job)
     step()
     step()
@@ -91,12 +94,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "matrix_rate_per_second": rate,
         "floor_seconds": round(work / rate, 3),
     }
-
-
-def model_folder() -> str:
-    from align.models import EMBEDDED, find_model
-
-    return str(find_model(EMBEDDED).path)
 
 
 def stepper(policy: Any, job: Any) -> Callable[[], None]:

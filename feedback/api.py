@@ -366,8 +366,11 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _unkept(response: Response) -> None:
-    """Keep answers out of every cache: items and progress are one person's and of one moment."""
+async def _unkept(response: Response) -> None:
+    """Keep answers out of every cache: items and progress are one person's and of one moment.
+
+    Async, though it waits for nothing: FastAPI would hand it to a thread otherwise.
+    """
     response.headers["Cache-Control"] = "no-store"
 
 

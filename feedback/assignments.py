@@ -12,7 +12,7 @@ import fcntl
 import json
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,13 +24,15 @@ from feedback.queue import (
     PLAIN,
     REPEAT,
     REPEAT_AFTER,
+    Candidate,
     Chosen,
     Random,
+    candidates_of,
     choose,
     draw_kinds,
     mix,
 )
-from feedback.shelf import Shelf
+from feedback.shelf import ANYBODY, Shelf
 from feedback.values import one_of
 from feedback.votes import SIDES, side_of
 from storage.records import (
@@ -39,6 +41,7 @@ from storage.records import (
     Comparison,
     Duplicate,
     Edit,
+    Gold,
     Message,
     Prompt,
     Rating,
@@ -48,13 +51,12 @@ from storage.records import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from feedback.places import Places
     from storage.store import Store
 
 # Choice: a page shows an item for minutes, not hours; after a break somebody else may have it.
 LEASE_MINUTES = 30
-LOOK_BACK = 100  # Choice: own assignments looked through for unanswered ones; a page holds about 5.
+LOOK_BACK = 100  # Choice: unanswered assignments that are offered again; a page holds about 5.
 CANDIDATES = 200  # Choice: open items from which chance picks; enough to mix a sorted file.
 MAX_ITEMS = 50  # Choice: items in one answer; a page asks for about 4.
 
@@ -128,12 +130,7 @@ def serve_items(
     campaign = campaign or default_campaign(store)
     places = _unanswered(store, labeler, MODES[mode], campaign, set(exclude))[:n]
     if len(places) < n:
-        with _serving_locked(store):
-            n -= len(places)
-            if trial_left is None:
-                places += _assign(store, labeler, MODES[mode], campaign, n, rng)
-            else:
-                places += _assign_gold(store, labeler, campaign, min(n, trial_left), rng)
+        places += _given(store, labeler, MODES[mode], campaign, n - len(places), rng, trial_left)
     return _items(store, mode, places)
 
 
@@ -163,60 +160,89 @@ def _serving_locked(store: Store) -> Iterator[None]:
         yield
 
 
-def _assign(
-    store: Store, labeler: str, mode: Mode, campaign: Campaign, n: int, rng: Random
-) -> list[Assignment]:
-    """Give the labeler up to `n` new items; the caller holds the lock."""
+def _given(
+    store: Store, labeler: str, mode: Mode, campaign: Campaign, n: int, rng: Random,
+    trial_left: int | None,
+) -> list[Assignment]:  # fmt: skip
+    """Give the labeler up to `n` new items, of a trial gold ones; return them once they are stored.
+
+    They are chosen by one thread at a time and stored beside others: until then the shelf and the
+    labeler's places hold them.
+    """
     shelf: Shelf = store.companions.setdefault(Shelf, Shelf())
+    with ExitStack() as held:
+        with _serving_locked(store):
+            if trial_left is None:
+                chosen, stood = _choose(store, shelf, labeler, mode, campaign, n, rng)
+            else:
+                chosen, stood = _choose_gold(store, labeler, min(n, trial_left), rng), {}
+            places = [_place(mode, labeler, campaign, one, stood, rng) for one in chosen]
+            held.enter_context(shelf.held([one.item for one in chosen if one.kind == PLAIN]))
+            held.enter_context(_places(store).giving(labeler, places))
+        if places:
+            store.add(places)
+    return places
+
+
+def _choose(
+    store: Store, shelf: Shelf, labeler: str, mode: Mode, campaign: Campaign, n: int, rng: Random
+) -> tuple[list[Chosen], Mapping[str, str]]:
+    """Return what to show, and which response stood on the left of what comes again."""
     wanted = mode.wants(campaign)
     key = (mode.shows, *wanted.values())
 
-    def look(labeler: str) -> pd.DataFrame:
-        return store.frame(mode.frame, labeler=labeler, limit=CANDIDATES, **wanted)
+    def look(labeler: str) -> list[Candidate]:
+        frame = store.frame(mode.frame, labeler=labeler, limit=CANDIDATES, **wanted)
+        if labeler == ANYBODY:
+            _read_ahead(store, mode, frame[mode.shows])
+        return candidates_of(frame, item=mode.shows, done=mode.done)
 
-    def had(items: list[str]) -> set[str]:
-        asked: dict[str, Any] = {mode.shows: items}
-        return {mode.of(place) for place in store.rows(Assignment, labeler=labeler, **asked)}
-
-    candidates = shelf.items(key, look, labeler, had, item=mode.shows, n=n, most=CANDIDATES)
-    new = choose(candidates, n, rng, item=mode.shows, done=mode.done)
-    shelf.give(key, new)
+    had = _places(store).had(labeler)
+    new = choose(shelf.items(key, look, labeler, had, n=n, most=CANDIDATES), n, rng)
     pairs = mode.shows == "comparison"
     kinds = draw_kinds(n, campaign.repeats, campaign.gold, rng) if pairs else [PLAIN] * n
-    stood, extra = _extra(store, labeler, {*kinds} if new else set(), rng)
-    return _give(store, labeler, campaign, mix(kinds, new, extra), stood, rng, pairs=pairs)
+    stood, extra = _extra(store, labeler, _possible(store, kinds, had) if new else set(), rng)
+    chosen = mix(kinds, new, extra)
+    shelf.give(key, [one.item for one in chosen if one.kind == PLAIN])
+    return chosen, stood
 
 
-def _assign_gold(
-    store: Store, labeler: str, campaign: Campaign, n: int, rng: Random
-) -> list[Assignment]:
-    """Give the labeler up to `n` gold items; the caller holds the lock."""
+def _choose_gold(store: Store, labeler: str, n: int, rng: Random) -> list[Chosen]:
+    """Return up to `n` gold items that the labeler never had."""
     _, found = _extra(store, labeler, {GOLD}, rng)
-    chosen = [Chosen(id, GOLD) for id in found[GOLD][:n]]
-    return _give(store, labeler, campaign, chosen, {}, rng, pairs=True)
+    return [Chosen(id, GOLD) for id in found[GOLD][:n]]
 
 
-def _give(
-    store: Store, labeler: str, campaign: Campaign, chosen: Sequence[Chosen],
-    stood: Mapping[str, str], rng: Random, *, pairs: bool,
-) -> list[Assignment]:  # fmt: skip
-    """Record what the labeler is given, with the sides drawn."""
-    places = [
-        Assignment(
-            id=str(uuid.uuid4()),
-            campaign=campaign.id,
-            labeler=labeler,
-            comparison=id if pairs else "",
-            response="" if pairs else id,
-            left="" if not pairs else _other(stood[id]) if kind == REPEAT else _draw_side(rng),
-            kind=kind,
-            source="screen",
-        )
-        for id, kind in chosen
-    ]
-    if places:
-        store.add(places)
-    return places
+def _place(
+    mode: Mode, labeler: str, campaign: Campaign, chosen: Chosen, stood: Mapping[str, str],
+    rng: Random,
+) -> Assignment:  # fmt: skip
+    """Return an assignment with its sides drawn."""
+    id, kind = chosen
+    pairs = mode.shows == "comparison"
+    return Assignment(
+        id=str(uuid.uuid4()),
+        campaign=campaign.id,
+        labeler=labeler,
+        comparison=id if pairs else "",
+        response="" if pairs else id,
+        left="" if not pairs else _other(stood[id]) if kind == REPEAT else _draw_side(rng),
+        kind=kind,
+        source="screen",
+    )
+
+
+def _places(store: Store) -> Places:
+    from feedback.places import Places  # brings pandas in, which takes seconds at the first import
+
+    known: Places = store.companions.setdefault(Places, Places(store))
+    return known
+
+
+def _possible(store: Store, kinds: Iterable[str], had: Collection[str]) -> set[str]:
+    """Return those of the kinds of which there can be something, without a look into the store."""
+    none = {REPEAT} if len(had) <= REPEAT_AFTER else set()
+    return {*kinds} - none - ({GOLD} if store.count(Gold) == 0 else set())
 
 
 def _extra(
@@ -251,24 +277,12 @@ def _unanswered(
     store: Store, labeler: str, mode: Mode, campaign: Campaign, exclude: set[str]
 ) -> list[Assignment]:
     """Return the labeler's assignments without a verdict that are still wanted, oldest first."""
-    unused: dict[str, Any] = {mode.leaves: ""}
-    recent = store.rows(
-        Assignment,
-        order="-created_at, id",
-        limit=LOOK_BACK,
-        labeler=labeler,
-        campaign=campaign.id,
-        source="screen",
-        **unused,
-    )
-    latest = _latest(store.rows(mode.event, assignment=[p.id for p in recent])) if recent else {}
-    places = [
+    waiting = [
         place
-        for place in reversed(recent)
-        if place.id not in exclude
-        and (place.id not in latest or latest[place.id].verdict == "undone")
+        for place in _places(store).waiting(labeler)
+        if place.campaign == campaign.id and mode.of(place) and place.id not in exclude
     ]
-    return _still_wanted(store, places, mode, campaign) if places else []
+    return _still_wanted(store, waiting[-LOOK_BACK:], mode, campaign) if waiting else []
 
 
 def _still_wanted(
@@ -324,10 +338,7 @@ def _items(
     if not places:
         return []
     sides = _sides(store, places)
-    answers = _by_id(store, Response, (id for pair in sides.values() for id in pair))
-    prompts = {p.id: p.text for p in _by_id(store, Prompt, (r.prompt for r in answers))}
-    responses = {r.id: r for r in answers}
-    texts = store.texts({*prompts.values(), *(r.text for r in answers)})
+    responses, prompts, texts = _written(store, (id for pair in sides.values() for id in pair))
     items = []
     for place in places:
         shown = [responses[id] for id in sides[place.id]]
@@ -352,6 +363,23 @@ def _items(
     return items
 
 
+def _written(
+    store: Store, ids: Iterable[str]
+) -> tuple[dict[str, Response], dict[str, str], dict[str, str]]:
+    """Return responses by id, the text's id of each of their prompts, and all texts by id."""
+    answers = _by_id(store, Response, ids)
+    prompts = {p.id: p.text for p in _by_id(store, Prompt, (r.prompt for r in answers))}
+    texts = store.texts({*prompts.values(), *(r.text for r in answers)})
+    return {r.id: r for r in answers}, prompts, texts
+
+
+def _read_ahead(store: Store, mode: Mode, items: Iterable[str]) -> None:
+    """Let the store remember what many are about to be shown: one by one costs ten times that."""
+    if mode.shows == "comparison":
+        items = [id for pair in _by_id(store, Comparison, items) for id in (pair.a, pair.b)]
+    _written(store, items)
+
+
 def _sides(store: Store, places: Sequence[Assignment]) -> dict[str, tuple[str, ...]]:
     """Return the response ids of each assignment as they stand: left and right, or the one."""
     comparisons = {c.id: c for c in _by_id(store, Comparison, (p.comparison for p in places))}
@@ -369,11 +397,6 @@ def _by_id(store: Store, kind: type, ids: Iterable[str]) -> list:
     """Return the rows of a kind with these ids; empty ids name nothing."""
     wanted = sorted({id for id in ids if id})
     return list(store.found(kind, wanted).values())
-
-
-def _latest(events: Sequence) -> dict:
-    """Return the event with the highest revision of each assignment."""
-    return {e.assignment: e for e in sorted(events, key=lambda e: e.revision)}
 
 
 def _next_revision(newest: Vote | Rating | Edit | None) -> int:

@@ -68,14 +68,18 @@ class _Known:
 
     reached: dict[str, tuple[float, Reach]] = field(default_factory=dict)
     current: dict[str, str] = field(default_factory=dict)
+    listed: tuple[object, tuple[Campaign, ...]] | None = None  # at which change, all of them
 
 
 def campaigns(store: Store) -> list[Campaign]:
     """Return every campaign, the default one first, then the oldest."""
-    known = store.rows(Campaign, order="created_at, id")
-    rest = [one for one in known if one.id != DEFAULT]
-    default = next((one for one in known if one.id == DEFAULT), None)
-    return [default or default_campaign(store), *rest]
+    known, changes = _known(store), store.changes(Campaign)
+    if known.listed is None or known.listed[0] != changes:
+        rows = store.rows(Campaign, order="created_at, id")
+        rest = [one for one in rows if one.id != DEFAULT]
+        default = next((one for one in rows if one.id == DEFAULT), None)
+        known.listed = changes, (default or default_campaign(store), *rest)
+    return list(known.listed[1])
 
 
 def campaign_of(store: Store, name: str) -> Campaign:
@@ -266,7 +270,7 @@ def chosen_by(campaign: Campaign) -> dict[str, Any]:
 def in_campaign(store: Store, labeler: str, counts: dict[str, int]) -> dict[str, int]:
     """Return a labeler's counts with those of comparisons as the campaign has them they are in."""
     current = _known(store).current.get(labeler, DEFAULT)
-    campaign = store.get(Campaign, current) if current != DEFAULT else None
+    campaign = next((one for one in campaigns(store) if one.id == current != DEFAULT), None)
     if campaign is None or takes_all(campaign):
         return counts
     done, total = reach(store, campaign)

@@ -16,9 +16,9 @@ from fastapi import HTTPException, Request
 # Choice: some 100 of them are worked off in about half a second on two cores, so that who is let in
 # still gets an answer within a second.
 MOST = 100
-# Choice: items are given out one request after the other (`assignments`), so more at a time would
-# only wait there, each with one of the forty threads that votes need as well.
-READERS = 4
+# Choice: items are chosen one request after the other (`assignments`) and then wait for the disk
+# with others; each takes one of the forty threads, which votes need as well.
+READERS = 12
 SOON = "1"  # seconds; the page's outbox asks again after half a second, one, two, …
 
 

@@ -7,7 +7,7 @@ items, whose right verdict is known: they measure the labeler, who is not told w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -26,14 +26,39 @@ class Random(Protocol):
     def random(self) -> float: ...
 
 
-def choose(
-    candidates: pd.DataFrame,
-    n: int,
-    rng: Random,
-    *,
-    item: str = "comparison",
-    done: str = "votes",
-) -> list[str]:
+Wanted = tuple[bool, bool, bool, float, int]  # the smaller, the more wanted
+
+
+class Candidate(NamedTuple):
+    """An open item."""
+
+    item: str
+    prompt: str
+    wanted: Wanted
+    room: int  # to how many it may be given now
+
+
+def candidates_of(
+    frame: pd.DataFrame, *, item: str = "comparison", done: str = "votes"
+) -> list[Candidate]:
+    """Return the open items of one of the store's frames, a row each.
+
+    Args:
+        frame: With columns `item`, "prompt", "room" and `done`; optionally "duel", "contested" and
+            "fresh" (bool) and "margin" (nats from 0, missing where nobody knows it).
+        item: Name of the column with the ids.
+        done: Name of the column with the number of verdicts so far.
+    """
+    marks = [_without(frame, mark) for mark in ("duel", "contested", "fresh")]
+    margins = [math.inf] * len(frame)
+    if "margin" in frame:
+        margins = frame["margin"].astype(float).fillna(math.inf).tolist()
+    wanted = zip(*marks, margins, map(int, frame[done]), strict=True)
+    columns = zip(frame[item], frame["prompt"], wanted, map(int, frame["room"]), strict=True)
+    return [Candidate(*row) for row in columns]
+
+
+def choose(candidates: Iterable[Candidate], n: int, rng: Random) -> list[str]:
     """Return up to `n` ids, the most wanted first.
 
     Duels come first, because a decision waits for them; then contested items (as many say a as b),
@@ -44,41 +69,22 @@ def choose(
     file sorted by topic or by model does not become a labeler's afternoon.
 
     Args:
-        candidates: Open items, one a row, with columns `item`, "prompt" and `done`; optionally
-            "duel", "contested" and "fresh" (bool) and "margin" (nats from 0, missing where nobody
-            knows it).
+        candidates: Open items, in any order.
         n: How many ids to return at most.
-        rng: Decides among equals; the same state gives the same answer whatever the rows' order.
-        item: Name of the column with the ids.
-        done: Name of the column with the number of verdicts so far.
+        rng: Decides among equals; the same state gives the same answer whatever the order.
 
     Returns:
         Ids without repeats, in the order in which to show them.
     """
-    if n <= 0 or candidates.empty:
+    if n <= 0:
         return []
-    rows = sorted(
-        zip(candidates[item], candidates["prompt"], _wanted(candidates, done), strict=True)
-    )
     turns: dict[str, int] = {}
     ranked: list[tuple[Wanted, int, int, str]] = []
-    for _, row in sorted(((row[2], rng.random()), row) for row in rows):
-        turn = turns.get(row[1], 0)
-        turns[row[1]] = turn + 1
-        ranked.append((row[2], turn, len(ranked), row[0]))
-    return [str(id) for *_, id in sorted(ranked)[:n]]
-
-
-Wanted = tuple[bool, bool, bool, float, int]  # the smaller, the more wanted
-
-
-def _wanted(candidates: pd.DataFrame, done: str) -> list[Wanted]:
-    """Return for each row what it is sorted by: duel, contested, fresh, margin, verdicts so far."""
-    marks = [_without(candidates, mark) for mark in ("duel", "contested", "fresh")]
-    margins = [math.inf] * len(candidates)
-    if "margin" in candidates:
-        margins = candidates["margin"].astype(float).fillna(math.inf).tolist()
-    return list(zip(*marks, margins, map(int, candidates[done]), strict=True))
+    for _, one in sorted(((one.wanted, rng.random()), one) for one in sorted(candidates)):
+        turn = turns.get(one.prompt, 0)
+        turns[one.prompt] = turn + 1
+        ranked.append((one.wanted, turn, len(ranked), one.item))
+    return [item for *_, item in sorted(ranked)[:n]]
 
 
 def _without(candidates: pd.DataFrame, mark: str) -> list[bool]:

@@ -85,7 +85,8 @@ MOST_WANTED = "duel DESC, contested DESC, fresh DESC, margin NULLS LAST, c.creat
 # In two steps, because looking at texts is what costs: first the most wanted that nobody has, then
 # those of them whose texts can be judged. 10,000 comparisons: 12 ms instead of 78. Which ones one
 # or two more judge is drawn by a hash of the id: the same for everybody, and nothing to keep. It is
-# asked only of those that have just `overlap` judgements or one more.
+# asked only of those that have just `overlap` judgements or one more. Whether the texts can be
+# judged is a column and no condition, since DuckDB would ask a condition of every text there is.
 OPEN_COMPARISONS = f"""
 WITH skipped AS MATERIALIZED ({SKIPPED}), gains AS MATERIALIZED ({GAINS}), asked AS (
     SELECT c.id, c.prompt, c.a, c.b, c.created_at, starts_with(c.source, '{DUEL}') AS duel,
@@ -113,12 +114,12 @@ WITH skipped AS MATERIALIZED ({SKIPPED}), gains AS MATERIALIZED ({GAINS}), asked
     ORDER BY {MOST_WANTED} LIMIT $look
 )
 SELECT c.id AS comparison, c.prompt, c.votes, c.duel, c.contested, c.fresh, c.margin,
-    c.room, c.created_at
+    c.room, c.created_at,
+    ta.id != tb.id AND trim(ta.content, $blank) != '' AND trim(tb.content, $blank) != '' AS shown
 FROM free c
 JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
 JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
-WHERE ta.id != tb.id AND trim(ta.content, $blank) != '' AND trim(tb.content, $blank) != ''
-ORDER BY {MOST_WANTED} LIMIT $limit"""
+ORDER BY {MOST_WANTED}"""
 
 OPEN_RESPONSES = f"""
 WITH skipped AS MATERIALIZED ({SKIPPED}), free AS (
@@ -132,10 +133,10 @@ WITH skipped AS MATERIALIZED ({SKIPPED}), free AS (
         AND r.id NOT IN (FROM skipped) AND r.prompt NOT IN (FROM skipped)
     ORDER BY r.created_at, r.id LIMIT $look
 )
-SELECT r.id AS response, r.prompt, r.ratings, r.room, r.created_at
+SELECT r.id AS response, r.prompt, r.ratings, r.room, r.created_at,
+    trim(x.content, $blank) != '' AS shown
 FROM free r JOIN text x ON x.id = r.text
-WHERE trim(x.content, $blank) != ''
-ORDER BY r.created_at, r.id LIMIT $limit"""
+ORDER BY r.created_at, r.id"""
 
 # What this labeler decided on the screen, `after` or more of their items ago, and never twice.
 OPEN_REPEATS = f"""
@@ -205,6 +206,15 @@ BY_MODELS = {
     "c": f" AND (c.a IN {BY_THEM} OR c.b IN {BY_THEM})",
     "r": f" AND ({WROTE.format(row='r')})",
 }
+
+# What a labeler was ever given, and what of it, given on the screen, waits for a verdict.
+OWN_PLACES = f"""
+SELECT s.id AS assignment, s.comparison || s.response AS item,
+    s.source = 'screen' AND v.id IS NULL AND r.id IS NULL AS waiting
+FROM (SELECT * FROM assignment WHERE labeler = $labeler) s
+LEFT JOIN ({LIVE_VOTE} AND e.labeler = $labeler) v ON v.assignment = s.id
+LEFT JOIN ({LIVE_RATING} AND e.labeler = $labeler) r ON r.assignment = s.id
+ORDER BY s.created_at, s.id"""
 
 OWN_VERDICTS = f"""
 SELECT 'vote' AS what, v.assignment,
@@ -320,6 +330,11 @@ def open_gold(cursor: Cursor, *, labeler: str, limit: int = 1000) -> pd.DataFram
     return frame(cursor, OPEN_GOLD, labeler=labeler, limit=limit)
 
 
+def own_places(cursor: Cursor, *, labeler: str) -> pd.DataFrame:
+    """Return the labeler's assignments, oldest first: `item` and whether it is `waiting`."""
+    return frame(cursor, OWN_PLACES, labeler=labeler)
+
+
 def own_verdicts(
     cursor: Cursor,
     *,
@@ -342,13 +357,16 @@ def _first_open(cursor: Cursor, table: str, query: str, params: dict[str, Any]) 
     names = ("sources", "models", "since")
     words, picked = _chosen(table, **{n: params.pop(n) for n in names if n in params})
     query, params = query.replace("{chosen}", words), params | picked
-    limit = params["limit"]
+    limit = params.pop("limit")
+
+    def first(look: int) -> pd.DataFrame:
+        found = frame(cursor, query, look=look, **params)
+        return found[found.pop("shown")].head(limit).reset_index(drop=True)
+
     (rows,) = cursor.execute(f"SELECT count(*) FROM {table}").fetchall()[0]
-    if rows > 2 * limit:
-        found = frame(cursor, query, look=2 * limit, **params)
-        if len(found) == limit:
-            return found
-    return frame(cursor, query, look=ALL, **params)
+    if rows > 2 * limit and len(found := first(2 * limit)) == limit:
+        return found
+    return first(ALL)
 
 
 def _queue(

@@ -39,6 +39,7 @@ from storage.records import (
     Text,
     json_string,
 )
+from storage.remembered import Remembered
 from storage.rows import encoded, from_row, to_row, to_rows
 from storage.tables import EVENTS, MUTABLE, TABLES
 from storage.verify import verify
@@ -62,7 +63,8 @@ class Store:
         """Use `Store.open`."""
         self.data = data
         self._lock, self._duck, self._journal = lock, duck, journal
-        self._heads, self._news = Heads(), News(0)
+        self._heads, self._news, self._remembered = Heads(), News(0), Remembered()
+        self._counts: dict[type, tuple[tuple[int, int], int]] = {}  # type → at which change, rows
         self.companions: dict[type, Any] = {}  # what other rooms keep in memory about this folder
         self._writer: Writer | None = None
 
@@ -111,8 +113,9 @@ class Store:
         store = cls(data, lock, duck, journal)
         store._news = News(position.n)
         store._writer = Writer(
-            duck, journal, position, limits, heads=store._heads, news=store._news
-        )
+            duck, journal, position, limits,
+            heads=store._heads, news=store._news, remembered=store._remembered,
+        )  # fmt: skip
         return store
 
     def close(self) -> None:
@@ -233,10 +236,15 @@ class Store:
 
     def found(self, kind: type[R], keys: Iterable[str]) -> dict[str, R]:
         """Return the records with these ids by their id, by way of the primary key."""
-        columns = [column.name for column in TABLES[kind].columns]
         wanted = [encoded(kind, "id", key) for key in dict.fromkeys(keys)]
-        rows = self._duck.read(lambda cursor: present(cursor, TABLES[kind], wanted, columns))
-        return {row[0]: from_row(kind, row) for row in rows}
+        age, known = self._remembered.age(), self._remembered.rows(kind, wanted)
+        if rest := [key for key in wanted if key not in known]:
+            columns = [column.name for column in TABLES[kind].columns]
+            rows = self._duck.read(lambda cursor: present(cursor, TABLES[kind], rest, columns))
+            fresh = {row[0]: from_row(kind, row) for row in rows}
+            self._remembered.keep(age, kind, fresh)
+            known |= fresh
+        return known
 
     def rows(
         self, kind: type[R], order: str = "", limit: int | None = None, **equal: Any
@@ -266,10 +274,15 @@ class Store:
     def texts(self, ids: Iterable[str]) -> dict[str, str]:
         """Return the contents of texts by their ids; an id that is not there is left out."""
         wanted = list(dict.fromkeys(id for id in ids if id))
-        rows = self._duck.read(
-            lambda cursor: present(cursor, TABLES[Text], wanted, ("id", "content"))
-        )
-        return dict(rows)
+        age, known = self._remembered.age(), self._remembered.texts(wanted)
+        if rest := [id for id in wanted if id not in known]:
+            rows = self._duck.read(
+                lambda cursor: present(cursor, TABLES[Text], rest, ("id", "content"))
+            )
+            fresh: dict[str, str] = dict(rows)
+            self._remembered.keep_texts(age, fresh)
+            known |= fresh
+        return known
 
     def containing(self, words: str, most: int) -> list[str]:
         """Return the ids of texts that hold these words, upper and lower case alike.
@@ -335,8 +348,15 @@ class Store:
 
     def count(self, kind: type) -> int:
         """Return how many records of a type there are."""
-        query = sa.select(sa.func.count()).select_from(TABLES[kind])
-        return int(self._duck.select(query)[0][0])
+        changes, known = self.changes(kind), self._counts.get(kind)
+        if known is None or known[0] != changes:
+            query = sa.select(sa.func.count()).select_from(TABLES[kind])
+            known = self._counts[kind] = changes, int(self._duck.select(query)[0][0])
+        return known[1]
+
+    def changes(self, kind: type) -> tuple[int, int]:
+        """Return something that is another one after each change of a type's records."""
+        return self._remembered.changes(kind)
 
     def frame(self, name: str, **params: Any) -> pd.DataFrame:
         """Return one of the named columnar queries of `storage.columns`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -25,10 +26,16 @@ from storage.heads import Heads
 from storage.journal import Journal
 from storage.limits import Limits
 from storage.news import News
-from storage.records import Exclusion
+from storage.records import Assignment, Exclusion
+from storage.remembered import Remembered
+from storage.rows import from_row
 
 GROUP = 128  # commands per commit. Choice: faults.md, rule 1 of 7
 ALONE = 2_000  # rows of one addition that get a commit of their own
+# Choice: a commit takes some 10 ms of processor time whether one vote or twenty are in it. So where
+# several come at once, half of the time goes by until the next; who votes alone waits for nobody.
+COMMITTING = 0.7  # of the time at most, while several come at once
+MOST_SECONDS = 0.05  # that a command waits for others
 LOG = logging.getLogger(__name__)
 
 DATA_ERRORS = (duckdb.DataError, duckdb.IntegrityError)  # what a row is to blame for
@@ -46,15 +53,18 @@ class Writer:
         *,
         heads: Heads,
         news: News,
+        remembered: Remembered,
     ) -> None:
         self._duck, self._journal, self._limits = duck, journal, limits
         self._heads, self._news = heads, news  # what is remembered of the events
+        self._remembered = remembered  # and of all else
         self._position = position
         self._doubtful: list[int] = []  # numbers in the journal that the database may not have
         self._queue: queue.SimpleQueue[Job | Alone | list[Append] | None] = queue.SimpleQueue()
         self._full = False
         # Taken from the queue, but not fit to share the last group's commit.
         self._held: Job | Alone | list[Append] | None = None
+        self._gather_until = 0.0  # when the next group may be closed, on the monotonic clock
         self._closing = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="hone-writer", daemon=True)
@@ -92,6 +102,7 @@ class Writer:
             if isinstance(group, Alone):
                 self._work(group)
                 continue
+            crowded, began = len(group) > 1, time.monotonic()
             try:
                 self._process(group)
             except Exception as error:  # a bug: its callers must hear of it instead of waiting
@@ -100,17 +111,22 @@ class Writer:
                 for job in group:
                     if not job.answer.done():
                         job.answer.set_exception(error)
+            ended = time.monotonic()
+            pause = min(MOST_SECONDS, (ended - began) * (1 / COMMITTING - 1))
+            self._gather_until = ended + pause if crowded else 0.0
 
     def _work(self, job: Alone) -> None:
         """Do something that nothing may be written beside; then remember nothing of before."""
         try:
-            job.answer.set_result(job.work(self._commit))
+            try:
+                done = job.work(self._commit)
+            finally:
+                self._forget()
+            job.answer.set_result(done)
         except duckdb.Error as error:
             job.answer.set_exception(translated(error, self._duck.path))
         except Exception as error:  # noqa: BLE001  (its caller gets it)
             job.answer.set_exception(error)
-        finally:
-            self._forget()
 
     def _next_group(self) -> list[Job] | Alone:
         """Wait for a command and take with it what else is waiting; empty at the end."""
@@ -123,6 +139,8 @@ class Writer:
             return first
         if isinstance(first, list):
             return list(first)
+        if not _is_big(first) and (missing := self._gather_until - time.monotonic()) > 0:
+            time.sleep(missing)
         group: list[Job] = [first]
         while len(group) < GROUP and not _is_big(group[-1]):
             try:
@@ -195,12 +213,22 @@ class Writer:
             if Exclusion in plan.rows:  # it changes what earlier events count for
                 self._news.restart(plan.position.n)
             self._news.tell(plan.events)
+            self._remember(plan)
         for future, answer in plan.answers:
             future.set_result(answer)
+
+    def _remember(self, plan: Plan) -> None:
+        """Tell what changed; what somebody was just given will be judged next."""
+        self._remembered.changed({*plan.rows, *(kind for kind, _ in plan.updates)})
+        given = plan.rows.get(Assignment, ())
+        if len(given) <= GROUP:
+            rows = {row[0]: from_row(Assignment, row) for row in given}
+            self._remembered.keep(self._remembered.age(), Assignment, rows)
 
     def _forget(self) -> None:
         """Remember nothing, after an error that left doubt about what is stored."""
         self._heads.forget()
+        self._remembered.forget()
         self._news.restart(None)
 
     def _refuse(self, job: Job, error: Exception) -> None:

@@ -10,11 +10,12 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.queue import choose, draw_kinds, mix
+from feedback.queue import Candidate, candidates_of, choose, draw_kinds, mix
 
 
-def candidates(*rows: tuple[str, str, int]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["comparison", "prompt", "votes"])
+def candidates(*rows: tuple[str, str, int]) -> list[Candidate]:
+    frame = pd.DataFrame(rows, columns=["comparison", "prompt", "votes"])
+    return candidates_of(frame.assign(room=1))
 
 
 def test_nothing_open_gives_nothing():
@@ -35,7 +36,7 @@ def test_one_prompt_does_not_come_twice_while_another_waits():
     rows = candidates(
         ("c1", "p1", 0), ("c2", "p1", 0), ("c3", "p1", 0), ("c4", "p2", 0), ("c5", "p3", 0)
     )
-    prompt_of = dict(zip(rows["comparison"], rows["prompt"], strict=True))
+    prompt_of = {row.item: row.prompt for row in rows}
     for seed in range(20):
         chosen = choose(rows, 5, random.Random(seed))
         assert {prompt_of[id] for id in chosen[:3]} == {"p1", "p2", "p3"}
@@ -53,8 +54,9 @@ def test_a_numpy_generator_serves_as_well():
 
 
 def test_responses_are_chosen_by_their_own_columns():
-    rows = pd.DataFrame({"response": ["r1", "r2"], "prompt": ["p1", "p2"], "ratings": [3, 0]})
-    chosen = choose(rows, 2, random.Random(0), item="response", done="ratings")
+    frame = pd.DataFrame({"response": ["r1", "r2"], "prompt": ["p1", "p2"], "ratings": [3, 0]})
+    rows = candidates_of(frame.assign(room=1), item="response", done="ratings")
+    chosen = choose(rows, 2, random.Random(0))
     assert chosen == ["r2", "r1"]
 
 
@@ -70,17 +72,14 @@ def test_responses_are_chosen_by_their_own_columns():
 def test_the_order_of_the_rows_does_not_matter_and_nothing_repeats(rows, n, seed, order):
     shuffled = rows[:]
     order.shuffle(shuffled)
-    frame = candidates(*rows)
-    kept = frame.copy()
-    chosen = choose(frame, n, random.Random(seed))
+    chosen = choose(candidates(*rows), n, random.Random(seed))
     assert chosen == choose(candidates(*shuffled), n, random.Random(seed))
     assert len(chosen) == min(n, len(rows)) == len(set(chosen))
-    pd.testing.assert_frame_equal(frame, kept)
 
 
 def test_contested_items_come_first_then_the_smallest_margin_then_the_least_judged():
     """c4 is contested; c2's margin 0.1 beats c1's 2.0; c3 and c5 have none: the less judged c5."""
-    rows = pd.DataFrame(
+    frame = pd.DataFrame(
         [
             ("c1", "p1", 0, False, 2.0),
             ("c2", "p2", 3, False, 0.1),
@@ -90,6 +89,7 @@ def test_contested_items_come_first_then_the_smallest_margin_then_the_least_judg
         ],
         columns=["comparison", "prompt", "votes", "contested", "margin"],
     )
+    rows = candidates_of(frame.assign(room=1))
     for seed in range(5):
         assert choose(rows, 5, random.Random(seed)) == ["c4", "c2", "c1", "c5", "c3"]
 

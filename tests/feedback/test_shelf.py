@@ -3,36 +3,36 @@ may be."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
-import pandas as pd
 import pytest
 
+from feedback.queue import Candidate
 from feedback.shelf import FRESH_SECONDS, Shelf
 
 MOST = 4
+NEVER = (True, True, True, math.inf, 0)
 
 
 class Store:
     """Items with room; counts the looks, and what each labeler had."""
 
     def __init__(self, room: dict[str, int]) -> None:
-        self.room, self.looks, self.at = room, [], 0.0
+        self.room, self.looks, self.at, self.takes = room, [], 0.0, 0.0
         self.had: dict[str, set[str]] = {}
         self.shelf = Shelf(lambda: self.at)
 
     def ask(self, labeler: str, n: int = 1) -> list[str]:
-        def look(who: str) -> pd.DataFrame:
+        def look(who: str) -> list[Candidate]:
             self.looks.append(who)
             left = [(id, n) for id, n in self.room.items() if n and id not in self.had.get(who, ())]
-            return pd.DataFrame(left[:MOST], columns=["comparison", "room"])
+            self.at += self.takes
+            return [Candidate(id, "p", NEVER, n) for id, n in left[:MOST]]
 
         mine = self.had.setdefault(labeler, set())
-        found = self.shelf.items(
-            "pairs", look, labeler, lambda ids: mine & set(ids),
-            item="comparison", n=n, most=MOST,
-        )  # fmt: skip
-        given = found["comparison"].tolist()[:n]
+        found = self.shelf.items("pairs", look, labeler, mine, n=n, most=MOST)
+        given = [one.item for one in found][:n]
         self.shelf.give("pairs", given)
         mine |= set(given)
         for id in given:
@@ -81,3 +81,23 @@ def test_who_asks_seldom_costs_one_look() -> None:
         store.ask("ada")
         store.at += FRESH_SECONDS
     assert store.looks == ["ada"] * 5
+
+
+def test_looking_takes_a_tenth_of_the_time_at_most() -> None:
+    """Where a look takes half a second, what it finds serves for five."""
+    store = Store({f"c{i}": 1 for i in range(99)})
+    store.takes = 0.5
+    for second in range(10):
+        store.at = max(store.at, float(second))
+        store.ask(f"labeler {second}")
+    looks = len(store.looks)
+    store.takes = 0.0
+    assert store.looks[:2] == ["labeler 0", ""]
+    assert looks <= 5
+
+
+def test_a_stock_that_is_given_out_is_filled_for_everybody() -> None:
+    store = Store({f"c{i}": 1 for i in range(30)})
+    given = [store.ask(f"labeler {n}")[0] for n in range(12)]
+    assert len(set(given)) == 12
+    assert store.looks == ["labeler 0", "", "", ""]
