@@ -80,8 +80,9 @@ def quantiles(waits: list[float]) -> dict[str, float]:
 class Line:
     """One connection of a browser; asks one thing at a time."""
 
-    def __init__(self, port: int) -> None:
-        self.port, self.cookie = port, ""
+    def __init__(self, port: int, headers: str = "") -> None:
+        """Args: headers: more of them, each with its line break."""
+        self.port, self.headers, self.cookie = port, headers, ""
         self.pipes: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
@@ -95,7 +96,7 @@ class Line:
         sent = b"" if body is None else json.dumps(body).encode()
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nCookie: {self.cookie}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
+            f"Content-Type: application/json\r\n{self.headers}Content-Length: {len(sent)}\r\n\r\n"
         )
         try:
             if self.pipes is None:

@@ -22,12 +22,17 @@ class _Mine:
     had: set[str]  # comparisons and responses
 
 
+def _item(place: Assignment) -> str:
+    return place.comparison or place.response
+
+
 class Places(Moving):
     """The assignments of the labelers who asked."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self._of: dict[str, _Mine] = {}
+        self._coming: dict[str, list[Assignment]] = {}  # by labeler: what is not stored yet
 
     def waiting(self, labeler: str) -> list[Assignment]:
         """Return what a labeler was given on the screen and has not judged, oldest first."""
@@ -39,24 +44,23 @@ class Places(Moving):
     def had(self, labeler: str) -> Collection[str]:
         """Return the ids of the comparisons and responses that a labeler was ever given."""
         with self.lock:
-            return frozenset(self._read(labeler).had)
+            return self._read(labeler).had.union(map(_item, self._coming.get(labeler, ())))
 
     @contextmanager
     def giving(self, labeler: str, places: Sequence[Assignment]) -> Iterator[None]:
-        """Take note of what a labeler gets; it waits for a verdict once it is stored, at the end.
-
-        After an error what the labeler has is read anew.
-        """
+        """Count as given what is being stored; it waits for a verdict once it is, at the end."""
         with self.lock:
-            self._read(labeler).had.update(one.comparison or one.response for one in places)
+            self._coming.setdefault(labeler, []).extend(places)
         try:
             yield
-        except Exception:
             with self.lock:
-                self._of.pop(labeler, None)
-            raise
-        with self.lock:
-            self._read(labeler).waiting.update((one.id, one) for one in places)
+                mine = self._read(labeler)
+                mine.had.update(map(_item, places))
+                mine.waiting.update((one.id, one) for one in places)
+        finally:
+            with self.lock:
+                left = [one for one in self._coming.pop(labeler) if one not in places]
+                self._coming |= {labeler: left} if left else {}
 
     def _read(self, labeler: str) -> _Mine:
         self.follow()
