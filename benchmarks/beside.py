@@ -17,15 +17,17 @@ import asyncio
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +74,18 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="of each side, at most")
     parser.add_argument("--write", action="store_true", help="write beside.json")
     asked = parser.parse_args()
-    sides = {"hone": hone}
+    sides: dict[str, Callable[..., AbstractContextManager[Ready]]] = {"hone": hone}
     if asked.feedloop:
-        sides["feedloop"] = lambda *rest: feedloop(asked.feedloop, *rest)
+        sides["feedloop"] = partial(feedloop, asked.feedloop)
     if asked.label_studio:
-        sides["label_studio"] = lambda *rest: label_studio(asked.label_studio, *rest)
+        sides["label_studio"] = partial(label_studio, asked.label_studio)
     found: dict[str, Any] = {}
     for name, side in sides.items():
-        with tempfile.TemporaryDirectory() as folder:
-            with side(Path(folder), asked.clients, asked.votes) as ready:
-                found[name] = measured(ready, asked.seconds)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            side(Path(folder), asked.clients, asked.votes) as ready,
+        ):
+            found[name] = measured(ready, asked.seconds)
         print(name, json.dumps(found[name]), flush=True)
     result = {
         "date": date.today().isoformat(),
@@ -138,11 +142,6 @@ async def _judge(clients: Sequence[Client], seconds: float) -> tuple[list[float]
     return took, wrong, elapsed
 
 
-def in_order(make: Callable[[], Any]) -> Any:
-    """Run a coroutine's function in a loop of its own; connections do not outlive it."""
-    return asyncio.run(make())
-
-
 @contextmanager
 def hone(folder: Path, clients: int, votes: int) -> Iterator[Ready]:
     """Hone, its labelers signed in under names of their own."""
@@ -152,7 +151,7 @@ def hone(folder: Path, clients: int, votes: int) -> Iterator[Ready]:
     server.start()
     try:
         wait_for(server.port)
-        made = [in_order(lambda n=n: _labeler(server.port, n, votes)) for n in range(clients)]
+        made = [asyncio.run(_labeler(server.port, n, votes)) for n in range(clients)]
         yield Ready(made, lambda: _stored(server, data))
     finally:
         server.close()
@@ -187,18 +186,18 @@ async def _labeler(port: int, number: int, votes: int) -> Client:
 
 def _stored(server: Server, data: Path) -> int:
     """Return how many votes the folder has, once its server has ended."""
-    server.end(15)
+    server.end(signal.SIGTERM)
     with Store.open(data) as store:
         return store.count(Vote)
 
 
 FEEDLOOP = """
-import json, sys, time, feedloop
+import json, os, sys, time, feedloop
 port, folder, texts = int(sys.argv[1]), sys.argv[2], json.load(open(sys.argv[3]))
 feedloop.start(port=port, db_path=folder + "/feedloop.db", open_browser=False)
 ids = [feedloop.compare(prompt, [a, b]) for prompt, a, b in texts]
 json.dump(ids, open(folder + "/ids.part", "w"))
-import os; os.rename(folder + "/ids.part", folder + "/ids.json")
+os.rename(folder + "/ids.part", folder + "/ids.json")
 while True: time.sleep(60)
 """
 
@@ -223,7 +222,7 @@ def feedloop(python: str, folder: Path, clients: int, votes: int) -> Iterator[Re
             )
             for n in range(clients)
         ]
-        yield Ready(made, lambda: in_order(lambda: _get(port, "/api/stats"))["completed"])
+        yield Ready(made, lambda: asyncio.run(_get(port, "/api/stats"))[1]["completed"])
 
 
 PAIRWISE = (
@@ -243,8 +242,8 @@ def label_studio(python: str, folder: Path, clients: int, votes: int) -> Iterato
         "--password", "not a secret", "--user-token", TOKEN,
     ]  # fmt: skip
     with _running(line, folder, LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN="true"):
-        _wait(lambda: in_order(lambda: _status(port, "/health")) == 200, "Label Studio")
-        tasks = in_order(lambda: _project(port, min(clients * votes, 2_000)))
+        _wait(lambda: asyncio.run(_get(port, "/health"))[0] == 200, "Label Studio")
+        tasks = asyncio.run(_project(port, min(clients * votes, 2_000)))
         result = {
             "type": "pairwise",
             "from_name": "comparison",
@@ -261,7 +260,7 @@ def label_studio(python: str, folder: Path, clients: int, votes: int) -> Iterato
             )
             for n in range(clients)
         ]
-        yield Ready(made, lambda: in_order(lambda: _annotated(port)))
+        yield Ready(made, lambda: asyncio.run(_annotated(port)))
 
 
 AUTHORIZED = f"Authorization: Token {TOKEN}\r\n"
@@ -287,18 +286,11 @@ async def _annotated(port: int) -> int:
     return int(projects["results"][0]["total_annotations_number"])
 
 
-async def _get(port: int, path: str) -> Any:
+async def _get(port: int, path: str) -> tuple[int, Any]:
     line = Line(port)
-    _, answer = await line.ask("GET", path)
+    answer = await line.ask("GET", path)
     line.close()
     return answer
-
-
-async def _status(port: int, path: str) -> int:
-    line = Line(port)
-    status, _ = await line.ask("GET", path)
-    line.close()
-    return status
 
 
 def _texts(n: int) -> list[tuple[str, str, str]]:
