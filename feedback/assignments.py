@@ -119,7 +119,7 @@ MODES: Mapping[str, Mode] = {
 }
 
 RANK = "rank"  # the mode of an item with three or four answers; asked for as "pairs"
-Unit = Sequence[Assignment]  # what is shown at once: one assignment, or all of a ranking
+Unit = list[Assignment]  # what is shown at once: one assignment, or all of a ranking
 
 
 def serve_items(
@@ -175,7 +175,8 @@ def history(store: Store, labeler: str, mode: str, n: int) -> list[Item]:
     said = {id: event.verdict for id, event in events.items() if event.verdict != "undone"}
     firsts = list(dict.fromkeys(ranking_of(id) or id for id in said))[:n]
     places = {p.id: p for p in store.rows(Assignment, id=_together(firsts, said))}
-    units, orders = [], {}
+    units: list[Unit] = []
+    orders: dict[str, str] = {}
     for unit in wholes(places[id] for id in said if id in places):
         order = _order(store, unit) if len(unit) > 1 else ""
         units += [unit] if order or len(unit) == 1 else [[place] for place in unit]

@@ -73,7 +73,8 @@ def group_of(
         text_of: Response id → the id of its text.
     """
     answers: dict[str, str] = {}  # text → response
-    compared, closed = set(), set()
+    compared: set[frozenset[str]] = set()
+    closed: set[frozenset[str]] = set()
     for pair in pairs:
         both = text_of[pair.a], text_of[pair.b]
         (compared if pair.id in free else closed).add(frozenset(both))
@@ -92,16 +93,20 @@ def new_places(
 ) -> list[Assignment]:
     """Return the assignments of a new ranking, one for each two answers, that of A and B first.
 
-    Comparisons that are missing are added; they count to the source of the prompt's oldest one.
+    Comparisons that are missing are added, with the source of one that is there: so they belong to
+    the same campaigns.
     """
     pairs = store.rows(Comparison, order="created_at, id", prompt=answers[0].prompt)
     known = {frozenset((pair.a, pair.b)): pair for pair in reversed(pairs)}
-    ranking, places = new_ranking(len(answers)), []
-    lettered = zip(LETTERS, answers, strict=False)
-    for (letter, left), (other, right) in combinations(lettered, 2):
+    ranking = new_ranking(len(answers))
+    places: list[Assignment] = []
+    twos = list(combinations(zip(LETTERS, answers, strict=False), 2))
+    there = [known.get(frozenset((left.id, right.id))) for (_, left), (_, right) in twos]
+    source = next((pair.source for pair in there if pair), pairs[0].source)
+    for (letter, left), (other, right) in twos:
         pair = known.get(frozenset((left.id, right.id)))
         if pair is None:
-            (pair,) = add_comparisons(store, [(left, right)], pairs[0].source)
+            (pair,) = add_comparisons(store, [(left, right)], source)
         first = "a" if _says(store, pair.a, left) else "b"
         places.append(
             Assignment(

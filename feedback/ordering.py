@@ -123,9 +123,10 @@ def order_of(said: Mapping[str, str]) -> str:
     """
     letters = sorted(set("".join(said)))
     ahead = dict.fromkeys(letters, 0)
-    for (one, other), verdict in said.items():
+    for two, verdict in said.items():
         step = {"left": 1, "right": -1}.get(verdict, 0)
-        ahead[one], ahead[other] = ahead[one] + step, ahead[other] - step
+        ahead[two[0]] += step
+        ahead[two[1]] -= step
     levels = sorted(set(ahead.values()), reverse=True)
     order = ">".join("=".join(x for x in letters if ahead[x] == level) for level in levels)
     return order if implied(order, len(letters)) == said else ""

@@ -352,7 +352,8 @@ class Screen {
     this.countLocally(mode.pairs ?? 1);
     if (this.noteLeft && --this.noteLeft === 0) this.hideNote();
     this.outbox.add(mode.route, body);
-    this.campaigns.voted(body);
+    if (mode.pairs) this.campaigns.hide(); // its questions are about one vote, not about several
+    else this.campaigns.voted(body);
     this.next();
     const next = this.current ? "spoken.next" : "spoken.last";
     this.view.speak(say(next, { verdict: verdictWords(verdict), prompt: this.view.spokenPrompt() }));
@@ -413,7 +414,7 @@ class Screen {
 
   /** Give an answer the next place, or take its place back. */
   place(letter) {
-    if (!this.order || this.busy) return;
+    if (!this.order || !this.current || this.busy) return;
     const placed = this.order.press(letter);
     const said = placed.map((one) => say("rank.placed", { name: nameOfLetter(one), place: this.order.place(one) }));
     this.tellPlaces(placed.length ? said : [say("rank.gone", { name: nameOfLetter(letter) })]);

@@ -10,9 +10,12 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from hypothesis import given as with_any
 from hypothesis import strategies as st
 
+from feedback.api import install_errors, router
 from feedback.assignments import Item, history, serve_items
 from feedback.campaigns import set_collecting
 from feedback.collecting import change, given, make, of_labeler
@@ -234,9 +237,9 @@ def test_what_was_left_out_is_not_ranked(store):
     """An answer that is excluded takes its pairs along: two answers are left, which are a pair."""
     prompts_with(store, 3)
     change(store, "default", mode="rank3")
-    exclude(store, "response", store.rows(Response)[0].id, "wrong", by="lead")
+    exclude(store, "response", store.rows(Response)[0].id, reason="wrong", by="lead")
     assert [one.mode for one in serve(store, "ada")] == ["pairs"]
-    exclude(store, "prompt", store.rows(Comparison)[0].prompt, "wrong", by="lead")
+    exclude(store, "prompt", store.rows(Comparison)[0].prompt, reason="wrong", by="lead")
     assert serve(store, "bob") == []
 
 
@@ -244,7 +247,7 @@ def test_a_ranking_of_which_one_pair_was_left_out_goes_on_in_pairs(store):
     prompts_with(store, 3)
     change(store, "default", mode="rank3")
     (item,) = serve(store, "ada")
-    exclude(store, "comparison", places(store, item)["AB"].comparison, "wrong", by="lead")
+    exclude(store, "comparison", places(store, item)["AB"].comparison, reason="wrong", by="lead")
     assert [one.mode for one in serve(store, "ada")] == ["pairs", "pairs"]
 
 
@@ -303,3 +306,32 @@ def test_a_campaign_that_ranks_is_open_to_who_judges_pairs(store):
     assert [one.id for one in of_labeler(store, "ada", "thumbs")] == ["default"]
     with pytest.raises(BadInput, match="rank5"):
         change(store, "colours", mode="rank5")
+
+
+def test_a_page_gets_a_ranking_and_sends_its_order(store):
+    """What comes names no model and no source; the progress counts pairs; no note comes back."""
+    prompts_with(store, 3, prompts=2)
+    change(store, "default", mode="rank3")
+    app = FastAPI()
+    install_errors(app)
+    app.include_router(router(lambda _: store))
+    client = TestClient(app)
+    client.post("/api/v1/labeler", json={"name": "ada"})
+    item = client.get("/api/v1/items", params={"mode": "pairs", "n": 1}).json()["items"][0]
+    assert (item["mode"], item["revision"]) == ("rank", 0)
+    assert set(item) - {"A", "B", "C"} == {
+        "assignment", "mode", "revision", "edit_revision", "prompt",
+    }  # fmt: skip
+    texts = {item[letter]["text"].rstrip(" 01") for letter in "ABC"}
+    assert texts == set(TEXTS[:3])
+    body = {"id": str(uuid.uuid4()), "assignment": item["assignment"], "revision": 0}
+    body |= {"verdict": "C>A>B", "seconds_spent": 3}
+    answer = client.post("/api/v1/rankings", json=body)
+    assert answer.status_code == 201, answer.text
+    assert (answer.json()["repeated"], answer.json()["own"]["note"]) == (False, None)
+    assert answer.json()["progress"]["mine_total"] == 3
+    assert client.post("/api/v1/rankings", json=body).json()["repeated"]
+    odd = client.post("/api/v1/rankings", json=body | {"id": str(uuid.uuid4()), "verdict": "A"})
+    assert (odd.status_code, odd.json()["detail"][:14]) == (422, "verdict is 'A'")
+    (done,) = client.get("/api/v1/history", params={"mode": "pairs"}).json()["items"]
+    assert (done["assignment"], done["verdict"]) == (item["assignment"], "C>A>B")
