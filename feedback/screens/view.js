@@ -326,7 +326,7 @@ export class View {
   /** Mark what was chosen before, on an item that came back by undo. */
   markBefore(verdict) {
     for (const button of this.all(".choice")) {
-      button.classList.toggle("before", button.dataset.verdict === verdict);
+      button.classList.toggle("before", Boolean(verdict) && button.dataset.verdict === verdict);
     }
   }
 

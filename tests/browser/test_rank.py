@@ -85,6 +85,7 @@ def test_three_rankings_by_keyboard_are_the_votes_on_their_pairs(
 def test_an_order_is_sent_whole_and_undone_whole_also_after_a_reload(visit: Visit) -> None:
     screen = visit()
     choose(screen, "rank 4")
+    expect(screen.part(".choice.before")).to_have_count(0)
     for key in "42":
         screen.page.keyboard.press(key)
     screen.page.keyboard.press("Enter")
