@@ -543,7 +543,7 @@ def campaign(
     repeats: Annotated[float | None, typer.Option(help="Share of silent repeats.")] = None,
     gold: Annotated[float | None, typer.Option(help="Share of gold items.")] = None,
     guideline: Annotated[Path | None, typer.Option(help="A Markdown file.")] = None,
-    mode: Annotated[str | None, typer.Option(help="pairs, thumbs or both.")] = None,
+    mode: Annotated[str | None, typer.Option(help="pairs, thumbs, both, rank3 or rank4.")] = None,
     source: Annotated[
         list[str] | None, typer.Option(help="How an item's source begins; repeatable.")
     ] = None,

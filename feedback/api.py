@@ -24,13 +24,15 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Message as Event
 from starlette.types import Receive
 
-from feedback.assignments import MAX_ITEMS, MODES, Item, history, serve_items
+from feedback.assignments import MAX_ITEMS, MODES, RANK, Item, history, serve_items
 from feedback.campaigns import labeler_name, sign_in
 from feedback.collecting import STOPPED, given, in_campaign, of_labeler, reach
 from feedback.crowd import Crowd
 from feedback.gate import person_of
 from feedback.nudges import SITTING, Judged, Own, own
+from feedback.ordering import LETTERS
 from feedback.problems import RESPONSE, refuse_other_methods, said_no, said_why
+from feedback.ranked import cast_ranking
 from feedback.remarks import add_remark
 from feedback.render import markdown_html, messages_html
 from feedback.values import one_of, shown
@@ -223,6 +225,14 @@ class Routes:
         saved = _saved(store, name, cast_vote(store, name, **body.model_dump()))
         return _quiet(saved) if body.verdict == "undone" else saved
 
+    def rank(self, request: Request, body: VerdictIn) -> dict[str, Any]:
+        """Record an order of three or four answers, such as "B>A=C", as votes on each two of them.
+
+        `assignment` is the ranking's. No note comes back: notes are about verdicts one by one.
+        """
+        store, name = self.store_of(request), self._signed_in(request)
+        return _quiet(_saved(store, name, cast_ranking(store, name, **body.model_dump())))
+
     def rate(self, request: Request, body: VerdictIn) -> dict[str, Any]:
         """Record a thumb on one answer."""
         store, name = self.store_of(request), self._signed_in(request)
@@ -303,6 +313,7 @@ def router(
     for path, route in (
         ("/votes", routes.vote),
         ("/ratings", routes.rate),
+        ("/rankings", routes.rank),
         ("/edits", routes.edit),
         ("/remarks", routes.remark),
     ):
@@ -413,14 +424,18 @@ def _shown(item: Item) -> dict[str, Any]:
     def answer(side: str, text: str) -> dict[str, str | None]:
         return {"html": markdown_html(text), "text": None if side in item.masked else text}
 
+    ranked = {name: answer("", text) for name, text in zip(LETTERS, item.answers, strict=False)}
+    sides = {
+        "left": answer("left", item.left),
+        "right": answer("right", item.right) if item.mode == "pairs" else None,
+    }
     return {
         "assignment": item.assignment,
         "mode": item.mode,
         "revision": item.revision,
         "edit_revision": item.edit_revision,
         "prompt": messages_html(item.prompt),
-        "left": answer("left", item.left),
-        "right": answer("right", item.right) if item.mode == "pairs" else None,
+        **(ranked if item.mode == RANK else sides),
     }
 
 

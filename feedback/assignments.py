@@ -3,7 +3,8 @@
 An unanswered assignment is a lease: for `LEASE_MINUTES` nobody else gets the comparison, as long
 as one vote is wanted. The server draws the sides and keeps them; an `Item` is all that a page
 learns before the vote: it names no model, also where an answer does so itself, and does not say
-whether it is a repeat or gold. What is judged and stored is the answer as it was written.
+whether it is a repeat or gold. What is judged and stored is the answer as it was written. Of a
+ranking (`feedback.ordering`) all assignments are one item.
 """
 
 from __future__ import annotations
@@ -11,14 +12,25 @@ from __future__ import annotations
 import fcntl
 import json
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feedback.campaigns import default_campaign
+from feedback.grouping import choose_answers, new_places
 from feedback.identity import mask_identity
+from feedback.ordering import (
+    SAME_FOR_ALL,
+    left_of,
+    letters_of,
+    order_of,
+    possible_places,
+    ranked_at_once,
+    ranking_of,
+    wholes,
+)
 from feedback.queue import (
     GOLD,
     PLAIN,
@@ -59,21 +71,24 @@ LEASE_MINUTES = 30
 LOOK_BACK = 100  # Choice: unanswered assignments that are offered again; a page holds about 5.
 CANDIDATES = 200  # Choice: open items from which chance picks; enough to mix a sorted file.
 MAX_ITEMS = 50  # Choice: items in one answer; a page asks for about 4.
+# Choice: open comparisons among which prompts to rank are looked for: some 300 prompts, 50 ms.
+LOOK_FOR_RANKINGS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """What a labeler sees of an assignment."""
 
-    assignment: str
-    mode: str  # one of MODES
+    assignment: str  # of a ranking its id
+    mode: str  # one of MODES, or RANK
     revision: int  # of the next vote or rating on it
     edit_revision: int  # of the next edit on it
     prompt: tuple[Message, ...]
     left: str  # as shown: names that an answer gives itself or its maker are hidden
     right: str  # "" where one answer is rated
     masked: tuple[str, ...] = ()  # the sides, "left" or "right", whose stored text differs
-    verdict: str = ""  # what the labeler said before, as seen: "left", "tie", "up", …
+    verdict: str = ""  # what the labeler said before, as seen: "left", "tie", "up", "B>A=C", …
+    answers: tuple[str, ...] = ()  # of a ranking, those that stand as A, B, C and D, as shown
 
 
 class Mode(NamedTuple):
@@ -103,6 +118,9 @@ MODES: Mapping[str, Mode] = {
     "thumbs": Mode("response", "comparison", Rating, "open_responses", "ratings"),
 }
 
+RANK = "rank"  # the mode of an item with three or four answers; asked for as "pairs"
+Unit = list[Assignment]  # what is shown at once: one assignment, or all of a ranking
+
 
 def serve_items(
     store: Store,
@@ -117,6 +135,9 @@ def serve_items(
 ) -> list[Item]:
     """Return up to `n` items to judge: the labeler's own unanswered ones first, then new ones.
 
+    Where the campaign has answers ranked, rankings come before pairs, which then are of prompts
+    that have too few answers.
+
     Args:
         mode: "pairs" or "thumbs".
         rng: Draws the sides, and among equally wanted items.
@@ -128,10 +149,14 @@ def serve_items(
     one_of(mode, tuple(MODES), "mode")
     n = max(0, min(n, MAX_ITEMS))
     campaign = campaign or default_campaign(store)
-    places = _unanswered(store, labeler, MODES[mode], campaign, set(exclude))[:n]
-    if len(places) < n:
-        places += _given(store, labeler, MODES[mode], campaign, n - len(places), rng, trial_left)
-    return _items(store, mode, places)
+    waiting = _unanswered(store, labeler, MODES[mode], campaign, set(exclude))
+    units = _units(store, waiting)[:n]
+    if len(units) < n and trial_left is None and mode == "pairs" and ranked_at_once(campaign):
+        units += _given_rankings(store, labeler, campaign, n - len(units), rng)
+    if len(units) < n:
+        more = _given(store, labeler, MODES[mode], campaign, n - len(units), rng, trial_left)
+        units += [[place] for place in more]
+    return _items(store, mode, units)
 
 
 def history(store: Store, labeler: str, mode: str, n: int) -> list[Item]:
@@ -148,8 +173,46 @@ def history(store: Store, labeler: str, mode: str, n: int) -> list[Item]:
     ):
         events.setdefault(event.assignment, event)
     said = {id: event.verdict for id, event in events.items() if event.verdict != "undone"}
-    places = {p.id: p for p in store.rows(Assignment, id=list(said)[:n])}
-    return _items(store, mode, [places[id] for id in said if id in places], said)
+    firsts = list(dict.fromkeys(ranking_of(id) or id for id in said))[:n]
+    places = {p.id: p for p in store.rows(Assignment, id=_together(firsts, said))}
+    units: list[Unit] = []
+    orders: dict[str, str] = {}
+    for unit in wholes(places[id] for id in said if id in places):
+        order = _order(store, unit) if len(unit) > 1 else ""
+        units += [unit] if order or len(unit) == 1 else [[place] for place in unit]
+        orders[unit[0].id] = order
+    return _items(store, mode, units[:n], said | {id: x for id, x in orders.items() if x})
+
+
+def _together(firsts: Iterable[str], said: Collection[str]) -> list[str]:
+    """Return the ids of the assignments that were judged, of rankings those of all pairs."""
+    return [id for first in firsts for id in (possible_places(first) or [first]) if id in said]
+
+
+def _order(store: Store, unit: Unit) -> str:
+    """Return what a ranking's votes say together; "" where they do not, or are not of one time."""
+    votes = [store.live(Vote, place.id) for place in unit]
+    if None in votes or len({vote.revision for vote in votes if vote}) > 1:
+        return ""
+    verdicts = {vote.verdict for vote in votes if vote}
+    if len(verdicts) == 1 and verdicts <= set(SAME_FOR_ALL):
+        return verdicts.pop()
+    return order_of(
+        {
+            letters_of(place): side_of(place, vote.verdict)
+            for place, vote in zip(unit, votes, strict=True)
+            if vote
+        }
+    )
+
+
+def _units(store: Store, places: Iterable[Assignment]) -> list[Unit]:
+    """Return what waits as it is shown: a ranking of which a part was judged is pairs now."""
+    units: list[Unit] = []
+    for unit in wholes(places):
+        alike = len(unit) == 1 or len({_revision(store, Vote, place) for place in unit}) == 1
+        units += [unit] if alike else [[place] for place in unit]
+    return units
 
 
 @contextmanager
@@ -164,20 +227,69 @@ def _given(
     store: Store, labeler: str, mode: Mode, campaign: Campaign, n: int, rng: Random,
     trial_left: int | None,
 ) -> list[Assignment]:  # fmt: skip
-    """Give the labeler up to `n` new items, of a trial gold ones; return them once they are stored.
+    """Give the labeler up to `n` new items, of a trial gold ones; return them once stored."""
 
-    They are chosen by one thread at a time and stored beside others: until then the shelf and the
-    labeler's places hold them.
+    def draw(shelf: Shelf) -> list[Assignment]:
+        if trial_left is None:
+            chosen, stood = _choose(store, shelf, labeler, mode, campaign, n, rng)
+        else:
+            chosen, stood = _choose_gold(store, labeler, min(n, trial_left), rng), {}
+        return [_place(mode, labeler, campaign, one, stood, rng) for one in chosen]
+
+    return _stored(store, labeler, mode, draw)
+
+
+def _given_rankings(
+    store: Store, labeler: str, campaign: Campaign, n: int, rng: Random
+) -> list[Unit]:
+    """Give the labeler up to `n` rankings; return the assignments of each once they are stored."""
+    mode, size = MODES["pairs"], ranked_at_once(campaign)
+    wanted = mode.wants(campaign)
+
+    def look(labeler: str) -> list[Candidate]:
+        frame = store.frame(mode.frame, labeler=labeler, limit=LOOK_FOR_RANKINGS, **wanted)
+        return candidates_of(frame)
+
+    def draw(shelf: Shelf) -> list[Assignment]:
+        had, most = _places(store).had(labeler), LOOK_FOR_RANKINGS
+        open = shelf.items(_key(RANK, wanted), look, labeler, had, n=n, most=most)
+        places = [
+            place
+            for answers in choose_answers(store, open, size, n, rng)
+            for place in new_places(store, labeler, campaign.id, answers)
+        ]
+        _count_given(shelf, mode, wanted, [place.comparison for place in places])
+        return places
+
+    return list(wholes(_stored(store, labeler, mode, draw)))
+
+
+def _key(shows: str, wanted: Mapping[str, Any]) -> Hashable:
+    """Return by what the shelf knows a stock."""
+    return (shows, *wanted.values())
+
+
+def _count_given(
+    shelf: Shelf, mode: Mode, wanted: Mapping[str, Any], items: Collection[str]
+) -> None:
+    """Count what is given out in each stock that may hold it: pairs are ranked, too."""
+    for shows in (mode.shows, RANK):
+        shelf.give(_key(shows, wanted), items)
+
+
+def _stored(
+    store: Store, labeler: str, mode: Mode, draw: Callable[[Shelf], list[Assignment]]
+) -> list[Assignment]:
+    """Store what is drawn for a labeler and return it.
+
+    It is drawn by one thread at a time and stored beside others: until then the shelf and the
+    labeler's places hold it.
     """
     shelf: Shelf = store.companions.setdefault(Shelf, Shelf())
     with ExitStack() as held:
         with _serving_locked(store):
-            if trial_left is None:
-                chosen, stood = _choose(store, shelf, labeler, mode, campaign, n, rng)
-            else:
-                chosen, stood = _choose_gold(store, labeler, min(n, trial_left), rng), {}
-            places = [_place(mode, labeler, campaign, one, stood, rng) for one in chosen]
-            held.enter_context(shelf.held([one.item for one in chosen if one.kind == PLAIN]))
+            places = draw(shelf)
+            held.enter_context(shelf.held([mode.of(one) for one in places if one.kind == PLAIN]))
             held.enter_context(_places(store).giving(labeler, places))
         if places:
             store.add(places)
@@ -189,7 +301,7 @@ def _choose(
 ) -> tuple[list[Chosen], Mapping[str, str]]:
     """Return what to show, and which response stood on the left of what comes again."""
     wanted = mode.wants(campaign)
-    key = (mode.shows, *wanted.values())
+    key = _key(mode.shows, wanted)
 
     def look(labeler: str) -> list[Candidate]:
         frame = store.frame(mode.frame, labeler=labeler, limit=CANDIDATES, **wanted)
@@ -203,7 +315,7 @@ def _choose(
     kinds = draw_kinds(n, campaign.repeats, campaign.gold, rng) if pairs else [PLAIN] * n
     stood, extra = _extra(store, labeler, _possible(store, kinds, had) if new else set(), rng)
     chosen = mix(kinds, new, extra)
-    shelf.give(key, [one.item for one in chosen if one.kind == PLAIN])
+    _count_given(shelf, mode, wanted, [one.item for one in chosen if one.kind == PLAIN])
     return chosen, stood
 
 
@@ -256,6 +368,7 @@ def _extra(
     found: dict[str, list[str]] = {}
     if REPEAT in kinds:
         frame = store.frame("open_repeats", labeler=labeler, after=REPEAT_AFTER, limit=CANDIDATES)
+        frame = frame[frame["left"] != ""]  # of some pairs of a ranking it is in the id alone
         stood = dict(zip(frame["comparison"], frame["left"], strict=True))
         found[REPEAT] = sorted(stood, key=lambda _: rng.random())
     if GOLD in kinds:
@@ -280,7 +393,9 @@ def _unanswered(
     waiting = [
         place
         for place in _places(store).waiting(labeler)
-        if place.campaign == campaign.id and mode.of(place) and place.id not in exclude
+        if place.campaign == campaign.id
+        and mode.of(place)
+        and not {place.id, ranking_of(place.id)} & exclude
     ]
     return _still_wanted(store, waiting[-LOOK_BACK:], mode, campaign) if waiting else []
 
@@ -331,36 +446,49 @@ def skipped_items(store: Store, items: Iterable[str] | None = None) -> set[str]:
 def _items(
     store: Store,
     mode: str,
-    places: Sequence[Assignment],
+    units: Sequence[Unit],
     said: Mapping[str, str] | None = None,
 ) -> list[Item]:
     """Return what a page shows of the assignments, in their order."""
-    if not places:
+    if not units:
         return []
-    sides = _sides(store, places)
+    sides = _sides(store, [place for unit in units for place in unit])
     responses, prompts, texts = _written(store, (id for pair in sides.values() for id in pair))
     items = []
-    for place in places:
-        shown = [responses[id] for id in sides[place.id]]
+    for unit in units:
+        place, ranked = unit[0], len(unit) > 1
+        shown = [responses[id] for id in _standing(unit, sides)]
         prompt = tuple(json.loads(texts[prompts[shown[0].prompt]]))
         asked = "\n".join(message["content"] for message in prompt)
         stored = [texts[response.text] for response in shown]
-        left, *right = masked = [mask_identity(text, asked) for text in stored]
+        masked = [mask_identity(text, asked) for text in stored]
         hidden = zip(SIDES, masked, stored, strict=False)
+        left, right = ("", "") if ranked else (masked[0], masked[1] if len(masked) > 1 else "")
         items.append(
             Item(
-                assignment=place.id,
-                mode=mode,
-                revision=_next_revision(store.live(MODES[mode].event, place.id)),
-                edit_revision=_next_revision(store.live(Edit, place.id)),
+                assignment=ranking_of(place.id) if ranked else place.id,
+                mode=RANK if ranked else mode,
+                revision=_revision(store, MODES[mode].event, place),
+                edit_revision=_revision(store, Edit, place),
                 prompt=prompt,
                 left=left,
-                right=right[0] if right else "",
-                masked=tuple(side for side, seen, text in hidden if seen != text),
+                right=right,
+                masked=tuple(side for side, seen, text in hidden if seen != text and not ranked),
                 verdict=side_of(place, said[place.id]) if said else "",
+                answers=tuple(masked) if ranked else (),
             )
         )
     return items
+
+
+def _standing(unit: Unit, sides: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Return the ids of the answers that are shown, as they stand."""
+    if len(unit) == 1:
+        return list(sides[unit[0].id])
+    by_letter: dict[str, str] = {}
+    for place in unit:
+        by_letter |= dict(zip(letters_of(place), sides[place.id], strict=True))
+    return [by_letter[letter] for letter in sorted(by_letter)]
 
 
 def _written(
@@ -389,7 +517,7 @@ def _sides(store: Store, places: Sequence[Assignment]) -> dict[str, tuple[str, .
             sides[place.id] = (place.response,)
         else:
             pair = comparisons[place.comparison]
-            sides[place.id] = (pair.b, pair.a) if place.left == "b" else (pair.a, pair.b)
+            sides[place.id] = (pair.b, pair.a) if left_of(place) == "b" else (pair.a, pair.b)
     return sides
 
 
@@ -399,5 +527,7 @@ def _by_id(store: Store, kind: type, ids: Iterable[str]) -> list:
     return list(store.found(kind, wanted).values())
 
 
-def _next_revision(newest: Vote | Rating | Edit | None) -> int:
+def _revision(store: Store, kind: type, place: Assignment) -> int:
+    """Return the revision that the next event of a kind on an assignment has."""
+    newest = store.live(kind, place.id)
     return 0 if newest is None else newest.revision + 1

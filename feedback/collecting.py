@@ -22,6 +22,7 @@ from feedback.campaigns import (
     one_line,
     wrong_shares,
 )
+from feedback.ordering import RANKS
 from feedback.values import plain_text, shown
 from storage.errors import BadInput, Conflict, NotFound
 from storage.records import Campaign, now
@@ -29,7 +30,7 @@ from storage.records import Campaign, now
 if TYPE_CHECKING:
     from storage.store import Store
 
-MODES = ("pairs", "thumbs", "both")
+MODES = ("pairs", "thumbs", "both", *RANKS)
 OPEN, PAUSED, FINISHED = STATES = ("open", "paused", "finished")
 MAX_LISTED = 200  # Choice: labelers, sources or models of a campaign; more is a list for a file
 MAX_WORDS = 12  # Choice: reasons, strengths or aspects; more are read by nobody after each vote
@@ -205,12 +206,16 @@ def _listed(values: Any, name: str) -> tuple[str, ...]:
 
 
 def of_labeler(store: Store, labeler: str, mode: str) -> list[Campaign]:
-    """Return the campaigns that are open to a labeler in a mode ("pairs" or "thumbs")."""
+    """Return the campaigns that are open to a labeler in a mode ("pairs" or "thumbs").
+
+    Rankings are "pairs" too: the same screen shows them, and they are judgements of pairs.
+    """
+    fitting = (mode, "both", *(RANKS if mode == "pairs" else ()))
     return [
         one
         for one in campaigns(store)
         if one.state == OPEN
-        and one.mode in (mode, "both")
+        and one.mode in fitting
         and (not one.labelers or labeler in one.labelers)
     ]
 

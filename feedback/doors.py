@@ -38,6 +38,7 @@ ASSETS = {
     "words.js": "text/javascript",
     "keys.js": "text/javascript",
     "campaigns.js": "text/javascript",
+    "rank.js": "text/javascript",
     "news.js": "text/javascript",
     "label.css": "text/css",
     "lead.css": "text/css",

@@ -46,7 +46,7 @@ RULES: tuple[Rule, ...] = (
     _rule(LABELER, BOTH, r"/api/v1/labeler", FEEDBACK),
     _rule(LABELER, GET, r"/api/v1/(?:items|history|guideline|campaigns)", FEEDBACK),
     _rule(LABELER, GET, r"/api/v1/items/[^/]+/text", FEEDBACK),
-    _rule(LABELER, POST, r"/api/v1/(?:votes|ratings|edits|remarks)", FEEDBACK),
+    _rule(LABELER, POST, r"/api/v1/(?:votes|ratings|rankings|edits|remarks)", FEEDBACK),
     _rule(LEAD, POST, r"/api/v1/(?:responses|feedback|comparisons|corrections)", FEEDBACK),
     _rule(LEAD, GET, r"/api/v1/export", READ),
     _rule(COMMANDS, POST, r"/api/v1/commands/[^/]+"),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from feedback.items import NewResponse, add_responses
+from feedback.ordering import left_of
 from feedback.values import (
     check_id,
     check_revision,
@@ -90,7 +91,7 @@ def cast_vote(
         reasons=reasons,
         comment=comment,
         seconds_spent=seconds_spent,
-        known=_reasons(store, place, reasons),
+        known=known_reasons(store, place, reasons),
     )
     return store.append(vote, texts)
 
@@ -117,7 +118,7 @@ def cast_rating(
         reasons=reasons,
         comment=comment,
         seconds_spent=seconds_spent,
-        known=_reasons(store, place, reasons),
+        known=known_reasons(store, place, reasons),
     )
     return store.append(rating, texts)
 
@@ -179,7 +180,7 @@ def text_to_edit(store: Store, labeler: str, assignment: str, side: str) -> str:
     return text
 
 
-def _reasons(store: Store, place: Assignment, given: Sequence[str]) -> tuple[str, ...]:
+def known_reasons(store: Store, place: Assignment, given: Sequence[str]) -> tuple[str, ...]:
     """Return the reasons that a verdict may have: the usual ones, and its campaign's."""
     if not isinstance(given, Sequence) or all(reason in REASONS for reason in given):
         return REASONS  # nearly always, and without a look into the store
@@ -274,7 +275,7 @@ def side_of(place: Assignment, verdict: str) -> str:
     """Return a stored verdict as the labeler saw it: "a" and "b" become "left" and "right"."""
     if verdict not in ("a", "b"):
         return verdict
-    return "left" if verdict == (place.left or "a") else "right"
+    return "left" if verdict == (left_of(place) or "a") else "right"
 
 
 def _own_verdict(place: Assignment, verdict: str, revision: int) -> str:
@@ -288,10 +289,10 @@ def _own_verdict(place: Assignment, verdict: str, revision: int) -> str:
 
 def _letter_on(place: Assignment, side: str) -> str:
     """Return which response, "a" or "b", stands on a side."""
-    if place.left not in ("a", "b"):
+    if (left := left_of(place)) not in ("a", "b"):
         raise BadInput(f"Nobody recorded the sides of assignment {place.id}: vote a or b instead.")
-    other = "b" if place.left == "a" else "a"
-    return place.left if side == "left" else other
+    other = "b" if left == "a" else "a"
+    return left if side == "left" else other
 
 
 def _response_on(store: Store, place: Assignment, side: str) -> Response:

@@ -130,7 +130,7 @@ class Campaign:
     shared: float = 0.1  # share of the comparisons that one more labeler judges, or two
     repeats: float = 0.05  # share of a labeler's items that are silent repeats, sides swapped
     gold: float = 0.05  # share of a labeler's items whose right verdict is known
-    mode: str = "both"  # "pairs", "thumbs" or "both"
+    mode: str = "both"  # "pairs", "thumbs", "both"; "rank3" or "rank4": so many at once
     state: str = "open"  # "open", "paused" or "finished"
     sources: tuple[str, ...] = ()  # how the source of its items begins; () any
     models: tuple[str, ...] = ()  # models or runs, one of which answered; () any

@@ -23,11 +23,14 @@ MODES = [
     ("Two answers and single ones", "both"),
     ("Two answers", "pairs"),
     ("Single answers (thumbs)", "thumbs"),
+    ("Three answers, put in an order", "rank3"),
+    ("Four answers, put in an order", "rank4"),
 ]
 IN = "let in"
 HOW = {None: "going on", True: "passed", False: "not passed"}
 MOVES = {"Pause": collecting.PAUSED, "Go on": collecting.OPEN, "Finish": collecting.FINISHED}
-WHAT = {"both": "answers", "pairs": "two answers", "thumbs": "thumbs"}
+WHAT = {"both": "answers", "pairs": "two answers", "thumbs": "thumbs", "rank3": "three, in order",
+        "rank4": "four, in order"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@
 import { Campaigns } from "./campaigns.js";
 import { KEYS_CHANGED, Keys, fits, keyOf } from "./keys.js";
 import { Outbox, request, uuid } from "./outbox.js";
+import { Order, letterOf, nameOfLetter, rankingOf, verdictWords } from "./rank.js";
 import { View, deedOf, keyName, nameOf } from "./view.js";
 import { CHANGED, choose, say, tongue, why } from "./words.js";
 
@@ -20,6 +21,7 @@ const LABELERS_PAGE = "main.screen-around"; // which has no other tabs
 const RENAMED = "hone-renamed";
 const NOTE_STAYS = 5; // Choice: verdicts after which an unread note goes by itself
 const SAVING_AFTER_MS = 400; // Choice: a save faster than this is not worth a word
+const RANKING_TOO = new Set(["skip", "undo", "guideline", "hide", "help"]); // keys that rankings share
 const MODIFIERS = new Set(["Shift", "Control", "Alt", "AltGraph", "Meta", "CapsLock", "Dead"]);
 
 const MODES = {
@@ -27,6 +29,7 @@ const MODES = {
     name: "pairs",
     thing: "comparison",
     route: "api/v1/votes",
+    more: ["api/v1/rankings"],
     sides: ["left", "right"],
     choices: [
       { verdict: "left", tone: "main", lights: ["left"] },
@@ -87,6 +90,7 @@ class Screen {
     this.campaigns = new Campaigns(this);
     this.labeler = "";
     this.current = null;
+    this.order = null; // of a ranking on the screen: the places given so far
     this.ahead = []; // items fetched and not yet shown
     this.past = []; // what was done here, for undo: {item, verdict} or {item, edit: true}
     this.refused = "";
@@ -157,7 +161,7 @@ class Screen {
     window.dispatchEvent(new CustomEvent(RENAMED, { detail: name }));
     this.outbox.send();
     this.campaigns.load();
-    if (this.current) return this.view.drawItem(this.current);
+    if (this.current) return this.drawCurrent();
     this.next();
   }
 
@@ -217,10 +221,21 @@ class Screen {
 
   show(item) {
     this.current = item;
+    this.order = item.mode === "rank" ? new Order(this.modeOf(item).sides, item.before) : null;
     this.view.clearDraft();
-    this.view.drawItem(item);
+    this.drawCurrent();
     this.watch.restart();
     this.host.dataset.assignment = item.assignment;
+  }
+
+  drawCurrent() {
+    this.view.drawItem(this.current, this.modeOf(this.current));
+    if (this.order) this.view.drawPlaces(this.order);
+  }
+
+  /** Return the mode of an item: among pairs there may be rankings. */
+  modeOf(item) {
+    return item.mode === "rank" ? rankingOf(item) : this.mode;
   }
 
   drawFetching() {
@@ -327,19 +342,21 @@ class Screen {
   cast(verdict) {
     const item = this.current;
     if (!item || this.busy) return;
+    const mode = this.modeOf(item);
     const body = { ...this.envelope(item), verdict, ...this.view.draft() };
     item.revision += 1;
     item.before = verdict;
     this.past.push({ item, verdict });
     this.view.flash(verdict);
     this.view.error("");
-    this.countLocally(1);
+    this.countLocally(mode.pairs ?? 1);
     if (this.noteLeft && --this.noteLeft === 0) this.hideNote();
-    this.outbox.add(this.mode.route, body);
-    this.campaigns.voted(body);
+    this.outbox.add(mode.route, body);
+    if (mode.pairs) this.campaigns.hide(); // its questions are about one vote, not about several
+    else this.campaigns.voted(body);
     this.next();
     const next = this.current ? "spoken.next" : "spoken.last";
-    this.view.speak(say(next, { verdict: say(`verdict.${verdict}`), prompt: this.view.spokenPrompt() }));
+    this.view.speak(say(next, { verdict: verdictWords(verdict), prompt: this.view.spokenPrompt() }));
   }
 
   /** Whether keys and buttons mean something else than a verdict at the moment. */
@@ -373,13 +390,14 @@ class Screen {
     this.campaigns.hide();
     if (edit) return this.takeBackEdit(item);
     const { id, assignment, revision } = this.envelope(item);
-    this.outbox.add(this.mode.route, { id, assignment, revision, verdict: "undone" });
+    const mode = this.modeOf(item);
+    this.outbox.add(mode.route, { id, assignment, revision, verdict: "undone" });
     item.revision += 1;
     item.before = verdict;
-    this.countLocally(-1);
+    this.countLocally(-(mode.pairs ?? 1));
     if (this.current && this.current !== item) this.ahead.unshift(this.current);
     this.show(item);
-    this.view.speak(say("spoken.undone", { verdict: say(`verdict.${verdict}`) }));
+    this.view.speak(say("spoken.undone", { verdict: verdictWords(verdict) }));
   }
 
   /** Fetch what was judged before this page was loaded. */
@@ -392,10 +410,59 @@ class Screen {
     this.past = judged.reverse().map((item) => ({ item, verdict: item.verdict }));
   }
 
+  // ---- rankings -----------------------------------------------------------------------------
+
+  /** Give an answer the next place, or take its place back. */
+  place(letter) {
+    if (!this.order || !this.current || this.busy) return;
+    const placed = this.order.press(letter);
+    const said = placed.map((one) => say("rank.placed", { name: nameOfLetter(one), place: this.order.place(one) }));
+    this.tellPlaces(placed.length ? said : [say("rank.gone", { name: nameOfLetter(letter) })]);
+  }
+
+  takePlaceBack() {
+    const gone = this.order.back();
+    this.tellPlaces(gone.map((one) => say("rank.gone", { name: nameOfLetter(one) })));
+  }
+
+  tiePlaces() {
+    this.order.toggleTie();
+    const last = this.order.complete ? this.order.steps.at(-1).letter : "";
+    const said = last && say("rank.placed", { name: nameOfLetter(last), place: this.order.place(last) });
+    this.tellPlaces(said ? [said] : this.order.tie ? [say("rank.shares")] : []);
+  }
+
+  tellPlaces(said) {
+    this.view.error("");
+    this.view.drawPlaces(this.order);
+    this.view.speak([...said, ...(this.order.complete ? [say("rank.ready")] : [])].join(" "));
+  }
+
+  sendOrder() {
+    if (this.order.complete) return this.cast(this.order.text());
+    this.view.error(say("rank.unfinished"));
+  }
+
+  /** Return what a key does while a ranking is on the screen. */
+  rankKey(key, target) {
+    const action = this.keys.action(key);
+    if (RANKING_TOO.has(action)) return this.deeds[action];
+    const letter = letterOf(key, this.order.letters);
+    if (letter) return () => this.place(letter);
+    if (key === "enter" && this.pressesButton(target)) return undefined;
+    return { enter: () => this.sendOrder(), "=": () => this.tiePlaces(), backspace: () => this.takePlaceBack() }[key];
+  }
+
+  /** Whether Enter has to press the button that has the focus: until the order can be sent, any. */
+  pressesButton(target) {
+    const ours = this.order.complete && target.closest?.(".answer button, .choice");
+    return Boolean(target.closest?.("button, a, summary") && !ours);
+  }
+
   // ---- edits --------------------------------------------------------------------------------
 
   edit(side) {
-    if (!this.current || this.busy) return;
+    if (!this.current || this.busy || this.order) return;
     if (side) return this.openEditor(side);
     if (this.mode.sides.length === 1) return this.openEditor(this.mode.sides[0]);
     this.editing = "choose";
@@ -469,10 +536,11 @@ class Screen {
   // ---- what the server said -----------------------------------------------------------------
 
   onSaved({ entry, answer }) {
-    const mine = entry.path === this.mode.route && !this.outbox.waiting().length;
+    const judged = [this.mode.route, ...(this.mode.more ?? [])].includes(entry.path);
+    const mine = judged && !this.outbox.waiting().length;
     if (mine && answer.progress) this.keepProgress(answer.progress);
     if (mine && answer.own) this.view.drawOwn(answer.own);
-    if (entry.path === this.mode.route && this.visible) this.showNote(answer.own?.note, entry);
+    if (judged && this.visible) this.showNote(answer.own?.note, entry);
     this.drawStatus(true);
     this.fetchItems();
   }
@@ -554,10 +622,15 @@ class Screen {
     if (isTyping(target)) return;
     if (this.campaigns.onKey(event)) return event.preventDefault();
     const key = keyOf(event);
-    const act = this.editing === "choose" ? this.pickKey(key) : this.deeds[this.keys.action(key)];
+    const act = this.editing === "choose" ? this.pickKey(key) : this.deedOf(key, target);
     if (!act) return;
     event.preventDefault();
     if (!event.repeat) act();
+  }
+
+  deedOf(key, target) {
+    const ranking = this.order && this.current && !this.busy;
+    return ranking ? this.rankKey(key, target) : this.deeds[this.keys.action(key)];
   }
 
   onEnter(event, target) {
@@ -580,13 +653,22 @@ class Screen {
 
   onClick(event) {
     const button = event.target.closest("button");
-    if (!button || button.disabled) return;
-    const { verdict, act, pick, side, rebind } = button.dataset;
+    if (!button) return this.onCard(event.target);
+    if (button.disabled) return;
+    const { verdict, act, pick, side, rebind, place } = button.dataset;
+    if (place) return this.place(place);
     if (verdict) return this.cast(verdict);
     if (rebind) return this.rebind(rebind);
     if (pick !== undefined) return this.pick(pick);
     if (button.matches(".chip")) return toggle(button, "aria-pressed");
     this.act(act, side);
+  }
+
+  /** A click anywhere on an answer that is ranked, unless it chose some of its text or a link. */
+  onCard(target) {
+    const card = target.closest(".answer");
+    if (!card || !this.order || target.closest("a") || selected(this.host.shadowRoot)) return;
+    this.place(card.dataset.side);
   }
 
   act(name, side) {
@@ -598,6 +680,9 @@ class Screen {
       guideline: () => this.guideline(),
       "hide-note": () => this.hideNote(),
       rename: () => this.askName(),
+      "rank-send": () => this.sendOrder(),
+      "rank-tie": () => this.tiePlaces(),
+      "rank-back": () => this.takePlaceBack(),
       reasons: () => this.view.toggleReasons(),
       "reset-keys": () => this.resetKeys(),
       more: () => this.view.openPrompt(!this.view.one(".prompt").classList.contains("open")),
@@ -682,6 +767,7 @@ const here = () => location.pathname + location.search;
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const again = (error) => say("state.again", { why: capital(why(error)) });
 const isTyping = (node) => Boolean(node?.matches?.("input, textarea, select") || node?.isContentEditable);
+const selected = (root) => String((root.getSelection?.() ?? document.getSelection()) || "") !== "";
 const toggle = (button, name) =>
   button.setAttribute(name, String(button.getAttribute(name) !== "true"));
 

@@ -17,6 +17,7 @@ HEAD = (
     '<link rel="modulepreload" href="static/hone/words.js">'
     '<link rel="modulepreload" href="static/hone/keys.js">'
     '<link rel="modulepreload" href="static/hone/campaigns.js">'
+    '<link rel="modulepreload" href="static/hone/rank.js">'
     '<link rel="stylesheet" href="static/hone/lead.css">'
     '<script type="module" src="static/hone/label.js"></script>'
     '<script type="module" src="static/hone/news.js"></script>'

@@ -2,6 +2,7 @@
 // Knows the document, not the server. Item html comes from the server's own renderer, which lets no
 // tag of the text through; every other text is set as text.
 
+import { LETTERS, nameOfLetter } from "./rank.js";
 import { LANGUAGES, has, say, tongue } from "./words.js";
 
 const ARROWS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };
@@ -37,8 +38,11 @@ export const deedOf = (action) => say(has(`keys.${action}`) ? `keys.${action}` :
 /** Return what an answer on a side is called. */
 export const nameOf = (mode, side) => say(mode.sides.length > 1 ? `side.${side}` : "side.only");
 
-const choiceButton = ({ verdict, tone, icon: sign }) =>
-  `<button type="button" class="choice ${tone}" data-verdict="${verdict}" data-shortcut="${verdict}">
+/** A choice is a verdict, whose keys can be changed, or of a ranking an act with a fixed key. */
+const choiceButton = ({ verdict, act, words, key, tone, icon: sign }) => act
+  ? `<button type="button" class="choice ${tone}" data-act="${act}"><span class="words">${say(words)}</span>
+    ${fixedCaps(key)}</button>`
+  : `<button type="button" class="choice ${tone}" data-verdict="${verdict}" data-shortcut="${verdict}">
     ${sign ? icon(sign) : ""}<span class="words">${say(`verdict.${verdict}`)}</span>
     ${capsOf(verdict)}</button>`;
 
@@ -55,14 +59,31 @@ const answerCard = (side, name) => `
     <div class="body text" dir="auto" lang="" tabindex="-1"></div>
   </article>`;
 
+const rankedCard = (letter) => {
+  const name = nameOfLetter(letter);
+  return `
+  <article class="answer" data-side="${letter}" aria-labelledby="name-${letter}">
+    <header><h2 id="name-${letter}">${name}</h2>${fixedCaps(String(LETTERS.indexOf(letter) + 1))}
+      <button type="button" class="place" data-place="${letter}" aria-pressed="false"></button></header>
+    <div class="body text" dir="auto" lang="" tabindex="-1"></div>
+  </article>`;
+};
+
+const cards = (mode) =>
+  mode.sides.map(mode.name === "rank" ? rankedCard : (side) => answerCard(side, nameOf(mode, side))).join("");
+
 const ownRow = (action) =>
   `<div data-row="${action}"><dt>${capsOf(action)}<span class="press">${say("keys.press")}</span></dt>
     <dd>${deedOf(action)}</dd><dd><button type="button" class="tool" data-rebind="${action}"
       aria-label="${say("keys.changing", { what: deedOf(action) })}">${say("keys.change")}</button></dd></div>`;
 
-const fixedRow = (keys, words) => `<div><dt>${fixedCaps(...keys)}</dt><dd>${words}</dd></div>`;
+const fixedRow = (keys, words, name = "") => `<div${name && ` data-row="${name}"`}><dt>${fixedCaps(...keys)}</dt><dd>${words}</dd></div>`;
 
 const keyRows = (actions) =>
+  fixedRow(["1", "…", "4"], say("rank.place"), "rank") +
+  fixedRow(["="], say("rank.shares"), "rank") +
+  fixedRow(["⌫"], say("rank.back"), "rank") +
+  fixedRow(["Enter"], say("rank.send"), "rank") +
   actions.map(ownRow).join("") +
   fixedRow(["Ctrl", "Enter"], say("keys.save")) +
   fixedRow(["Esc"], say("keys.leave")) +
@@ -92,7 +113,7 @@ const skeleton = (mode, actions) => `
   <div class="item" hidden>
     <section class="prompt" aria-label="${say("prompt.name")}"><div class="messages" dir="auto" lang=""></div>
       <button type="button" class="tool more" data-act="more" hidden></button></section>
-    <div class="answers">${mode.sides.map((side) => answerCard(side, nameOf(mode, side))).join("")}</div>
+    <div class="answers">${cards(mode)}</div>
   </div>
   <div class="bar" role="group" aria-label="${say("bar.name")}">
     <div class="note" role="status" hidden><span></span>
@@ -184,7 +205,36 @@ export class View {
 
   // ---- one item -----------------------------------------------------------------------------
 
-  drawItem(item) {
+  /** Lay out the cards and buttons for what is judged now: two answers, or a ranking. */
+  use(mode) {
+    if (mode === this.mode) return;
+    this.mode = mode;
+    this.one(".screen").dataset.mode = mode.name;
+    this.one(".answers").dataset.answers = mode.sides.length;
+    this.one("h1").textContent = say(`question.${mode.name}`);
+    this.one(".answers").innerHTML = cards(mode);
+    this.one(".choices").innerHTML = mode.choices.map(choiceButton).join("");
+    this.drawKeys();
+  }
+
+  /** Show the place of each ranked answer; `order` as in rank.js. */
+  drawPlaces(order) {
+    for (const letter of order.letters) {
+      const button = this.one(`[data-place="${letter}"]`);
+      const place = order.place(letter);
+      const name = nameOfLetter(letter);
+      button.textContent = place || "";
+      button.setAttribute("aria-pressed", String(place > 0));
+      button.setAttribute("aria-label", place ? say("rank.placed", { name, place }) : say("rank.next", { name }));
+      this.card(letter).classList.toggle("placed", place > 0);
+    }
+    const tied = order.complete ? order.steps.at(-1).tied : order.tie;
+    this.one("[data-act=rank-tie]").setAttribute("aria-pressed", String(tied));
+    this.one("[data-act=rank-send]").classList.toggle("ready", order.complete);
+  }
+
+  drawItem(item, mode) {
+    this.use(mode);
     this.one(".state").hidden = true;
     this.one(".item").hidden = false;
     this.bar.classList.remove("idle", "bare");
@@ -248,7 +298,8 @@ export class View {
     body.innerHTML = item[side].html;
     body.classList.toggle("blank", !body.textContent.trim());
     if (body.classList.contains("blank")) body.textContent = say("answer.empty");
-    card.querySelector(".corrected").hidden = item.correctedSide !== side;
+    const corrected = card.querySelector(".corrected");
+    if (corrected) corrected.hidden = item.correctedSide !== side;
   }
 
   /** An answer that fits the window stays in view while the longer one is read. */
@@ -275,7 +326,7 @@ export class View {
   /** Mark what was chosen before, on an item that came back by undo. */
   markBefore(verdict) {
     for (const button of this.all(".choice")) {
-      button.classList.toggle("before", button.dataset.verdict === verdict);
+      button.classList.toggle("before", Boolean(verdict) && button.dataset.verdict === verdict);
     }
   }
 

@@ -36,6 +36,7 @@ LABELERS_ROUTES = {
     ("GET", "/label"), ("GET", "/rate"), ("GET", "/api/v1/labeler"), ("POST", "/api/v1/labeler"),
     ("GET", "/api/v1/items"), ("GET", "/api/v1/items/{assignment}/text"),
     ("GET", "/api/v1/history"), ("GET", "/api/v1/guideline"), ("POST", "/api/v1/votes"),
+    ("POST", "/api/v1/rankings"),
     ("POST", "/api/v1/ratings"), ("POST", "/api/v1/edits"), ("GET", "/api/v1/campaigns"),
     ("POST", "/api/v1/remarks"),
 }  # fmt: skip

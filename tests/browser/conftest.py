@@ -34,6 +34,7 @@ expect.set_options(timeout=20_000)  # likewise; what has to be quick is measured
 WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
+SENT = ("/votes", "/ratings", "/rankings", "/edits")
 STOCK = ("river", "lamp", "north", "copper", "window", "garden", "paper", "storm")
 PAYLOADS = (
     '<img src=x onerror="window.pwned=1">',
@@ -202,7 +203,7 @@ class Screen:
     def note(self, request: Request) -> None:
         if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
             self.outside.append(request.url)
-        if request.method == "POST" and request.url.endswith(("/votes", "/ratings", "/edits")):
+        if request.method == "POST" and request.url.endswith(SENT):
             self.sent.append(request.post_data_json)
 
     def open(self, url: str, tab: bool = False) -> None:
