@@ -1,4 +1,4 @@
-"""Where several write at once, commits wait a moment for more; who writes alone never waits."""
+"""Where several write at once, commits wait a moment for more; who writes alone never does."""
 
 from __future__ import annotations
 
