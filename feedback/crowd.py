@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 
 from fastapi import HTTPException, Request
 
-# Choice: twice as many as 200 labelers with two seconds of thinking have inside at a time. With 600,
-# who is refused hears it after 0.2 s (median; with 100 inside 0.5 s), and as much is saved.
+# Choice: twice as many as 200 labelers with two seconds of thinking have inside at a time. With
+# 600, who is refused hears it after 0.2 s (median; with 100 inside 0.5 s), and as much is saved.
 MOST = 40
 # Choice: items are chosen one request after the other (`assignments`) and then wait for the disk
 # with others; each takes one of the forty threads, which votes need as well.
