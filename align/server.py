@@ -151,6 +151,7 @@ def _rest(workspace: Workspace, held: contextlib.ExitStack) -> FastAPI:
     # What is there now stays: looking through it for garbage stopped every thread for 0.4 s.
     gc.collect()
     gc.freeze()
+    held.callback(gc.unfreeze)  # at the end all of it goes
     return screens
 
 
