@@ -269,14 +269,15 @@ AUTHORIZED = f"Authorization: Token {TOKEN}\r\n"
 async def _project(port: int, tasks: int) -> list[int]:
     """Make a project with so many tasks; return their ids."""
     line = Line(port, AUTHORIZED)
-    _, project = await line.ask("POST", "/api/projects", {"title": "a", "label_config": PAIRWISE})
+    _, project = await line.ask(
+        "POST", "/api/projects", {"title": "Beside", "label_config": PAIRWISE}
+    )
     names = ("prompt", "answer1", "answer2")
     rows = [dict(zip(names, row, strict=True)) for row in _texts(tasks)]
-    await line.ask("POST", f"/api/projects/{project['id']}/import", rows)
-    path = f"/api/tasks?project={project['id']}&page_size={tasks}&fields=task_only"
-    _, listed = await line.ask("GET", path)
+    path = f"/api/projects/{project['id']}/import?return_task_ids=true"
+    _, imported = await line.ask("POST", path, rows)
     line.close()
-    return [task["id"] for task in listed["tasks"]]
+    return list(imported["task_ids"])
 
 
 async def _annotated(port: int) -> int:

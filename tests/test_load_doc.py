@@ -57,3 +57,16 @@ def test_the_kills_are_those_of_the_benchmark() -> None:
     ) in PROSE
     first, last = min(found["restart_seconds"]), max(found["restart_seconds"])
     assert f"after {first:.1f} to {last:.1f} s" in PROSE
+
+
+def test_the_others_are_as_the_benchmark_found_them() -> None:
+    found = read("beside")
+    for name, side in found["sides"].items():
+        row = f" | {side['votes_per_second']} | {ms(side['ms'])} |"
+        assert any(
+            line.lower().startswith(f"| {name.replace('_', ' ')}") and line.endswith(row)
+            for line in PAGE.splitlines()
+        )
+    times = found["hone_times_as_many"]
+    assert f"{times['label_studio']:.0f} times as many as Label Studio" in PROSE
+    assert f"{times['feedloop']:.2f} times as many as feedloop" in PROSE
