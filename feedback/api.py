@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Message as Event
 from starlette.types import Receive
 
-from feedback.assignments import MAX_ITEMS, MODES, RANK, Item, history, serve_items
+from feedback.assignments import serve_items
 from feedback.campaigns import labeler_name, sign_in
 from feedback.collecting import STOPPED, given, in_campaign, of_labeler, reach
 from feedback.crowd import Crowd
@@ -35,6 +35,7 @@ from feedback.problems import RESPONSE, refuse_other_methods, said_no, said_why
 from feedback.ranked import cast_ranking
 from feedback.remarks import add_remark
 from feedback.render import markdown_html, messages_html
+from feedback.seen import MAX_ITEMS, MODES, RANK, Item, history
 from feedback.values import one_of, shown
 from feedback.votes import REASONS, cast_rating, cast_vote, save_edit, text_to_edit
 from storage.errors import BadInput, UserError

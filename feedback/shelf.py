@@ -23,9 +23,9 @@ Look = Callable[[str], list[Candidate]]  # labeler → open items, the most want
 ANYBODY = ""  # a labeler who never had an item
 # Choice: at thirty requests a second 29 looks are spared; nobody waits longer for a freed item.
 FRESH_SECONDS = 1.0
-LOOKING = 0.1  # of the time at most. Choice: among a million comparisons a look takes 3 s
-
-
+LOOKING = (
+    0.1  # of the time at most. Choice: a look takes the longer, the more comparisons there are
+)
 DRAINED = 0.1  # of a stock. Choice: what is left may be what this labeler had
 
 

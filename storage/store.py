@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -84,11 +85,10 @@ class Store:
             lock = DataLock(data)
         except OSError as error:
             raise StoreError(f"{data} cannot be used as data folder: {error}") from None
-        try:
+        with ExitStack() as undone:
+            undone.callback(lock.release)
             store = cls._opened(data, lock, limits)
-        except BaseException:
-            lock.release()
-            raise
+            undone.pop_all()
         return store
 
     @classmethod
@@ -98,18 +98,17 @@ class Store:
             duck = open_database(path, limits)
         except OSError as error:
             raise translated(error, path) from error
-        try:
-            if migrate(duck.engine, path):
-                duck.read(lambda cursor: cursor.execute("CHECKPOINT"))
-            journal = Journal(data / "journal", limits.journal_file)
-            position, replayed = reconcile(duck, journal)
-            settle_logs(path, replayed)
-        except (duckdb.Error, sa.exc.DBAPIError, OSError) as error:
-            duck.close()
-            raise translated(error, path) from error
-        except BaseException:
-            duck.close()
-            raise
+        with ExitStack() as undone:
+            undone.callback(duck.close)
+            try:
+                if migrate(duck.engine, path):
+                    duck.read(lambda cursor: cursor.execute("CHECKPOINT"))
+                journal = Journal(data / "journal", limits.journal_file)
+                position, replayed = reconcile(duck, journal)
+                settle_logs(path, replayed)
+            except (duckdb.Error, sa.exc.DBAPIError, OSError) as error:
+                raise translated(error, path) from error
+            undone.pop_all()
         store = cls(data, lock, duck, journal)
         store._news = News(position.n)
         store._writer = Writer(

@@ -33,7 +33,7 @@ from storage.rows import from_row
 GROUP = 128  # commands per commit. Choice: faults.md, rule 1 of 7
 ALONE = 2_000  # rows of one addition that get a commit of their own
 # Choice: a commit takes some 10 ms of processor time whether one vote or twenty are in it. So where
-# several come at once, half of the time goes by until the next; who votes alone waits for nobody.
+# several come at once, some of the time goes by until the next; who votes alone waits for nobody.
 COMMITTING = 0.7  # of the time at most, while several come at once
 MOST_SECONDS = 0.05  # that a command waits for others
 LOG = logging.getLogger(__name__)

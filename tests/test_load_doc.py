@@ -36,6 +36,8 @@ def test_what_was_lost_is_told() -> None:
     found = read("labelers")
     told = f"Of {found['acknowledged']:,} acknowledged votes {found['lost']} were lost and"
     assert f"{told} {found['double']} stored twice" in PROSE
+    refused = found["crowd"]["refusals_ms"]["p95"] / 1000
+    assert f"under five times the load: {refused:.1f} s (95 % within)" in PROSE
 
 
 @pytest.mark.parametrize("way", [0, 1])

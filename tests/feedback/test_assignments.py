@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from feedback.assignments import CANDIDATES, LEASE_MINUTES, Item, history, serve_items
+from feedback.assignments import CANDIDATES, serve_items
 from feedback.campaigns import set_collecting
 from feedback.curation import exclude
 from feedback.gold import set_gold
 from feedback.items import NewResponse, add_prompts, add_responses
 from feedback.judging import progress
+from feedback.seen import LEASE_MINUTES, Item, history
 from feedback.votes import cast_rating, cast_vote, text_to_edit
 from storage.errors import BadInput, NotFound
 from storage.records import Assignment, Comparison, Duplicate, Vote, now

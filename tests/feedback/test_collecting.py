@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from feedback import trial
-from feedback.assignments import Item, serve_items
+from feedback.assignments import serve_items
 from feedback.campaigns import DEFAULT, set_collecting
 from feedback.collecting import (
     Reach,
@@ -27,6 +27,7 @@ from feedback.collecting import (
 from feedback.exports import export_file
 from feedback.gold import set_gold
 from feedback.remarks import add_remark
+from feedback.seen import Item
 from feedback.votes import cast_vote
 from storage.errors import BadInput, Conflict, NotFound
 from storage.records import Assignment, Campaign, Remark, Vote

@@ -12,9 +12,10 @@ import pytest
 
 from feedback import audit, browse, curation, erasing, exports, snapshots
 from feedback.accounts import people_of
-from feedback.assignments import history, serve_items
+from feedback.assignments import serve_items
 from feedback.frozen import load, verify
 from feedback.product.pseudonyms import Pseudonyms
+from feedback.seen import history
 from feedback.votes import cast_vote, save_edit
 from storage.errors import BadInput, Conflict, NotFound
 from storage.records import ERASED, Comparison, Erased, Labeler, Prompt, Response, Vote

@@ -16,7 +16,7 @@ from hypothesis import given as with_any
 from hypothesis import strategies as st
 
 from feedback.api import install_errors, router
-from feedback.assignments import Item, history, serve_items
+from feedback.assignments import serve_items
 from feedback.campaigns import set_collecting
 from feedback.collecting import change, given, make, of_labeler
 from feedback.curation import exclude
@@ -25,6 +25,7 @@ from feedback.grouping import group_of
 from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
 from feedback.ordering import LETTERS, implied, left_of, letters_of, order_of, ranking_of
 from feedback.ranked import cast_ranking
+from feedback.seen import Item, history
 from feedback.votes import cast_vote
 from storage.errors import BadInput, Conflict, NotFound
 from storage.records import Assignment, Comparison, Response, Text, Vote

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from feedback.assignments import Item, serve_items
+from feedback.assignments import serve_items
 from feedback.curation import exclude
 from feedback.places import Places
+from feedback.seen import Item
 from feedback.votes import cast_vote
 from storage.records import Assignment
 from storage.store import Store

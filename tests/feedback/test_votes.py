@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feedback.assignments import Item, serve_items
+from feedback.assignments import serve_items
+from feedback.seen import Item
 from feedback.snapshots import freeze
 from feedback.votes import MAX_COMMENT_CHARS, cast_rating, cast_vote, save_edit
 from storage.errors import BadInput, Conflict, NotFound, UserError
