@@ -3,8 +3,8 @@ but for reading earlier runs; knows no torch.
 
 The work is counted from tokens (`align/tokens.py`) and the model's shape: forward and backward
 passes, attention, the head at scored positions, the method's reference and mismatched responses.
-The rates are those of the newest finished run of the same base here; else of any run here; else a
-first guess by cores and instructions.
+The rates are the medians of the newest finished runs of the same base on this device; else of any
+base there; else a first guess by cores and instructions.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from align.keeping import judged_steps
@@ -43,6 +44,7 @@ ANSWER_TOKENS = 192
 ANSWER_ROWS = 16
 STEP_SECONDS = 0.0025  # of a layer in one step of an answer. Choice: 78 ms for SmolLM2's 30 layers
 ENOUGH = 0.05  # of the work: phases shorter than that tell no rate
+RECENT = 5  # runs. Choice: the median of five withstands two that ran beside other work
 BACKWARD = 2.0  # attention's operations in its backward pass, of those in its forward pass
 
 
@@ -72,7 +74,7 @@ class Pace:
     training: float
     answer_seconds: float  # per batch of prompts, before and after together
     start_seconds: float
-    known: str = "guess"  # "run": by a run of this base; "machine": by another base's; "guess"
+    known: str = "guess"  # "run": by runs of this base; "machine": by another base's; "guess"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,8 @@ class Estimate:
 
 
 KNOWN = {
-    "run": "as fast as the last run here",
-    "machine": "as fast as the last run of another model here",
+    "run": "as fast as earlier runs here",
+    "machine": "as fast as earlier runs of another model here",
     "guess": "a first guess for this machine",
 }
 
@@ -237,26 +239,61 @@ def first_pace(shape: Shape, device: Device, precision: str) -> Pace:
     return Pace(rate, rate, answer, START_SECONDS)
 
 
-def measured_pace(data: Path, model_name: str, guess: Pace, processes: int = 1) -> Pace:
-    """Return the pace of the newest finished run of a model here, else of any model, else `guess`.
+def measured_pace(
+    data: Path,
+    model_name: str,
+    guess: Pace,
+    *,
+    device: str = "",
+    precision: str = "",
+    processes: int = 1,
+) -> Pace:
+    """Return the pace of the newest finished runs of a model here, else of any model, else `guess`.
 
-    A run that was resumed is left out, for its times are those of its last part only; so is one of
-    another number of processes.
+    Runs on another device, in another precision or by another number of processes are left out;
+    and so is one that was resumed, for its times are those of its last part only.
     """
-    paces = []
+    here = {"device": device, "precision": precision, "processes": processes}
+    paces: dict[str, list[tuple[str, Pace]]] = {"run": [], "machine": []}
     for path in data.glob("runs/*/status.json"):
         status, config = _object(path), _object(path.with_name("config.json"))
         seconds, work = status.get("phases"), config.get("work")
         whole = status.get("status") == "done" and not status.get("resumed")
-        if not whole or not seconds or not work or config.get("processes", 1) != processes:
+        if not whole or not seconds or not work or {**here, **_place(config)} != here:
             continue
-        same = config.get("model_name") == model_name
+        known = "run" if config.get("model_name") == model_name else "machine"
         trained = work["training"] * _share_trained(status)
-        found = _pace({**work, "training": trained}, seconds, guess, "run" if same else "machine")
-        if not same:  # an answer's time goes with the model's depth, not with its operations
-            found = replace(found, answer_seconds=guess.answer_seconds)
-        paces.append(((same, str(config.get("created_at", ""))), found))
-    return max(paces, key=lambda one: one[0])[1] if paces else guess
+        found = _pace({**work, "training": trained}, seconds, guess, known)
+        paces[known].append((str(config.get("created_at", "")), found))
+    for found in paces.values():
+        if found:
+            return _middle([pace for _, pace in sorted(found, key=_moment)[-RECENT:]], guess)
+    return guess
+
+
+def _place(config: dict[str, Any]) -> dict[str, Any]:
+    """Return where and how a run computed, as far as it says."""
+    says = {"processes": 1, **config, **(config.get("passes") or {})}
+    return {key: says[key] for key in ("device", "precision", "processes") if key in says}
+
+
+def _moment(found: tuple[str, Pace]) -> str:
+    return found[0]
+
+
+def _middle(paces: Sequence[Pace], guess: Pace) -> Pace:
+    """Return the median of each rate."""
+    return Pace(
+        scoring=median(pace.scoring for pace in paces),
+        training=median(pace.training for pace in paces),
+        answer_seconds=(
+            median(pace.answer_seconds for pace in paces)
+            if paces[0].known == "run"
+            else guess.answer_seconds  # goes with the model's depth, not with its operations
+        ),
+        start_seconds=median(pace.start_seconds for pace in paces),
+        known=paces[0].known,
+    )
 
 
 def _share_trained(status: dict[str, Any]) -> float:

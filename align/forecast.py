@@ -67,7 +67,7 @@ class Forecast:
     def for_run(self) -> dict[str, Any]:
         """Return what a run keeps of it in its config.json."""
         work = {} if self.work is None else {"work": self.work.as_json()}
-        return {"passes": asdict(self.fit.passes), **work}
+        return {"passes": asdict(self.fit.passes), "device": self.device.label, **work}
 
     def as_json(self) -> dict[str, Any]:
         """Return it as the command `preflight` prints it."""
@@ -75,7 +75,7 @@ class Forecast:
         return {
             "method": self.settings.method,
             "model": self.model,
-            "device": self.device.name or self.device.kind,
+            "device": self.device.label,
             "memory_bytes": None if memory is None else memory.total,
             "free_bytes": self.device.free,
             "precision": passes.precision,
@@ -146,7 +146,8 @@ def foresee(
         times=counted.times,
     )  # fmt: skip
     guess = first_pace(shape, device, passes.precision)
-    time = estimate(work, measured_pace(data, model.name, guess, processes))
+    where = {"device": device.label, "precision": passes.precision, "processes": processes}
+    time = estimate(work, measured_pace(data, model.name, guess, **where))
     return Forecast(model.name, settings, device, counted, fit, work, time)
 
 

@@ -141,6 +141,10 @@ class Device:
     name: str = ""
 
     @property
+    def label(self) -> str:
+        return self.name or self.kind
+
+    @property
     def bf16(self) -> bool:
         return self.kind == "cuda" or self.instructions in ("amx_bf16", "avx512_bf16", "bf16")
 

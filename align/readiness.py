@@ -86,7 +86,8 @@ def about(
         shape, settings, [mean] * taken, held_out, budget=fit.passes.budget, prompts=len(held_out)
     )
     guess = first_pace(shape, device, fit.passes.precision)
-    time = estimate(work, measured_pace(store.data, base.name, guess))
+    where = {"device": device.label, "precision": fit.passes.precision}
+    time = estimate(work, measured_pace(store.data, base.name, guess, **where))
     return Outlook(time, words, True)
 
 

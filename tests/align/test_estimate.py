@@ -71,7 +71,7 @@ def test_time_is_work_over_pace() -> None:
     pace = Pace(scoring=10.0, training=5.0, answer_seconds=7.0, start_seconds=3.0, known="run")
     found = estimate(Work(scoring=100, training=200, answers=2, tokens=9), pace)
     assert found.seconds == 10 + 40 + 14 + 3
-    assert found.sentence() == "about 1 min (as fast as the last run here)"
+    assert found.sentence() == "about 1 min (as fast as earlier runs here)"
     assert found.measured
 
 
@@ -86,7 +86,7 @@ def finished(data: Path, name: str, model: str, at: str, **changes: Any) -> None
     (run / "config.json").write_text(json.dumps(config))
 
 
-def test_pace_is_that_of_the_newest_whole_run_of_the_same_base(tmp_path: Path) -> None:
+def test_pace_is_the_middle_of_the_newest_whole_runs_of_the_same_base(tmp_path: Path) -> None:
     assert measured_pace(tmp_path, "m", GUESS) is GUESS
     finished(tmp_path, "r-0", "m", "2026-01")
     assert measured_pace(tmp_path, "m", GUESS) == Pace(100.0, 200.0, 10.0, 9.0, "run")
@@ -94,10 +94,23 @@ def test_pace_is_that_of_the_newest_whole_run_of_the_same_base(tmp_path: Path) -
     finished(tmp_path, "r-2", "m", "2026-03", resumed=True)
     finished(tmp_path, "r-3", "other", "2026-03", phases={TRAINING: 8.0, SCORING: 1.0})
     assert measured_pace(tmp_path, "m", GUESS).training == 200.0
-    finished(tmp_path, "r-4", "m", "2026-02", phases={TRAINING: 80.0, SCORING: 10.0})
-    assert measured_pace(tmp_path, "m", GUESS).training == 100.0
     third = measured_pace(tmp_path, "third", GUESS)  # operations per second pass between bases
-    assert (third.known, third.training, third.answer_seconds) == ("machine", 1000.0, 30.0)
+    assert (third.known, third.training, third.answer_seconds) == ("machine", 600.0, 30.0)
+    for number, seconds in enumerate((100.0, 80.0, 16.0, 10.0, 8.0)):
+        phases = {TRAINING: seconds, SCORING: 10.0}
+        finished(tmp_path, f"r-{4 + number}", "m", f"2026-02-{number}", phases=phases)
+    assert measured_pace(tmp_path, "m", GUESS).training == 500.0  # 80, 100, *500*, 800, 1000
+
+
+def test_pace_is_that_of_the_same_device_and_precision(tmp_path: Path) -> None:
+    finished(tmp_path, "r-0", "m", "2026-01")
+    path = tmp_path / "runs" / "r-0" / "config.json"
+    where = {"device": "cpu", "passes": {"precision": "fp32", "budget": 9}}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **where}))
+    same = {"device": "cpu", "precision": "fp32"}
+    assert measured_pace(tmp_path, "m", GUESS, **same).training == 200.0
+    assert measured_pace(tmp_path, "m", GUESS, **{**same, "device": "a GPU"}) is GUESS
+    assert measured_pace(tmp_path, "m", GUESS, **{**same, "precision": "bf16"}) is GUESS
 
 
 def test_a_run_that_stopped_early_has_done_a_part_of_its_work(tmp_path: Path) -> None:
@@ -107,10 +120,10 @@ def test_a_run_that_stopped_early_has_done_a_part_of_its_work(tmp_path: Path) ->
 
 def test_pace_is_that_of_as_many_processes(tmp_path: Path) -> None:
     finished(tmp_path, "r-0", "m", "2026-01")
-    assert measured_pace(tmp_path, "m", GUESS, 2) is GUESS
+    assert measured_pace(tmp_path, "m", GUESS, processes=2) is GUESS
     path = tmp_path / "runs" / "r-0" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "processes": 2}))
-    assert measured_pace(tmp_path, "m", GUESS, 2).training == 200.0
+    assert measured_pace(tmp_path, "m", GUESS, processes=2).training == 200.0
     assert measured_pace(tmp_path, "m", GUESS) is GUESS
 
 
