@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -265,9 +266,10 @@ def measured_pace(
         trained = work["training"] * _share_trained(status)
         found = _pace({**work, "training": trained}, seconds, guess, known)
         paces[known].append((str(config.get("created_at", "")), found))
-    for found in paces.values():
-        if found:
-            return _middle([pace for _, pace in sorted(found, key=_moment)[-RECENT:]], guess)
+    for told in paces.values():
+        if told:
+            newest = sorted(told, key=itemgetter(0))[-RECENT:]
+            return _middle([pace for _, pace in newest], guess)
     return guess
 
 
@@ -275,10 +277,6 @@ def _place(config: dict[str, Any]) -> dict[str, Any]:
     """Return where and how a run computed, as far as it says."""
     says = {"processes": 1, **config, **(config.get("passes") or {})}
     return {key: says[key] for key in ("device", "precision", "processes") if key in says}
-
-
-def _moment(found: tuple[str, Pace]) -> str:
-    return found[0]
 
 
 def _middle(paces: Sequence[Pace], guess: Pace) -> Pace:

@@ -146,8 +146,11 @@ def foresee(
         times=counted.times,
     )  # fmt: skip
     guess = first_pace(shape, device, passes.precision)
-    where = {"device": device.label, "precision": passes.precision, "processes": processes}
-    time = estimate(work, measured_pace(data, model.name, guess, **where))
+    pace = measured_pace(
+        data, model.name, guess,
+        device=device.label, precision=passes.precision, processes=processes,
+    )  # fmt: skip
+    time = estimate(work, pace)
     return Forecast(model.name, settings, device, counted, fit, work, time)
 
 

@@ -87,7 +87,8 @@ def about(
     )
     guess = first_pace(shape, device, fit.passes.precision)
     where = {"device": device.label, "precision": fit.passes.precision}
-    time = estimate(work, measured_pace(store.data, base.name, guess, **where))
+    pace = measured_pace(store.data, base.name, guess, **where)
+    time = estimate(work, pace)
     return Outlook(time, words, True)
 
 
