@@ -19,9 +19,9 @@ from pathlib import Path
 
 import psutil
 
-from align import priority
 from align.json_files import read_json, write_json
 from align.locks import is_held
+from storage import priority
 from storage.errors import Conflict
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from align import (
     campaigning,
     comparing,
@@ -61,6 +59,7 @@ from feedback.accounts import ALONE
 from feedback.ages import BASE, sampler
 from feedback.formats.generic import named_columns
 from feedback.frozen import SPLITS
+from feedback.survey import standings
 from feedback.texts import check_messages
 from storage.errors import BadInput, NotFound
 from storage.records import Edit, Message, Promotion, Rating, Snapshot, Vote
@@ -106,8 +105,9 @@ def export(
 ) -> dict[str, Any]:
     """Write a file; return {"written", "personal_data"}."""
     folder = snapshot_folder(workspace, snapshot) if snapshot else None
-    done = imports.export_file(
-        workspace.store, Path(file), format, snapshot_dir=folder, names=names
+    target = Path(file).absolute()
+    done = workspace.store.aside(
+        imports.export_file, target, format, snapshot_dir=folder, names=names
     )
     told = f"{Path(file).name}: {done['written']:,} rows as {format}"
     told += ", with names" if names else ""
@@ -179,16 +179,12 @@ def generate(
 
 def check(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
     """Run every check; return {"checks": [...]}."""
-    return {"checks": [one.as_json() for one in quality.run_checks(workspace.store)]}
+    return {"checks": [one.as_json() for one in workspace.store.aside(quality.run_checks)]}
 
 
 def leaderboard(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
     """Rank the models; return {"models": [...], "votes", "twice_as_long", …}."""
-    from feedback import ranking  # its evalica brings scipy.stats in: two seconds
-
-    columns = quality.gather_numbers(workspace.store)
-    rng = np.random.default_rng(0)
-    return ranking.leaderboard(columns.votes, columns.comparisons, rng).as_json()
+    return workspace.store.aside(standings).as_json()
 
 
 def score(

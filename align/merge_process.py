@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from align import device, priority
+from align import device
 from align.children import MAX_THREADS, QUIET, ROOT
 from align.json_files import read_json, write_json
 from align.locks import FileLock
 from align.models import Model
+from storage import priority
 from storage.errors import Busy, DiskFull, Unsupported
 
 if TYPE_CHECKING:

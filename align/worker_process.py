@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from align import priority
 from align.wire import to_line
+from storage import priority
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_THREADS = 8  # Choice: a small model gains little from more; $OMP_NUM_THREADS overrules

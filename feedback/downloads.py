@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from feedback import audit
 from feedback.accounts import ALONE
 from feedback.gate import person_of
-from feedback.tables import TABLES, csv_of
+from feedback.tables import TABLES, csv_of, table_of
 from storage.errors import NotFound
 from storage.store import Store
 
@@ -29,7 +29,7 @@ def router(store_of: Callable[[Request], Store]) -> APIRouter:
             raise NotFound(f"there is no table {name[:40]!r}; there are {', '.join(TABLES)}")
         person = person_of(request.scope)
         audit.note(store_of(request), person.name if person else ALONE, "export", f"{name}.csv")
-        content = csv_of(TABLES[name](store_of(request)))
+        content = csv_of(store_of(request).aside(table_of, name))
         headers = {"Content-Disposition": f'attachment; filename="hone-{name}.csv"'}
         return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 

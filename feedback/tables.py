@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 
-import numpy as np
 import pandas as pd
 
 from feedback import audit
@@ -13,6 +12,7 @@ from feedback.checks import CheckResult, Columns, Finding
 from feedback.labelers import labeler_table
 from feedback.plots import agreement_by_prompt, votes_over_time, win_rate_by_length
 from feedback.quality import gather_numbers, run_checks
+from feedback.survey import standings
 from storage.store import Store
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell starts that a spreadsheet would compute
@@ -21,11 +21,11 @@ WORST_FIRST = ("stop", "warn", "unknown", "ok")
 MOST_IDS = 200  # Choice: of a finding; they fit into a spreadsheet's cell (32,767 characters)
 
 
-def models(columns: Columns) -> pd.DataFrame:
+def models(store: Store) -> pd.DataFrame:
     """Return the leaderboard, best first."""
-    from feedback.ranking import Standing, leaderboard  # its evalica takes two seconds to import
+    from feedback.ranking import Standing  # its evalica takes two seconds to import
 
-    found = leaderboard(columns.votes, columns.comparisons, np.random.default_rng(0))
+    found = standings(store)
     names = [field.name for field in fields(Standing)]
     return pd.DataFrame([asdict(one) for one in found.models], columns=names)
 
@@ -55,7 +55,7 @@ def times(columns: Columns) -> pd.DataFrame:
 TABLES: dict[str, Callable[[Store], pd.DataFrame]] = {
     "findings": lambda store: findings(run_checks(store)),
     "labelers": lambda store: labeler_table(gather_numbers(store)),
-    "models": lambda store: models(gather_numbers(store)),
+    "models": models,
     "lengths": lambda store: win_rate_by_length(gather_numbers(store).votes),
     "times": lambda store: times(gather_numbers(store)),
     "changes": lambda store: pd.DataFrame(
@@ -63,6 +63,11 @@ TABLES: dict[str, Callable[[Store], pd.DataFrame]] = {
     ),
     "agreement": lambda store: agreement_by_prompt(gather_numbers(store).votes),
 }
+
+
+def table_of(store: Store, name: str) -> pd.DataFrame:
+    """Return one of `TABLES`."""
+    return TABLES[name](store)
 
 
 def csv_of(table: pd.DataFrame) -> str:

@@ -60,6 +60,7 @@ class Alone:
     """Work that nothing may be written beside: it gets what commits jobs at once."""
 
     work: Callable[[Callable[[Sequence[Job]], None]], Any]
+    reads: bool = False  # it changes nothing, so what is remembered holds
     answer: Future[Any] = field(default_factory=Future)
 
 

@@ -37,15 +37,18 @@ PATIENCE = 20.0  # seconds that a reopen waits for the last reader. Choice: > an
 class Duck:
     """One open database file."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, *, reads: bool = False) -> None:
         """Open the file, making it where there is none.
+
+        Args:
+            reads: for reading only; then it has to be there.
 
         Raises:
             duckdb.Error: as it is, for start-up to decide about a quarantine.
         """
         self.path = path
         self.generation = 0  # grows with every reopen
-        self._limits = limits
+        self._limits, self._reads = limits, reads
         self._users = 0
         self._gate = threading.Condition()
         self._reopening = False
@@ -55,6 +58,7 @@ class Duck:
     def _connect(self) -> Cursor:
         root = duckdb.connect(
             str(self.path),
+            read_only=self._reads,
             config={
                 "memory_limit": f"{self._limits.memory_now()}B",
                 "threads": str(self._limits.threads_now()),

@@ -7,7 +7,9 @@ each on a cursor of its own. What a caller needs to know is in the methods' firs
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import duckdb
 import sqlalchemy as sa
 
+from storage.aside import FOLDER, Aside, NoCopy, Work
 from storage.columns import COLUMNS
 from storage.decide import Addition, Alone, Append, Update, events_of
 from storage.duck import Duck, present, translated
@@ -49,10 +52,13 @@ from storage.writer import Writer
 if TYPE_CHECKING:
     import pandas as pd
 
+LOG = logging.getLogger(__name__)
+
 R = TypeVar("R")
 FILE = "hone.duckdb"
 DEFAULT_LIMITS = Limits()
 AT_ONCE = 1_000  # events. Choice: a commit of some 50 ms, for which somebody's vote waits
+MUCH = 5_000  # texts. Choice: with fewer, all that is computed takes about a second
 
 
 class Store:
@@ -60,14 +66,17 @@ class Store:
 
     data: Path
 
-    def __init__(self, data: Path, lock: DataLock, duck: Duck, journal: Journal) -> None:
-        """Use `Store.open`."""
+    def __init__(
+        self, data: Path, lock: DataLock | None, duck: Duck, journal: Journal | None
+    ) -> None:
+        """Use `Store.open`. Without a lock and a journal it is only read."""
         self.data = data
         self._lock, self._duck, self._journal = lock, duck, journal
         self._heads, self._news, self._remembered = Heads(), News(0), Remembered()
         self._counts: dict[type, tuple[tuple[int, int], int]] = {}  # type → at which change, rows
         self.companions: dict[type, Any] = {}  # what other rooms keep in memory about this folder
         self._writer: Writer | None = None
+        self._aside: Aside | None = None  # for a server
 
     @classmethod
     def open(cls, data: Path, limits: Limits = DEFAULT_LIMITS) -> Store:
@@ -87,9 +96,15 @@ class Store:
             raise StoreError(f"{data} cannot be used as data folder: {error}") from None
         with ExitStack() as undone:
             undone.callback(lock.release)
+            shutil.rmtree(data / FOLDER, ignore_errors=True)  # of a server that was killed
             store = cls._opened(data, lock, limits)
             undone.pop_all()
         return store
+
+    @classmethod
+    def reading(cls, path: Path, data: Path) -> Store:
+        """Open a copy of a folder's database, which nobody writes, for reading only."""
+        return cls(data, None, Duck(path, DEFAULT_LIMITS, reads=True), None)
 
     @classmethod
     def _opened(cls, data: Path, lock: DataLock, limits: Limits) -> Store:
@@ -119,17 +134,24 @@ class Store:
 
     def close(self) -> None:
         """Finish what was queued, write the log into the file, and let go of the folder."""
-        if self._writer is None:
-            return
-        self._writer.close()
-        self._writer = None
+        if self._aside is not None:
+            self._aside.end()
+            self._aside = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
         self._duck.close()
-        self._journal.close()
-        self._lock.release()
+        if writer is not None and self._journal is not None and self._lock is not None:
+            self._journal.close()
+            self._lock.release()
 
     def announce(self, address: str, token: str) -> None:
-        """Write into LOCK where this process answers, and the token that the command line shows."""
+        """Write into LOCK where this process answers, and the token that the command line shows;
+        from now on `aside` leaves this process to those who ask."""
+        self._writing()
+        assert self._lock is not None
         self._lock.announce(address, token)
+        self._aside = Aside(self.data / FILE, self._still)
 
     def __enter__(self) -> Store:
         return self
@@ -210,13 +232,17 @@ class Store:
         Raises:
             Busy, DiskFull: nothing was changed.
         """
-        work = partial(carry_out, self._duck, self._journal, erasing, erasure)
-        return int(self._submit(Alone(work)).result())
+        work = partial(carry_out, self._duck, self._written(), erasing, erasure)
+        try:
+            return int(self._submit(Alone(work)).result())
+        finally:
+            if self._aside is not None:  # copies hold it, too
+                self._aside.end()
 
     def forget_passwords(self, account: str) -> int:
         """Take the hashes of passwords that an account had before out of the journal; return how
         many lines held one. Nothing is written meanwhile."""
-        work = partial(forget_passwords, self._duck, self._journal, account)
+        work = partial(forget_passwords, self._duck, self._written(), account)
         return int(self._submit(Alone(work)).result())
 
     def _submit(self, job: Append | Addition | Update | Alone) -> Future[Any]:
@@ -224,10 +250,36 @@ class Store:
 
     def _writing(self) -> Writer:
         if self._writer is None:
+            self._written()
             raise StoreError(f"{self.data} is closed: start Hone again")
         return self._writer
 
+    def _written(self) -> Journal:
+        if self._journal is None:
+            raise StoreError(f"{self.data} is only read here")
+        return self._journal
+
     # Reading
+
+    def aside(self, work: Work[R], *args: Any, **more: Any) -> R:
+        """Return `work(self, *args, **more)`; in a server that holds much, from another process.
+
+        There it gets a copy of the store as it is now, for reading only; it is found by its name,
+        and what goes in and out is pickled.
+
+        Raises:
+            Busy: something was erased meanwhile. StoreError: the other process died.
+        """
+        if self._aside is not None and self.count(Text) >= MUCH:
+            try:
+                return self._aside.run(work, *args, **more)
+            except NoCopy as error:
+                LOG.warning("what is asked for is computed in the server: %s", error)
+        return work(self, *args, **more)
+
+    def _still(self, work: Callable[[], Any]) -> Any:
+        """Do something while nothing is written."""
+        return self._submit(Alone(lambda _: work(), reads=True)).result()
 
     def get(self, kind: type[R], key: str) -> R | None:
         """Return the record with this id, or None."""
@@ -371,7 +423,8 @@ class Store:
         Args:
             last: look only at so many of the newest commands.
         """
-        return self._duck.read(lambda cursor: verify(cursor, self._journal, last))
+        journal = self._written()
+        return self._duck.read(lambda cursor: verify(cursor, journal, last))
 
 
 def _append(event: Event, texts: Sequence[Text]) -> Append:

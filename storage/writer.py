@@ -116,12 +116,13 @@ class Writer:
             self._gather_until = ended + pause if crowded else 0.0
 
     def _work(self, job: Alone) -> None:
-        """Do something that nothing may be written beside; then remember nothing of before."""
+        """Do something that nothing may be written beside; if it writes, forget all of before."""
         try:
             try:
                 done = job.work(self._commit)
             finally:
-                self._forget()
+                if not job.reads:
+                    self._forget()
             job.answer.set_result(done)
         except duckdb.Error as error:
             job.answer.set_exception(translated(error, self._duck.path))

@@ -6,21 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-import numpy as np
 import pandas as pd
 
-from feedback.checks import Columns
-from feedback.labelers import labeler_table
-from feedback.plots import (
-    agreement_by_prompt,
-    prompts_by_agreement,
-    votes_over_time,
-    win_rate_by_length,
-)
-from feedback.quality import gather_numbers
-from feedback.ranking import Leaderboard, Standing, leaderboard
+from feedback.ranking import Leaderboard, Standing
 from feedback.screens.charts import agreement_chart, time_chart, win_rate_chart
 from feedback.screens.parts import percent
+from feedback.survey import Survey, standings
 from feedback.values import brief
 
 FEW = 20  # votes; Choice: fewer say little about a person, and the table says so
@@ -53,14 +44,14 @@ class Overview:
         return [self.pictures, self.title, self.table]
 
 
-def draw(view: Overview, columns: Columns) -> dict[Any, Any]:
-    """Draw pictures and table from the columns that the checks read."""
-    table = labeler_table(columns)
+def draw(view: Overview, survey: Survey) -> dict[Any, Any]:
+    """Draw pictures and table."""
+    table = survey.labelers
     shown = table.sort_values(["votes", "labeler"], ascending=[False, True]).head(MOST)
     rows = [labeler_row(row) for row in shown.itertuples()]
     more = f" The first {MOST} of {len(table):,}; the file has all." if len(table) > MOST else ""
     return {
-        view.pictures: pictures_html(columns),
+        view.pictures: pictures_html(survey),
         view.title: gr.Markdown(
             f"## Labelers\nA share in brackets rests on fewer than {FEW} votes.{more}",
             visible=bool(rows),
@@ -69,12 +60,12 @@ def draw(view: Overview, columns: Columns) -> dict[Any, Any]:
     }
 
 
-def pictures_html(columns: Columns) -> str:
+def pictures_html(survey: Survey) -> str:
     """Return the three pictures, each with the link to its numbers (our own words and numbers)."""
     drawn = {
-        "lengths": win_rate_chart(win_rate_by_length(columns.votes)),
-        "times": time_chart(votes_over_time(columns.votes, columns.ratings)),
-        "agreement": agreement_chart(prompts_by_agreement(agreement_by_prompt(columns.votes))),
+        "lengths": win_rate_chart(survey.lengths),
+        "times": time_chart(survey.times),
+        "agreement": agreement_chart(survey.agreement),
     }
     cells = "".join(
         f"<div>{picture}<a class='hone-small' href='/api/v1/tables/{name}.csv' download>"
@@ -115,8 +106,7 @@ def share(value: float, n: int) -> str:
 
 def show_models(workspace: Any, view: Models) -> dict[Any, Any]:
     """Rank the models that people compared; nothing where there are fewer than two."""
-    columns = gather_numbers(workspace.store)
-    found = leaderboard(columns.votes, columns.comparisons, np.random.default_rng(0))
+    found = workspace.store.aside(standings)
     rows = [model_row(one) for one in found.models]
     return {
         view.title: f"## Models\n{models_words(found)}" if rows else "",

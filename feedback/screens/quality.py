@@ -1,6 +1,6 @@
 """The quality screen: every check as a meter with its interval, and what it found.
 
-Draws what `feedback.quality.run_checks` answers, the same that `check` prints. A new entry of
+Draws what `feedback.survey` answers, the same that `check` prints. A new entry of
 `CHECKS` appears here by itself. The line on top, and the checks that are kept as counts, move with
 every vote; a labeler sees none of it, for what others chose would sway them.
 """
@@ -19,13 +19,7 @@ from feedback.checks import CHECKS
 from feedback.checks.result import CheckResult, Finding
 from feedback.intervals import wilson
 from feedback.meters import Majorities, Meters, live_majorities, live_meters
-from feedback.quality import (
-    checks_of,
-    gather,
-    live_length_bias,
-    live_position_bias,
-    quoted,
-)
+from feedback.quality import live_length_bias, live_position_bias
 from feedback.screens import overview, remedies, scores
 from feedback.screens.adjudication import build_adjudication
 from feedback.screens.parts import (
@@ -39,6 +33,7 @@ from feedback.screens.parts import (
     track,
     wire,
 )
+from feedback.survey import survey
 from feedback.tables import ranked
 from feedback.values import brief
 
@@ -242,10 +237,9 @@ def keep_up(workspace: Any, view: View, took: tuple[float, int]) -> dict[Any, An
 def refresh(workspace: Any, view: View) -> dict[Any, Any]:
     """Run every check and draw it."""
     started, reached = time.monotonic(), workspace.store.reached()
-    columns = gather(workspace.store)
-    results = quoted(workspace.store, checks_of(columns))
-    drawn = draw_checks(view.cards, view.found, results) | overview.draw(view.overview, columns)
-    drawn |= scores.show_offer(view.scores, results)
+    found = workspace.store.aside(survey)
+    drawn = draw_checks(view.cards, view.found, found.results)
+    drawn |= overview.draw(view.overview, found) | scores.show_offer(view.scores, found.results)
     took = (time.monotonic() - started, reached)
     return drawn | {view.took: took, view.live.reached: None}
 

@@ -16,8 +16,8 @@ import pytest
 from align import runs
 from align.locks import FileLock, is_held
 from align.manifest import write_manifest
-from align.priority import NICENESS
 from storage.errors import BadInput, Busy, Conflict, NotFound
+from storage.priority import NICENESS
 from storage.records import Run
 from storage.store import Store
 from tests.align.small import label_lines, pair_lines, read, write_run, write_snapshot
