@@ -6,7 +6,7 @@ Both move with each event, so that they cost the same with a million votes as wi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,7 +40,8 @@ def progress(store: Store, labeler: str, now: datetime) -> Progress:
 def lately(store: Store, labeler: str, now: datetime) -> list[Judged]:
     """Return the labeler's live votes and ratings of the last hours (`SITTING`), oldest first."""
     kept: _Lately = store.companions.setdefault(_Lately, _Lately(store))
-    return kept.read(labeler, now)
+    counted: _Tally = store.companions.setdefault(_Tally, _Tally(store))
+    return kept.read(labeler, now, lambda: counted.of(labeler, now))
 
 
 class _Tally(Moving):
@@ -50,6 +51,10 @@ class _Tally(Moving):
         self._counts: Counter[tuple[str, str]] = Counter()  # ("vote", "rating" or "today", labeler)
         self._judged: Table | None = None  # comparison → people's live votes on it
         self._judged_total = 0
+
+    def of(self, labeler: str, now: datetime) -> int:
+        """Return how many live votes and ratings a labeler cast."""
+        return self.read(labeler, now).mine_total
 
     def read(self, labeler: str, now: datetime) -> Progress:
         with self.lock:
@@ -118,24 +123,28 @@ class _Lately(Moving):
         super().__init__(store)
         self._of: dict[str, dict[Place, Judged]] = {}
 
-    def read(self, labeler: str, now: datetime) -> list[Judged]:
+    def read(self, labeler: str, now: datetime, cast: Callable[[], int]) -> list[Judged]:
+        """Args: cast: how many live votes and ratings the labeler cast so far."""
         with self.lock:
             self.follow()
             since = now - SITTING
             if labeler not in self._of:  # an event that comes meanwhile is taken twice: no harm
-                frame = self.store.frame("own_verdicts", labeler=labeler, since=since)
-                self._of[labeler] = {
-                    (Vote if row.what == "vote" else Rating, row.assignment): Judged(
-                        row.verdict,
-                        None if row.seconds_spent != row.seconds_spent else row.seconds_spent,
-                        int(row.chars),
-                        row.created_at,
-                    )
-                    for row in frame.itertuples()
-                }
+                self._of[labeler] = self._stored(labeler, since) if cast() else {}
             mine = {place: one for place, one in self._of[labeler].items() if one.at >= since}
             self._of[labeler] = mine
             return sorted(mine.values(), key=lambda one: one.at)
+
+    def _stored(self, labeler: str, since: datetime) -> dict[Place, Judged]:
+        frame = self.store.frame("own_verdicts", labeler=labeler, since=since)
+        return {
+            (Vote if row.what == "vote" else Rating, row.assignment): Judged(
+                row.verdict,
+                None if row.seconds_spent != row.seconds_spent else row.seconds_spent,
+                int(row.chars),
+                row.created_at,
+            )
+            for row in frame.itertuples()
+        }
 
     def read_all(self) -> int:
         self._of = {}

@@ -32,6 +32,7 @@ class Places(Moving):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self._of: dict[str, _Mine] = {}
+        self._others: set[str] = set()  # labelers of whom the store knows something
         self._coming: dict[str, list[Assignment]] = {}  # by labeler: what is not stored yet
 
     def waiting(self, labeler: str) -> list[Assignment]:
@@ -65,19 +66,26 @@ class Places(Moving):
     def _read(self, labeler: str) -> _Mine:
         self.follow()
         if labeler not in self._of:  # an event that comes meanwhile is taken twice: no harm
-            frame = self.store.frame("own_places", labeler=labeler)
-            waiting = self.store.found(Assignment, frame.loc[frame["waiting"], "assignment"])
-            self._of[labeler] = _Mine(waiting, set(frame["item"]))
+            self._of[labeler] = self._stored(labeler)
         return self._of[labeler]
 
+    def _stored(self, labeler: str) -> _Mine:
+        if labeler not in self._others:  # somebody new: five hundred may come at the same time
+            return _Mine({}, set())
+        frame = self.store.frame("own_places", labeler=labeler)
+        waiting = self.store.found(Assignment, frame.loc[frame["waiting"], "assignment"])
+        return _Mine(waiting, set(frame["item"]))
+
     def read_all(self) -> int:
-        self._of = {}
-        return self.store.reached()
+        self._of, reached = {}, self.store.reached()
+        self._others = set(self.store.frame("given")["labeler"])
+        return reached
 
     def take(self, news: Sequence[Told]) -> None:
         for told in news:
             event = told.event
             mine = self._of.get(event.labeler)
+            self._others.add(event.labeler)
             if mine is None or not isinstance(event, Vote | Rating):
                 continue
             mine.had.add(event.comparison if isinstance(event, Vote) else event.response)

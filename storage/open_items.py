@@ -330,6 +330,11 @@ def open_gold(cursor: Cursor, *, labeler: str, limit: int = 1000) -> pd.DataFram
     return frame(cursor, OPEN_GOLD, labeler=labeler, limit=limit)
 
 
+def given(cursor: Cursor) -> pd.DataFrame:
+    """Return every labeler who was ever given something, and how much."""
+    return frame(cursor, "SELECT labeler, count(*) AS n FROM assignment GROUP BY labeler")
+
+
 def own_places(cursor: Cursor, *, labeler: str) -> pd.DataFrame:
     """Return the labeler's assignments, oldest first: `item` and whether it is `waiting`."""
     return frame(cursor, OWN_PLACES, labeler=labeler)

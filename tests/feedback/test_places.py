@@ -73,3 +73,23 @@ def test_what_could_not_be_stored_was_not_given(store: Store) -> None:
     with pytest.raises(OSError, match="full"), places.giving("ada", [given]):
         raise OSError("full")
     assert (places.waiting("ada"), set(places.had("ada"))) == ([], set())
+
+
+def test_of_somebody_new_the_store_is_asked_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of many may come at the same time; who was given something before is read."""
+    pairs = stock(store, 2)
+    store.add([Assignment("before", "default", "ada", pairs[0].id, "", "a", "plain", "screen")])
+    places, asked = Places(store), []
+    frame = store.frame
+
+    def asking(name: str, **more: str) -> object:
+        asked.append(name)
+        return frame(name, **more)
+
+    monkeypatch.setattr(store, "frame", asking)
+    assert places.had("bob") == set()
+    assert asked == ["given"]
+    assert places.had("ada") == {pairs[0].id}
+    assert asked == ["given", "own_places"]
