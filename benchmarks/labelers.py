@@ -27,6 +27,7 @@ import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -335,7 +336,8 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options.labelers, options.seconds, Path(folder))
-    result = {"machine": machine(), "think_seconds": THINK_SECONDS, **found}
+    made = {"date": str(date.today()), "machine": machine()}
+    result = {**made, "think_seconds": THINK_SECONDS, **found}
     text = json.dumps(result, indent=1)
     print(text)
     if options.write:

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -268,7 +269,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         key = prepared(data)
-        found: dict[str, Any] = {"machine": machine()}
+        found: dict[str, Any] = {"date": str(date.today()), "machine": machine()}
         if chosen.seconds:
             found["speed"] = speed(data, key, chosen.seconds)
         if chosen.kills:
