@@ -105,9 +105,8 @@ def export(
 ) -> dict[str, Any]:
     """Write a file; return {"written", "personal_data"}."""
     folder = snapshot_folder(workspace, snapshot) if snapshot else None
-    target = Path(file).absolute()
-    done = workspace.store.aside(
-        imports.export_file, target, format, snapshot_dir=folder, names=names
+    done = imports.export_file(
+        workspace.store, Path(file), format, snapshot_dir=folder, names=names
     )
     told = f"{Path(file).name}: {done['written']:,} rows as {format}"
     told += ", with names" if names else ""
@@ -179,12 +178,12 @@ def generate(
 
 def check(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
     """Run every check; return {"checks": [...]}."""
-    return {"checks": [one.as_json() for one in workspace.store.aside(quality.run_checks)]}
+    return {"checks": [one.as_json() for one in quality.run_checks(workspace.store)]}
 
 
 def leaderboard(workspace: Workspace, *, progress: Progress) -> dict[str, Any]:
     """Rank the models; return {"models": [...], "votes", "twice_as_long", …}."""
-    return workspace.store.aside(standings).as_json()
+    return standings(workspace.store).as_json()
 
 
 def score(

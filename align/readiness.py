@@ -133,7 +133,7 @@ def cleared(
     if rows:
         seen = about(store, recipe_for(method, model), rows, model, device_now([worker]))
         misfit = "" if seen.fits else seen.memory
-    checks = store.aside(run_checks, simulated=selected.simulated)
+    checks = run_checks(store, simulated=selected.simulated)
     return clearance(method, counts, checks, misfit)
 
 

@@ -29,7 +29,7 @@ def router(store_of: Callable[[Request], Store]) -> APIRouter:
             raise NotFound(f"there is no table {name[:40]!r}; there are {', '.join(TABLES)}")
         person = person_of(request.scope)
         audit.note(store_of(request), person.name if person else ALONE, "export", f"{name}.csv")
-        content = csv_of(store_of(request).aside(table_of, name))
+        content = csv_of(table_of(store_of(request), name))
         headers = {"Content-Disposition": f'attachment; filename="hone-{name}.csv"'}
         return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 

@@ -39,7 +39,7 @@ def export_file(
     names: bool = False,
 ) -> dict[str, Any]:
     """Write a file; return {"written", "personal_data"}: how many rows, and how many of their
-    different texts hold personal data, by kind.
+    different texts hold personal data, by kind. See `Store.aside`.
 
     Args:
         format: a name in FORMATS: "votes" writes every live vote; the others, as "trl" and
@@ -52,18 +52,25 @@ def export_file(
         BadInput: an unknown format, votes of a snapshot, or a file that cannot be written.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise BadInput(f"{path}: there is no folder {path.parent}; make it, or choose another one")
+    frozen = Path(snapshot_dir).absolute() if snapshot_dir else None
+    return store.aside(_exported, path.absolute(), format, frozen, names=names)
+
+
+def _exported(
+    store: Store, path: Path, format: str, snapshot_dir: Path | None, *, names: bool
+) -> dict[str, Any]:
     chosen = formats.named(format)
     if chosen.write is None:
         others = ", ".join(name for name, one in formats.FORMATS.items() if one.write)
         raise BadInput(f"{format} is only read; export one of {others}")
-    if not path.parent.is_dir():
-        raise BadInput(f"{path}: there is no folder {path.parent}; make it, or choose another one")
     if chosen.holds == "votes":
         if snapshot_dir is not None:
             raise BadInput("a snapshot holds pairs and labels, not votes; choose trl or trl-labels")
         rows = _votes(store, None if names else Pseudonyms(store))
     elif snapshot_dir is not None:
-        rows = _frozen(Path(snapshot_dir), chosen.holds)
+        rows = _frozen(snapshot_dir, chosen.holds)
     else:
         rows = _live(store, chosen.holds)
     found = PersonalData()

@@ -35,11 +35,15 @@ MAX_PREVIEWS = 1_000  # Choice: five times as many as there are findings
 
 
 def run_checks(store: Store, *, simulated: bool = True) -> list[CheckResult]:
-    """Return what every check says about the live feedback.
+    """Return what every check says about the live feedback; see `Store.aside`.
 
     Args:
         simulated: with the feedback of simulated labelers.
     """
+    return store.aside(_checked, simulated=simulated)
+
+
+def _checked(store: Store, *, simulated: bool) -> list[CheckResult]:
     return quoted(store, checks_of(gather(store, simulated=simulated)))
 
 

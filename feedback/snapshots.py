@@ -98,7 +98,7 @@ def freeze(
     try:
         work.mkdir(parents=True)
         if checks is None:
-            checks = store.aside(run_checks, simulated=settings.simulated)
+            checks = run_checks(store, simulated=settings.simulated)
         manifest = _write(store, work, chosen, settings, checks)
         folder = _publish(work, home / manifest["id"])
     except OSError as error:

@@ -33,7 +33,11 @@ class Survey:
 
 
 def survey(store: Store) -> Survey:
-    """Run every check and count what is drawn beside them."""
+    """Run every check and count what is drawn beside them; see `Store.aside`."""
+    return store.aside(_surveyed)
+
+
+def _surveyed(store: Store) -> Survey:
     columns = gather(store)
     return Survey(
         results=quoted(store, checks_of(columns)),
@@ -45,7 +49,11 @@ def survey(store: Store) -> Survey:
 
 
 def standings(store: Store) -> Leaderboard:
-    """Rank the models that people compared, best first."""
+    """Rank the models that people compared, best first; see `Store.aside`."""
+    return store.aside(_ranked)
+
+
+def _ranked(store: Store) -> Leaderboard:
     from feedback.ranking import leaderboard  # its evalica brings scipy.stats in: two seconds
 
     columns = gather_numbers(store)

@@ -66,7 +66,11 @@ TABLES: dict[str, Callable[[Store], pd.DataFrame]] = {
 
 
 def table_of(store: Store, name: str) -> pd.DataFrame:
-    """Return one of `TABLES`."""
+    """Return one of `TABLES`; see `Store.aside`."""
+    return store.aside(_made, name)
+
+
+def _made(store: Store, name: str) -> pd.DataFrame:
     return TABLES[name](store)
 
 

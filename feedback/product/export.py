@@ -48,7 +48,7 @@ def export(
     name = f"hone-{format}.jsonl"
     with ExitStack() as unsent:
         unsent.callback(shutil.rmtree, folder)
-        store.aside(export_file, folder / name, format, frozen)
+        export_file(store, folder / name, format, frozen)
         what = f"{name} of {snapshot or 'what counts now'}"
         audit.note(store, person.name if person else ALONE, "export", what)
         unsent.pop_all()  # from here on the answer removes it

@@ -67,7 +67,7 @@ def take_out(
     """Write the export into a temporary file; return the button that downloads it."""
     _, form, name = EXPORTS[what]
     target = Path(tempfile.mkdtemp(prefix="hone-export-")) / name
-    done = workspace.store.aside(imports.export_file, target, form, names=names)
+    done = imports.export_file(workspace.store, target, form, names=names)
     written, found = done["written"], personal.told(done["personal_data"])
     if not written:
         return gr.DownloadButton(visible=False), "Nothing to export yet: judge some answers first."

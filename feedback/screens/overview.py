@@ -106,7 +106,7 @@ def share(value: float, n: int) -> str:
 
 def show_models(workspace: Any, view: Models) -> dict[Any, Any]:
     """Rank the models that people compared; nothing where there are fewer than two."""
-    found = workspace.store.aside(standings)
+    found = standings(workspace.store)
     rows = [model_row(one) for one in found.models]
     return {
         view.title: f"## Models\n{models_words(found)}" if rows else "",

@@ -237,7 +237,7 @@ def keep_up(workspace: Any, view: View, took: tuple[float, int]) -> dict[Any, An
 def refresh(workspace: Any, view: View) -> dict[Any, Any]:
     """Run every check and draw it."""
     started, reached = time.monotonic(), workspace.store.reached()
-    found = workspace.store.aside(survey)
+    found = survey(workspace.store)
     drawn = draw_checks(view.cards, view.found, found.results)
     drawn |= overview.draw(view.overview, found) | scores.show_offer(view.scores, found.results)
     took = (time.monotonic() - started, reached)
