@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from align.later import Later
 from feedback import api, doors
 from feedback.accounts import people_of
+from feedback.crowd import Crowd
 from feedback.gate import HERE, Gate, Reach
 from feedback.product import routes as product
 
@@ -35,6 +36,7 @@ def build_web(workspace: Workspace, rest: Later, reach: Reach = HERE) -> FastAPI
     sent = product.Doors(lambda request: store)
     app.add_middleware(product.Front, doors=sent)
     app.add_middleware(Gate, reach=reach, people=people)
+    app.add_middleware(Crowd)
     api.install_errors(app)
     app.include_router(doors.router(people))
     told, more = partial(waiting, workspace), partial(wake, workspace)
