@@ -23,20 +23,10 @@ MOST = 100
 # with others; each takes one of the forty threads, which votes need as well.
 READERS = 12
 API = "/api/v1/"
-LABELERS = frozenset(
-    [
-        "labeler",
-        "items",
-        "history",
-        "campaigns",
-        "meters",
-        "votes",
-        "ratings",
-        "rankings",
-        "edits",
-        "remarks",
-    ]
-)
+LABELERS = frozenset({
+    "labeler", "items", "history", "campaigns", "meters",
+    "votes", "ratings", "rankings", "edits", "remarks",
+})  # fmt: skip
 """What a labeler's page asks for: the first parts of paths behind `API`."""
 SOON = "1"  # seconds; the page's outbox asks again after half a second, one, two, …
 FULL = said_no(
