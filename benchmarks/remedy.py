@@ -2,12 +2,13 @@
 
     python benchmarks/remedy.py --cache FOLDER [--write]
 
-What people truly prefer is known here, and has nothing to do with length: of the two answers of a
-comparison one, by lot, begins with LIKED and the other with DISLIKED, which are equally long. A
+What people truly prefer is known here: of the two answers of a comparison one begins with LIKED and
+the other with DISLIKED, which are equally long. In CONCISE of the comparisons that are voted on the
+liked one is the shorter one, as where people ask for one or two sentences and get five. A
 simulated voter takes the longer answer, whatever it says, with probability LENGTH_LOVING, and else
-the truly better one. Two runs with the product's own functions (store, votes, snapshot, DPO with
+the truly better one: so length stands against what is true, and outvotes it. Two runs with the product's own functions (store, votes, snapshot, DPO with
 the demo recipe in a process of its own): on all votes, and on `balance_length`. Both make about as
-many steps. Then, on prompts that nobody voted on: how often the implicit reward is larger for the
+many steps. Then, on prompts that nobody voted on, where the liked opening has nothing to do with length: how often the implicit reward is larger for the
 truly better of two answers, also where that is the shorter one, and how long greedy answers are.
 Sampled answers stay in the cache.
 """
@@ -52,9 +53,10 @@ from storage.records import (  # noqa: E402
 from storage.store import Store  # noqa: E402
 
 LIKED, DISLIKED = "Well then, ", "Of course, "
-# Choice: so the longer answer gets 0.8 + 0.2 / 2 = 90 % of votes and the better one 60 %. At 0.6
-# (80 % and 70 %) an opening of two words is learned without a mistake from the raw votes, too.
-LENGTH_LOVING = 0.8
+# Choice: so the longer answer gets 0.25 + 0.75 · 0.8 = 85 % of the votes, and the better one 0.25 +
+# 0.75 · 0.2 = 40 %; of the pairs that balancing leaves, 65 %. Where what is true has nothing to do
+# with length, an opening of two words is learned from the raw votes without a mistake, too.
+LENGTH_LOVING, CONCISE = 0.8, 0.75
 SYSTEM = "Answer in one or two sentences."  # else most answers are cut off
 VOTED, UNSEEN = 110, 48  # prompts
 EACH = 4  # answers of a prompt: two comparisons
@@ -71,12 +73,14 @@ def main() -> None:
     started = time.monotonic()
     voted, unseen = prompts_of(arguments.voted, arguments.unseen)
     sampled = sample(arguments.cache, [*voted, *unseen])
-    items = planted(sampled, [*voted, *unseen], random.Random(7))
+    items = planted(sampled[: len(voted)], voted, CONCISE, random.Random(7))
+    items += planted(sampled[len(voted) :], unseen, 0.5, random.Random(8))
     data = arguments.cache / f"runs-{time.strftime('%H%M%S')}"
     results: dict[str, Any] = {
         "command": "python benchmarks/remedy.py --cache FOLDER",
         "machine": machine(),
         "length_loving": arguments.length_loving,
+        "concise": CONCISE,
         "sampling": asdict(SAMPLING),
         **learn(data, items[: len(voted)], items[len(voted) :], arguments),
         "wall_seconds": round(time.monotonic() - started),
@@ -140,14 +144,18 @@ def sample(cache: Path, prompts: Sequence[list[Message]]) -> list[list[str]]:
 
 
 def planted(
-    sampled: Sequence[list[str]], prompts: Sequence[list[Message]], rng: random.Random
+    sampled: Sequence[list[str]],
+    prompts: Sequence[list[Message]],
+    concise: float,
+    rng: random.Random,
 ) -> list[Item]:
-    """Return each prompt with couples of answers, of which by lot one gets the liked opening."""
+    """Return each prompt with couples of answers, of which one gets the liked opening: with
+    probability `concise` the shorter one."""
     items = []
     for messages, answers in zip(prompts, sampled, strict=True):
         couples = [list(couple) for couple in zip(answers[::2], answers[1::2], strict=False)]
         for couple in couples:
-            rng.shuffle(couple)
+            couple.sort(key=len, reverse=rng.random() >= concise)
         items.append((messages, [(LIKED + one, DISLIKED + other) for one, other in couples]))
     return items
 

@@ -148,7 +148,8 @@ def meter_html(name: str, result: CheckResult | None) -> str:
     Holds our own words and numbers only, so it may go through `gr.HTML`.
     """
     if result is None:
-        return f"<div class='hone-meter hone-unknown'><h3>{name_of(name)}</h3></div>"
+        waits = "<div class='hone-small'>Looking …</div>"
+        return f"<div class='hone-meter hone-unknown'><h3>{name_of(name)}</h3>{waits}</div>"
     severity = result.severity if result.severity in SEVERITIES else "unknown"
     below = ""
     if result.value is not None:
