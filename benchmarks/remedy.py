@@ -4,11 +4,12 @@
 
 What people truly prefer is known here: of the two answers of a comparison one begins with LIKED and
 the other with DISLIKED, which are equally long. In CONCISE of the comparisons that are voted on the
-liked one is the shorter one, as where people ask for one or two sentences and get five. A
-simulated voter takes the longer answer, whatever it says, with probability LENGTH_LOVING, and else
-the truly better one: so length stands against what is true, and outvotes it. Two runs with the product's own functions (store, votes, snapshot, DPO with
-the demo recipe in a process of its own): on all votes, and on `balance_length`. Both make about as
-many steps. Then, on prompts that nobody voted on, where the liked opening has nothing to do with length: how often the implicit reward is larger for the
+liked one is the shorter one, as where people ask for one or two sentences and get five. A simulated
+voter takes the longer answer, whatever it says, with probability LENGTH_LOVING, and else the truly
+better one: so length stands against what is true, and outvotes it. Two runs with the product's own
+functions (store, votes, snapshot, DPO with the demo recipe in a process of its own): on all votes,
+and on `balance_length`. Both make about as many steps. Then, on prompts that nobody voted on, where
+the liked opening has nothing to do with length: how often the implicit reward is larger for the
 truly better of two answers, also where that is the shorter one, and how long greedy answers are.
 Sampled answers stay in the cache.
 """
