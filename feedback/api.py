@@ -8,11 +8,12 @@ durable; sent again with its id it gets the same answer.
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
@@ -20,6 +21,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Message as Event
 from starlette.types import Receive
@@ -41,7 +43,10 @@ from storage.errors import BadInput, UserError
 from storage.records import Receipt, now
 from storage.store import Store
 
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
 COOKIE = "hone_labeler"
+NO_STORE = {"Cache-Control": "no-store"}
 COOKIE_SECONDS = 365 * 24 * 3600  # Choice: a year; the name is asked once.
 MAX_BODY_BYTES = 1_000_000
 LOW_STOCK = 20  # open comparisons under which generation is woken up; what it keeps in stock
@@ -88,8 +93,8 @@ class RemarkIn(_Body):
 class LimitedRoute(APIRoute):
     """A route that reads at most `MAX_BODY_BYTES` of a body, whatever its header says."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+    def get_route_handler(self) -> Handler:
+        handle = self.within(super().get_route_handler())
 
         async def limited(request: Request) -> Response:
             length = request.headers.get("content-length", "")
@@ -98,6 +103,38 @@ class LimitedRoute(APIRoute):
             return await handle(Request(request.scope, _counted(request.receive)))
 
         return limited
+
+    def within(self, usual: Handler) -> Handler:
+        """Return what answers a request whose body is limited."""
+        return usual
+
+
+class VerdictRoute(LimitedRoute):
+    """A route of a request and one body: what the framework does for any route costs more than
+    keeping a vote. It is asked only where the body is not what it has to be, and says why."""
+
+    def within(self, usual: Handler) -> Handler:
+        assert self.body_field is not None
+        kind = cast(type[BaseModel], self.body_field.field_info.annotation)
+
+        async def handler(request: Request) -> Response:
+            body = _read(kind, request.headers.get("content-type", ""), await request.body())
+            if body is None:
+                return await usual(request)
+            said = await run_in_threadpool(self.endpoint, request=request, body=body)
+            return JSONResponse(said, self.status_code or 200, NO_STORE)
+
+        return handler
+
+
+def _read(kind: type[BaseModel], content_type: str, raw: bytes) -> BaseModel | None:
+    """Return what a body says; None where it is not JSON or not of this kind."""
+    if content_type.partition(";")[0] != "application/json":
+        return None
+    try:
+        return kind.model_validate(json.loads(raw))
+    except (ValueError, RecursionError):  # of JSON, of UTF-8, and of pydantic
+        return None
 
 
 _TOO_LARGE = f"The request has more than {MAX_BODY_BYTES:,} bytes: send less at a time."
@@ -316,7 +353,9 @@ def router(
         ("/edits", routes.edit),
         ("/remarks", routes.remark),
     ):
-        made.add_api_route(path, route, methods=["POST"], status_code=201)
+        made.add_api_route(
+            path, route, methods=["POST"], status_code=201, route_class_override=VerdictRoute
+        )
     refuse_other_methods(made)
     return made
 
@@ -381,7 +420,7 @@ async def _unkept(response: Response) -> None:
 
     Async, though it waits for nothing: FastAPI would hand it to a thread otherwise.
     """
-    response.headers["Cache-Control"] = "no-store"
+    response.headers.update(NO_STORE)
 
 
 def _name(request: Request) -> str | None:
