@@ -142,11 +142,13 @@ def _serve(
 
 
 def _rest(workspace: Workspace, held: contextlib.ExitStack) -> FastAPI:
-    """Return the app of the screens; go on with a sweep meanwhile. Both bring much in."""
+    """Return the app of the screens; go on with a sweep and near-duplicates. All bring much in."""
     from align.screens import build_screens
     from align.sweep import tending
+    from feedback.settling import settling
 
     held.enter_context(tending(workspace))
+    held.enter_context(settling(workspace.store))
     screens = build_screens(workspace)
     # What is there now stays: looking through it for garbage stopped every thread for 0.4 s.
     gc.collect()

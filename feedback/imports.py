@@ -2,9 +2,9 @@
 
 The file is read in a process of its own (`feedback.reading`); what it holds is stored here.
 Importing the same file again adds nothing: every id comes from what the row says. Rows are stored
-2,000 at a time; what was stored before an interruption is found again by the next import. Prompts
-are compared with all earlier ones as they come, about 0.15 ms each, so a big import needs no second
-pass, and no prompt ever changes its cluster.
+2,000 at a time; what was stored before an interruption is found again by the next import. The first
+`COMPARED` new prompts are compared with all earlier ones as they come, about 0.15 ms each; the rest
+of a big import is settled after it (`feedback.settling`). No prompt ever changes its cluster.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from feedback.items import (
 )
 from feedback.pseudonyms import Pseudonyms
 from feedback.repeats import Repeats, kept
+from feedback.settling import settle
 from feedback.texts import printable
 from storage.errors import BadInput, StoreError, UserError
 from storage.records import (
@@ -36,6 +37,7 @@ from storage.records import (
     Duplicate,
     Extra,
     Labeler,
+    Prompt,
     Rating,
     Receipt,
     Record,
@@ -50,6 +52,8 @@ __all__ = ["ON_DUPLICATE", "export_file", "import_file"]
 
 ON_DUPLICATE = ("link", "skip", "keep")
 AT_ONCE = 2_000  # rows
+# Choice: new prompts whose near-duplicates are looked for at once, three quarters of a second.
+COMPARED = 5_000
 MAX_REFUSED = 100_000  # Choice: all of their reasons are in memory, 50 MB at most
 MAX_SENT = 200_000  # ids of what was added, to save a look-up. Choice: 30 MB
 CHARS_AT_ONCE = 20_000_000  # of their texts. Choice: what a row may hold, some times over
@@ -82,6 +86,8 @@ def import_file(
         )
     path = Path(path)
     name = path.name.encode("utf-8", "replace").decode()[:100]
+    if on_duplicate != "link":
+        settle(store)  # what repeats an item is asked of every prompt
     with reading.opened(path, format, columns) as (chosen, rows), prompts_locked(store) as prompts:
         taker = _Taker(store, f"import:{name}", on_duplicate, prompts)
         for part in _parts(_read(rows, taker)):
@@ -151,6 +157,7 @@ class _Taker:
         self._repeats = Repeats(store, prompts) if on_duplicate != "link" else None
         self._sent: set[str] = set()  # ids of the texts and responses that were added
         self._labelers: set[str] = set()
+        self._compared = 0  # prompts
         self._pseudonyms: Pseudonyms | None = None
         self.read = self.stored = self.duplicates = 0
         self.refused: list[Refused] = []
@@ -169,7 +176,7 @@ class _Taker:
             records += decisions
         comparisons = self._settle_sides(arrived)
         arrived = [one for one in arrived if one.swapped is not None]
-        records += new_prompts((one.row.prompt for one in arrived), self._source, self._prompts)
+        records += self._new_prompts(arrived)
         records += self._new_answers(arrived)
         records += comparisons
         self._store(records, self._fresh([cast(one, self._source) for one in arrived]))
@@ -235,6 +242,14 @@ class _Taker:
         known = {c.id: c for c in look_up(self._data, Comparison, ids)}
         sides = [side for c in known.values() for side in (c.a, c.b)]
         return known, {r.id: r for r in look_up(self._data, Response, sides)}
+
+    def _new_prompts(self, arrived: list[Placed]) -> list[Text | Prompt]:
+        """Return the texts and prompts that are new; with their clusters, or a big import's not."""
+        settle = self._repeats is not None or self._compared < COMPARED
+        asked = (one.row.prompt for one in arrived)
+        new = new_prompts(asked, self._source, self._prompts, settle=settle)
+        self._compared += len(new) // 2
+        return new
 
     def _new_answers(self, arrived: list[Placed]) -> list[Record]:
         """Return the texts and responses that this import did not add before."""

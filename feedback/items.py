@@ -1,10 +1,10 @@
 """Add what is to be judged: prompts, responses, comparisons. The one place that checks their texts.
 
 Ids come from content, so adding something twice adds nothing. A prompt gets its near-duplicate
-cluster when it is added, for ever, because the cluster decides its split (design section 1): that
-of its earliest near-duplicate, but rather one that judges (held-out, duel) than one that trains, so
-that no run trains on a prompt near to one that judges it. While prompts are added a lock file in
-the data folder keeps two threads from giving two near prompts two clusters.
+cluster once, for ever, because the cluster decides its split (design section 1): that of the
+earliest near-duplicate that has one, but rather one that judges (held-out, duel) than one that
+trains, so that no run trains on a prompt near to one that judges it. While prompts are added a lock
+file in the data folder keeps two threads from giving two near prompts two clusters.
 """
 
 from __future__ import annotations
@@ -73,18 +73,25 @@ def add_prompts(store: Store, prompts: Sequence[Sequence[Message]], source: str)
 
 
 def new_prompts(
-    checked: Iterable[Sequence[Message]], source: str, index: PromptIndex
+    checked: Iterable[Sequence[Message]], source: str, index: PromptIndex, *, settle: bool = True
 ) -> list[Text | Prompt]:
     """Return the records of the prompts that are not stored yet, each with its cluster.
 
     The caller holds `prompts_locked`, and stores them.
+
+    Args:
+        settle: look for near-duplicates; else the prompts have no cluster yet.
     """
     fresh: dict[str, Sequence[Message]] = {}
     for messages in checked:
         id = Prompt.id_of(messages)
         if index.claim(id):
             fresh[id] = messages
-    clusters = index.assign_many((id, near_text(messages)) for id, messages in fresh.items())
+    clusters = dict.fromkeys(fresh, "")
+    if settle:
+        clusters = index.assign_many((id, near_text(messages)) for id, messages in fresh.items())
+    else:
+        index.leave(fresh)
     new: list[Text | Prompt] = []
     moment = now()
     for id, messages in fresh.items():
