@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from feedback import formats, reading
+from feedback.ahead import ahead
 from feedback.arrivals import Cast, Placed, cast, placed, says
 from feedback.clusters import PromptIndex, prompts_locked
 from feedback.exports import export_file
-from feedback.formats.carried import size_of
-from feedback.formats.rows import RatingRow, Refused, Row
+from feedback.formats.rows import RatingRow, Refused
 from feedback.items import (
     flipped,
     look_up,
@@ -56,7 +56,6 @@ AT_ONCE = 2_000  # rows
 COMPARED = 5_000
 MAX_REFUSED = 100_000  # Choice: all of their reasons are in memory, 50 MB at most
 MAX_SENT = 200_000  # ids of what was added, to save a look-up. Choice: 30 MB
-CHARS_AT_ONCE = 20_000_000  # of their texts. Choice: what a row may hold, some times over
 
 
 def import_file(
@@ -90,12 +89,13 @@ def import_file(
         settle(store)  # what repeats an item is asked of every prompt
     with reading.opened(path, format, columns) as (chosen, rows), prompts_locked(store) as prompts:
         taker = _Taker(store, f"import:{name}", on_duplicate, prompts)
-        for part in _parts(_read(rows, taker)):
+        for part in _told(ahead(_prepared(rows, taker.source)), taker):
             if progress and format == "auto" and not columns and not taker.read:
                 progress(f"{name} looks like {chosen}: {formats.FORMATS[chosen].describe}\n")
             taker.take(part)
             if progress:
                 progress(f"{taker.read:,} rows read, {taker.stored:,} stored")
+    taker.refused.sort(key=lambda one: one.row)
     return {
         "read": taker.read,
         "stored": taker.stored,
@@ -104,20 +104,46 @@ def import_file(
     }
 
 
-def _read(parts: Iterator[reading.PART], taker: _Taker) -> Iterator[Row | Refused]:
-    """Yield the rows; where reading ends before the file does, say what is stored of it."""
+def _prepared(parts: Iterator[reading.PART], source: str) -> Iterator[_Part]:
+    """Yield the rows, `AT_ONCE` at a time, with all that can be said of them without the
+    store.
+
+    What they hold is limited by the reader: of `AT_ONCE` rows some millions of characters, and now
+    and then a long row.
+
+    Raises:
+        BadInput: more than `MAX_REFUSED` are refused.
+    """
     refused = 0
+    rows: reading.PART = []
+    for part in parts:
+        rows += part
+        while len(rows) >= AT_ONCE:
+            yield (made := _part(rows[:AT_ONCE], source))
+            refused += len(made.refused)
+            if refused > MAX_REFUSED:
+                raise _too_many(made.refused[-1])
+            rows = rows[AT_ONCE:]
+    if rows:
+        yield _part(rows, source)
+
+
+def _part(rows: reading.PART, source: str) -> _Part:
+    refused = [row for row in rows if isinstance(row, Refused)]
+    return _Part(refused, [placed(row, source) for row in rows if not isinstance(row, Refused)])
+
+
+def _too_many(last: Refused) -> BadInput:
+    return BadInput(
+        f"more than {MAX_REFUSED:,} rows are refused, the last, row {last.row}, "
+        f"as {printable(last.why)[:200]}; is it in another format?"
+    )
+
+
+def _told(parts: Iterator[_Part], taker: _Taker) -> Iterator[_Part]:
+    """Yield the parts; where reading ends before the file does, say what is stored of it."""
     try:
-        for part in parts:
-            for row in part:
-                if isinstance(row, Refused):
-                    refused += 1
-                    if refused > MAX_REFUSED:
-                        raise BadInput(
-                            f"more than {MAX_REFUSED:,} rows are refused, the last, row {row.row}, "
-                            f"as {printable(row.why)[:200]}; is it in another format?"
-                        )
-                yield row
+        yield from parts
     except BadInput as error:
         if not taker.read:
             raise
@@ -127,23 +153,17 @@ def _read(parts: Iterator[reading.PART], taker: _Taker) -> Iterator[Row | Refuse
         ) from None
 
 
-def _parts(rows: Iterator[Row | Refused]) -> Iterator[list[Row | Refused]]:
-    part: list[Row | Refused] = []
-    chars = 0
-    for row in rows:
-        part.append(row)
-        chars += size_of(row)
-        if len(part) >= AT_ONCE or chars >= CHARS_AT_ONCE:
-            yield part
-            part, chars = [], 0
-    if part:
-        yield part
-
-
 def _extra(one: Cast) -> tuple[Text, Extra]:
     """Return what keeps the other fields of a row."""
     text = Text.of(one.extra)
     return text, Extra(one.event.id, text.id)
+
+
+class _Part(NamedTuple):
+    """Rows that come in together."""
+
+    refused: list[Refused]
+    good: list[Placed]
 
 
 class _Taker:
@@ -151,7 +171,7 @@ class _Taker:
 
     def __init__(self, store: Store, source: str, on_duplicate: str, prompts: PromptIndex) -> None:
         self._data = store
-        self._source = source
+        self.source = source
         self._on_duplicate = on_duplicate
         self._prompts = prompts
         self._repeats = Repeats(store, prompts) if on_duplicate != "link" else None
@@ -162,14 +182,13 @@ class _Taker:
         self.read = self.stored = self.duplicates = 0
         self.refused: list[Refused] = []
 
-    def take(self, part: list[Row | Refused]) -> None:
+    def take(self, part: _Part) -> None:
         """Store the good rows of a part and count what became of each."""
-        self.read += len(part)
+        self.read += len(part.refused) + len(part.good)
         if len(self._sent) > MAX_SENT:
             self._sent.clear()
-        self.refused += [row for row in part if isinstance(row, Refused)]
-        good = [placed(row, self._source) for row in part if not isinstance(row, Refused)]
-        arrived = self._unseen(good)
+        self.refused += part.refused
+        arrived = self._unseen(part.good)
         records: list[Record] = []
         if self._repeats is not None:
             arrived, decisions = self._decide(arrived, self._repeats)
@@ -179,8 +198,7 @@ class _Taker:
         records += self._new_prompts(arrived)
         records += self._new_answers(arrived)
         records += comparisons
-        self._store(records, self._fresh([cast(one, self._source) for one in arrived]))
-        self.refused.sort(key=lambda one: one.row)
+        self._store(records, self._fresh([cast(one, self.source) for one in arrived]))
 
     def _unseen(self, good: list[Placed]) -> list[Placed]:
         """Leave out the rows whose event is stored, where its id was made from all that it says."""
@@ -223,13 +241,14 @@ class _Taker:
         for one in arrived:
             if one.b is None:
                 continue
-            if one.item not in known:
+            stored = known.get(one.item)
+            if stored is None:
                 when = tick(moment, len(fresh))
-                made = Comparison(one.item, one.prompt, one.a.id, one.b.id, self._source, when)
+                made = Comparison(one.item, one.prompt, one.a.id, one.b.id, self.source, when)
                 known[one.item] = made
-                sides |= {one.a.id: one.a, one.b.id: one.b}
+                sides[one.a.id], sides[one.b.id] = one.a, one.b
                 fresh.append(made)
-            stored = known[one.item]
+                continue
             one.swapped = flipped(sides[stored.a], sides[stored.b], one.a, one.b)
             if one.swapped is None:
                 self.refused.append(Refused(one.row.row, other_answers(one.item)))
@@ -246,8 +265,8 @@ class _Taker:
     def _new_prompts(self, arrived: list[Placed]) -> list[Text | Prompt]:
         """Return the texts and prompts that are new; with their clusters, or a big import's not."""
         settle = self._repeats is not None or self._compared < COMPARED
-        asked = (one.row.prompt for one in arrived)
-        new = new_prompts(asked, self._source, self._prompts, settle=settle)
+        asked = ((one.asked, one.row.prompt) for one in arrived)
+        new = new_prompts(asked, self.source, self._prompts, settle=settle)
         self._compared += len(new) // 2
         return new
 

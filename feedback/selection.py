@@ -103,7 +103,8 @@ class Selection:
     def unsettled(self) -> int:
         """Return of how many pairs and labels the prompt has no near-duplicate cluster yet."""
         pairs, labels, _ = self.preferences
-        return sum(not self.prompts[row.prompt][1] for row in (*pairs, *labels))
+        asked = [*(pair.prompt for pair in pairs), *(label.prompt for label in labels)]
+        return sum(not self.prompts[prompt][1] for prompt in asked)
 
     def counts(self) -> dict[str, Any]:
         """Return pairs and labels by split, how much feedback there is, and what is dropped.
