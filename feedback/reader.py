@@ -24,7 +24,8 @@ from feedback.formats.carried import MAX_ROW, row_of, size_of
 from feedback.formats.rows import Refused, Row
 from storage.errors import NotFound, UserError
 
-# Choice: objects made before a look for garbage. Rows are none, and looking took a third of the time.
+# Choice: objects made before a look for garbage; rows are none, and looking took a third of the
+# time.
 GARBAGE = 100_000
 NICENESS = 10  # Choice: half way down, behind what people wait for
 PART_ROWS, PART_CHARS = 500, 1_000_000  # rows, or characters of their texts, in one line
