@@ -38,10 +38,10 @@ BACKLOG = 2048  # connections that wait while the server starts
 QUIET_SECONDS = 1.0  # Choice: votes that waited for a restart have arrived by then
 # Choice: a tenth of Python's own: the writer asks DuckDB some ten times for each commit, and after
 # each waits as long for a thread that computes.
-# Objects made before a look for garbage among them. Choice: some milliseconds a look, as a request's
-# own time; with Python's 700 an import spent a quarter of its time on looks that found nothing.
-GARBAGE = 50_000
 SWITCH_SECONDS = 0.0005
+# Objects made before a look for garbage among them. Choice: a look takes some milliseconds, like a
+# request; with Python's own 700 an import spent a quarter of its time on looks that found nothing.
+GARBAGE = 50_000
 GRACE_SECONDS = 2  # Choice: votes take milliseconds; only open event streams take longer
 
 
