@@ -10,8 +10,9 @@ import hashlib
 import re
 import uuid
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from feedback.formats.rows import Answer, RatingRow, Row, VoteRow
+from feedback.formats.rows import Answer, RatingRow, Refused, Row, VoteRow
 from feedback.items import comparison_id, prompt_id
 from feedback.queue import PLAIN
 from storage.records import (
@@ -44,6 +45,13 @@ class Placed:
     event: str  # id of the vote or rating
     named: bool  # the file gave the vote an id, so the id alone does not say what it says
     swapped: bool | None = False  # is the comparison stored the other way round? None: as another
+
+
+class Part(NamedTuple):
+    """Rows that come in together."""
+
+    refused: list[Refused]
+    good: list[Placed]
 
 
 @dataclass(frozen=True, slots=True)

@@ -448,7 +448,7 @@ def test_an_export_into_a_folder_that_is_not_there_says_so(store: Store, tmp_pat
 def sieved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an import be big from its third row on, of two at a time."""
     monkeypatch.setattr("feedback.imports.AT_ONCE", 2)
-    monkeypatch.setattr("feedback.imports.SIEVED", 1)
+    monkeypatch.setattr("feedback.storing.SIEVED", 3)
 
 
 def test_a_big_import_knows_what_is_stored(store: Store, tmp_path: Path, sieved: None):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from align.duelling import duel_prompts
-from feedback import imports, settling
+from feedback import imports, settling, storing
 from feedback.frozen import split_of
 from feedback.imports import import_file
 from feedback.items import add_prompts
@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def big(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every import be a big one."""
-    monkeypatch.setattr(imports, "COMPARED", 0)
+    monkeypatch.setattr(storing, "COMPARED", 0)
 
 
 def pairs(path: Path, *prompts: str) -> Path:
@@ -69,7 +69,7 @@ def test_a_big_import_is_settled_as_a_small_one_is(store: Store, tmp_path: Path,
 def test_only_what_comes_after_the_first_new_prompts_waits(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(imports, "COMPARED", 2)
+    monkeypatch.setattr(storing, "COMPARED", 2)
     monkeypatch.setattr(imports, "AT_ONCE", 2)
     import_file(store, pairs(tmp_path / "x.jsonl", *QUESTIONS))
     assert list(clusters(store).values()) == [QUESTIONS[0], QUESTIONS[0], "", ""]
