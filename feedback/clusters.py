@@ -72,7 +72,7 @@ class PromptIndex:
         self._near = NearIndex()
         self._clusters: dict[str, str] = {}  # of the stored prompts and of those being added
         self._stored: set[str] = set()
-        self._unsettled: set[str] = set()  # of these, the ones without a cluster
+        self._unsettled: set[str] = set()  # stored without a cluster
         self._saved = 0
         self._loaded = False
 
@@ -89,14 +89,16 @@ class PromptIndex:
     def claim(self, id: str) -> bool:
         """Return whether a prompt has to be stored: once for each that is not stored yet."""
         self._load()
-        if id in self._stored:
+        if id in self._stored or id in self._unsettled:
             return False
         self._stored.add(id)
         return True
 
     def leave(self, ids: Iterable[str]) -> None:
-        """Take note of prompts that are stored without a cluster."""
-        self._unsettled.update(ids)
+        """Take note of claimed prompts that are stored without a cluster."""
+        for id in ids:
+            self._stored.discard(id)
+            self._unsettled.add(id)
 
     def settle(self, ids: Iterable[str]) -> list[Cluster]:
         """Return the clusters of those stored prompts that have none; the caller stores them."""
@@ -107,6 +109,7 @@ class PromptIndex:
         texts = ((id, near_text(json.loads(contents[prompts[id].text]))) for id in new)
         found = self.assign_many(texts)
         self._unsettled.difference_update(new)
+        self._stored.update(new)
         return [Cluster(id, cluster) for id, cluster in found.items()]
 
     def assign(self, id: str, text: str) -> str:
@@ -156,10 +159,10 @@ class PromptIndex:
         self._loaded = True
         file = kept.read(self._path, MADE_WITH)
         prompts = self._store.frame("prompts")
-        self._stored = set(prompts["prompt"])
         waits = prompts["cluster"] == ""
         self._unsettled = set(prompts["prompt"][waits])
         prompts = prompts[~waits]
+        self._stored = set(prompts["prompt"])
         ids, texts = prompts["prompt"].tolist(), prompts["text"].tolist()
         rows = pd.Index(file.get("ids", ())).get_indexer(kept.keys(ids))
         for start in range(0, len(ids), LOOK_UP):
