@@ -21,6 +21,7 @@ from align.models import Model
 from align.openai_client import Reply
 from align.sides import Side, Sides
 from align.wire import GenerateRequest, Piece, SamplingSettings
+from feedback.settling import settled
 from feedback.snapshots import split_of
 from feedback.values import brief
 from storage.errors import BadInput, Busy, NotFound
@@ -78,7 +79,7 @@ def waiting(data: Path) -> str | None:
 
 def held_out_prompts(store: Store, most: int = OFFERED) -> list[tuple[str, str]]:
     """Return (its question on one line, id) of the prompts that no run trains on, oldest first."""
-    frame = store.frame("prompts")
+    frame = settled(store.frame("prompts"))
     held_out = [
         row["prompt"]
         for row in frame.sort_values(["created_at", "prompt"]).to_dict("records")

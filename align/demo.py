@@ -25,6 +25,7 @@ from feedback.frozen import split_of
 from feedback.intervals import wilson
 from feedback.items import add_prompts
 from feedback.quality import run_checks
+from feedback.settling import settle
 from feedback.tastes import TASTES, Judged
 from storage.errors import UserError
 
@@ -175,7 +176,10 @@ def _after(
     store, run = workspace.store, state["run"]
     base, adapter = runs.model_of(workspace.data, run), runs.load_adapter(workspace.data, run)
     known = add_prompts(store, starter_prompts(), source="starter")
-    rows = {one.id: one for one in known if split_of(one.cluster) == "held_out"}
+    settle(store)
+    prompts = store.frame("prompts")
+    clusters = dict(zip(prompts["prompt"], prompts["cluster"], strict=True))
+    rows = {one.id: one for one in known if split_of(clusters[one.id]) == "held_out"}
     held_out = list(rows)[:MOST_ASKED]
     requests = [
         GenerateRequest(

@@ -23,6 +23,7 @@ from feedback.duels import Outcome, outcome
 from feedback.frozen import split_of
 from feedback.items import NewResponse, add_comparisons, add_responses
 from feedback.live import excluded_ids, live_feedback
+from feedback.settling import settled
 from storage.errors import BadInput
 from storage.records import DUEL, JUDGE, Prompt, digest
 
@@ -128,7 +129,7 @@ def begin(
 
 def duel_prompts(store: Store) -> list[str]:
     """Return the prompts kept for duels, oldest first, without those left out or repeated."""
-    frame = store.frame("prompts").sort_values(["created_at", "prompt"])
+    frame = settled(store.frame("prompts")).sort_values(["created_at", "prompt"])
     out = {*excluded_ids(store).get("prompt", ()), *skipped_items(store)}
     return [
         id

@@ -15,7 +15,7 @@ from align.workspace import Workspace
 from feedback import snapshots
 from feedback.checks.result import CheckResult
 from feedback.quality import run_checks
-from feedback.selection import Selection, select
+from feedback.selection import Selection, select_settled
 from feedback.snapshots import SnapshotSettings
 from storage.errors import BadInput
 
@@ -58,7 +58,7 @@ def material(
     """
     if snapshot is not None:
         return Kept(snapshot, snapshots.verify(snapshot))
-    chosen = select(workspace.store, selected)
+    chosen = select_settled(workspace.store, selected)
     if not chosen.preferences.pairs and not chosen.preferences.labels:
         raise BadInput(chosen.nothing())
     return Now(workspace, selected, chosen)

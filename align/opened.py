@@ -13,6 +13,7 @@ from typing import Any
 from align import implicit
 from align.implicit import Reward
 from feedback.browse import questions
+from feedback.settling import settled
 from feedback.snapshots import split_of
 from feedback.values import brief
 from storage.errors import BadInput, NotFound
@@ -84,7 +85,8 @@ def offered(store: Store, most: int = OFFERED) -> list[tuple[str, str]]:
     if not ahead or not len(frame):
         return []
     frame = frame[frame["comparison"].isin(list(ahead))]
-    clusters = store.frame("prompts").set_index("prompt")["cluster"]
+    clusters = settled(store.frame("prompts")).set_index("prompt")["cluster"]
+    frame = frame[frame["prompt"].isin(clusters.index)]
     frame = frame.assign(split=[split_of(c) for c in clusters.reindex(frame["prompt"])])
     frame = frame.assign(trained=frame["split"] == "train")
     order = ["trained", "created_at", "comparison"]

@@ -26,6 +26,7 @@ from align.tokens import TEMPLATE_TOKENS, guessed
 from feedback.frozen import split_of
 from feedback.live import live_feedback, preferences_of
 from feedback.quality import live_length_bias, run_checks
+from feedback.settling import settled
 from feedback.snapshots import SnapshotSettings, preview
 from storage.errors import Unsupported, UserError
 from storage.records import Response
@@ -152,10 +153,12 @@ def facts(store: Store, model: str = "") -> Facts:
     bias = live_length_bias(store)
     last, epochs = last_epochs(store.data)
     stops, answers, fresh = newest_answers(store)
-    clusters = dict(store.frame("prompts")[["prompt", "cluster"]].itertuples(index=False))
+    prompts = store.frame("prompts")
+    known = settled(prompts)
+    splits = dict(zip(known["prompt"], map(split_of, known["cluster"]), strict=True))
     return Facts(
-        pairs=sum(split_of(clusters[p.prompt]) == "train" for p in pairs),
-        labels=sum(split_of(clusters[label.prompt]) == "train" for label in labels),
+        pairs=sum(splits.get(p.prompt) == "train" for p in pairs),
+        labels=sum(splits.get(label.prompt) == "train" for label in labels),
         thumbs=len(live.ratings),
         longer_low=bias.low,
         against=against / (for_it + against) if several else None,
@@ -167,7 +170,7 @@ def facts(store: Store, model: str = "") -> Facts:
         stops=stops,
         answers=answers,
         fresh=fresh,
-        prompts=len(clusters),
+        prompts=len(prompts),
         checkable=checkable(store),
         weights_gb=weights_gb(model),
         free_gb=free_gb(),

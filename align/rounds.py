@@ -22,6 +22,7 @@ from feedback.ages import promotions, round_of
 from feedback.assignments import skipped_items
 from feedback.frozen import split_of
 from feedback.live import excluded_ids
+from feedback.settling import settled
 from storage.errors import BadInput, UserError
 from storage.records import DUEL, GENERATED, Message, Promotion, Prompt, digest
 
@@ -199,7 +200,7 @@ def unanswered(store: Store, run: str, most: int) -> list[Sequence[Message]]:
     """
     if most < 1:
         raise BadInput(f"{most} stored prompts: ask for at least 1")
-    frame, compared = store.frame("prompts"), store.frame("comparisons")
+    frame, compared = settled(store.frame("prompts")), store.frame("comparisons")
     sampled = compared[compared["source"].str.startswith(GENERATED)]
     own = sampled[(sampled["adapter_a"] == run) & (sampled["adapter_b"] == run)]
     out = {*own["prompt"], *excluded_ids(store).get("prompt", ()), *skipped_items(store)}

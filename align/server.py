@@ -39,6 +39,9 @@ QUIET_SECONDS = 1.0  # Choice: votes that waited for a restart have arrived by t
 # Choice: a tenth of Python's own: the writer asks DuckDB some ten times for each commit, and after
 # each waits as long for a thread that computes.
 SWITCH_SECONDS = 0.0005
+# Objects made before a look for garbage among them. Choice: a look takes some milliseconds, like a
+# request; with Python's own 700 an import spent a quarter of its time on looks that found nothing.
+GARBAGE = 50_000
 GRACE_SECONDS = 2  # Choice: votes take milliseconds; only open event streams take longer
 
 
@@ -142,16 +145,20 @@ def _serve(
 
 
 def _rest(workspace: Workspace, held: contextlib.ExitStack) -> FastAPI:
-    """Return the app of the screens; go on with a sweep meanwhile. Both bring much in."""
+    """Return the app of the screens; go on with a sweep and near-duplicates. All bring much in."""
     from align.screens import build_screens
     from align.sweep import tending
+    from feedback.settling import settling
 
     held.enter_context(tending(workspace))
+    held.enter_context(settling(workspace.store))
     screens = build_screens(workspace)
     # What is there now stays: looking through it for garbage stopped every thread for 0.4 s.
     gc.collect()
     gc.freeze()
     held.callback(gc.unfreeze)  # at the end all of it goes
+    held.callback(gc.set_threshold, *gc.get_threshold())
+    gc.set_threshold(GARBAGE)
     return screens
 
 

@@ -1,4 +1,6 @@
-"""The near-duplicate cluster of each prompt: given once, when the prompt is added, for ever.
+"""The near-duplicate cluster of each prompt: given once, for ever, before anybody asks for it.
+
+Mostly when the prompt is added; what a big import brings is settled later (`feedback.settling`).
 
 The index of the stored prompts stays with the open data folder, about 1.2 KB a prompt, so that one
 prompt more costs as little as the first. For the next start the signatures are kept in
@@ -22,6 +24,8 @@ from feedback import kept
 from feedback.frozen import split_of
 from feedback.near import PERMUTATIONS, SEED, SHINGLE, Hashes, NearIndex, signatures
 from feedback.texts import near_text
+from storage.errors import Busy
+from storage.records import Cluster, Prompt
 from storage.store import Store
 
 LOOK_UP = 5_000  # texts in memory at the same time
@@ -32,19 +36,30 @@ MADE_WITH = f"v2 {SHINGLE} {PERMUTATIONS} {SEED}"  # a file made otherwise is no
 
 
 @contextmanager
-def prompts_locked(store: Store) -> Iterator[PromptIndex]:
+def prompts_locked(store: Store, *, save: bool = True, wait: bool = True) -> Iterator[PromptIndex]:
     """Let one thread at a time add prompts to this data folder; yield the index of what is stored.
 
     The next one gets the same index, unless it knows other prompts than the store by then.
+
+    Args:
+        save: keep the new signatures on the disk, where there are many.
+        wait: for whoever adds prompts.
+
+    Raises:
+        Busy: somebody adds prompts, and this one does not wait.
     """
     with (store.data / "prompts.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy("prompts are being added: try again when that has ended") from None
         # Taken away meanwhile: after an error nobody knows which of its prompts were stored.
         index: PromptIndex = store.companions.pop(PromptIndex, None) or PromptIndex(store)
         if not index.is_true():
             index = PromptIndex(store)
         yield index
-        index.save()
+        if save:
+            index.save()
         store.companions[PromptIndex] = index
 
 
@@ -57,6 +72,7 @@ class PromptIndex:
         self._near = NearIndex()
         self._clusters: dict[str, str] = {}  # of the stored prompts and of those being added
         self._stored: set[str] = set()
+        self._unsettled: set[str] = set()  # stored without a cluster
         self._saved = 0
         self._loaded = False
 
@@ -67,15 +83,34 @@ class PromptIndex:
         """
         if not self._loaded:
             return True
-        return len(self._clusters) == int(self._store.frame("sizes")["prompts"].iloc[0])
+        known = len(self._clusters) + len(self._unsettled)
+        return known == int(self._store.frame("sizes")["prompts"].iloc[0])
 
     def claim(self, id: str) -> bool:
         """Return whether a prompt has to be stored: once for each that is not stored yet."""
         self._load()
-        if id in self._stored:
+        if id in self._stored or id in self._unsettled:
             return False
         self._stored.add(id)
         return True
+
+    def leave(self, ids: Iterable[str]) -> None:
+        """Take note of claimed prompts that are stored without a cluster."""
+        for id in ids:
+            self._stored.discard(id)
+            self._unsettled.add(id)
+
+    def settle(self, ids: Iterable[str]) -> list[Cluster]:
+        """Return the clusters of those stored prompts that have none; the caller stores them."""
+        self._load()
+        new = [id for id in ids if id in self._unsettled]
+        prompts = self._store.found(Prompt, new)
+        contents = self._store.texts(one.text for one in prompts.values())
+        texts = ((id, near_text(json.loads(contents[prompts[id].text]))) for id in new)
+        found = self.assign_many(texts)
+        self._unsettled.difference_update(new)
+        self._stored.update(new)
+        return [Cluster(id, cluster) for id, cluster in found.items()]
 
     def assign(self, id: str, text: str) -> str:
         """Return a prompt's cluster and remember it: its own id when nothing is near."""
@@ -124,13 +159,16 @@ class PromptIndex:
         self._loaded = True
         file = kept.read(self._path, MADE_WITH)
         prompts = self._store.frame("prompts")
+        waits = prompts["cluster"] == ""
+        self._unsettled = set(prompts["prompt"][waits])
+        prompts = prompts[~waits]
+        self._stored = set(prompts["prompt"])
         ids, texts = prompts["prompt"].tolist(), prompts["text"].tolist()
         rows = pd.Index(file.get("ids", ())).get_indexer(kept.keys(ids))
         for start in range(0, len(ids), LOOK_UP):
             part = slice(start, start + LOOK_UP)
             self._near.add_signatures(ids[part], self._made(file, rows[part], texts[part]))
         self._clusters = dict(zip(ids, prompts["cluster"].tolist(), strict=True))
-        self._stored = set(ids)
         self._saved = int((rows >= 0).sum())
 
     def _made(

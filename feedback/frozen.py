@@ -40,9 +40,14 @@ def split_of(cluster: str) -> str:
     80 % train, 10 % held_out, 10 % duel, by a hash of the cluster alone: the same in every
     snapshot, on every machine.
 
+    Raises:
+        ValueError: "", the cluster of a prompt that is not settled (`feedback.settling`).
+
     >>> split_of("p_1"), split_of("p_1")
     ('train', 'train')
     """
+    if not cluster:
+        raise ValueError("the prompt has no near-duplicate cluster yet: settle it first")
     bucket = int(digest("split", cluster, length=8), 16) % 100
     if bucket < 80:
         return "train"

@@ -1,58 +1,37 @@
 """Bring a file in, row by row, so that a bad row is named and the others are stored.
 
-The file is read in a process of its own (`feedback.reading`); what it holds is stored here.
+The file is read in a process of its own (`feedback.reading`); a thread makes of it what can be made
+without the store, another one stores it (`feedback.storing`), and each is a part ahead of the next.
 Importing the same file again adds nothing: every id comes from what the row says. Rows are stored
-2,000 at a time; what was stored before an interruption is found again by the next import. Prompts
-are compared with all earlier ones as they come, about 0.15 ms each, so a big import needs no second
-pass, and no prompt ever changes its cluster.
+1,000 at a time; what was stored before an interruption is found again by the next import. The first
+5,000 new prompts are compared with all earlier ones as they come, about 0.15 ms each; the rest of a
+big import is settled after it (`feedback.settling`). No prompt ever changes its cluster.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from feedback import formats, reading
-from feedback.arrivals import Cast, Placed, cast, placed, says
-from feedback.clusters import PromptIndex, prompts_locked
+from feedback.ahead import ahead
+from feedback.arrivals import Part, placed
+from feedback.clusters import prompts_locked
 from feedback.exports import export_file
-from feedback.formats.carried import size_of
-from feedback.formats.rows import RatingRow, Refused, Row
-from feedback.items import (
-    flipped,
-    look_up,
-    new_prompts,
-    other_answers,
-    tick,
-)
-from feedback.pseudonyms import Pseudonyms
-from feedback.repeats import Repeats, kept
+from feedback.formats.rows import Refused
+from feedback.settling import settle
+from feedback.storing import Taker
 from feedback.texts import printable
-from storage.errors import BadInput, StoreError, UserError
-from storage.records import (
-    Comparison,
-    Duplicate,
-    Extra,
-    Labeler,
-    Rating,
-    Receipt,
-    Record,
-    Response,
-    Text,
-    Vote,
-    now,
-)
+from storage.errors import BadInput
 from storage.store import Store
 
 __all__ = ["ON_DUPLICATE", "export_file", "import_file"]
 
 ON_DUPLICATE = ("link", "skip", "keep")
-AT_ONCE = 2_000  # rows
+AT_ONCE = 1_000  # rows. Choice: a commit of some 100 ms, for which somebody's vote waits
 MAX_REFUSED = 100_000  # Choice: all of their reasons are in memory, 50 MB at most
-MAX_SENT = 200_000  # ids of what was added, to save a look-up. Choice: 30 MB
-CHARS_AT_ONCE = 20_000_000  # of their texts. Choice: what a row may hold, some times over
 
 
 def import_file(
@@ -82,14 +61,23 @@ def import_file(
         )
     path = Path(path)
     name = path.name.encode("utf-8", "replace").decode()[:100]
-    with reading.opened(path, format, columns) as (chosen, rows), prompts_locked(store) as prompts:
-        taker = _Taker(store, f"import:{name}", on_duplicate, prompts)
-        for part in _parts(_read(rows, taker)):
+    if on_duplicate != "link":
+        settle(store)  # what repeats an item is asked of every prompt
+    with (
+        reading.opened(path, format, columns) as (chosen, rows),
+        prompts_locked(store) as prompts,
+        ThreadPoolExecutor(1, thread_name_prefix="storing") as thread,
+    ):
+        taker = Taker(store, f"import:{name}", on_duplicate, prompts, thread)
+        for part in _told(ahead(_prepared(rows, taker.source)), taker):
             if progress and format == "auto" and not columns and not taker.read:
                 progress(f"{name} looks like {chosen}: {formats.FORMATS[chosen].describe}\n")
             taker.take(part)
             if progress:
-                progress(f"{taker.read:,} rows read, {taker.stored:,} stored")
+                progress(taker.so_far())
+        if taker.finish() and progress:
+            progress(taker.so_far())
+    taker.refused.sort(key=lambda one: one.row)
     return {
         "read": taker.read,
         "stored": taker.stored,
@@ -98,203 +86,51 @@ def import_file(
     }
 
 
-def _read(parts: Iterator[reading.PART], taker: _Taker) -> Iterator[Row | Refused]:
-    """Yield the rows; where reading ends before the file does, say what is stored of it."""
+def _prepared(parts: Iterator[reading.PART], source: str) -> Iterator[Part]:
+    """Yield the rows, `AT_ONCE` at a time, with all that can be said of them without the
+    store.
+
+    What they hold is limited by the reader: of `AT_ONCE` rows some millions of characters, and now
+    and then a long row.
+
+    Raises:
+        BadInput: more than `MAX_REFUSED` are refused.
+    """
     refused = 0
+    rows: reading.PART = []
+    for part in parts:
+        rows += part
+        while len(rows) >= AT_ONCE:
+            yield (made := _part(rows[:AT_ONCE], source))
+            refused += len(made.refused)
+            if refused > MAX_REFUSED:
+                raise _too_many(made.refused[-1])
+            rows = rows[AT_ONCE:]
+    if rows:
+        yield _part(rows, source)
+
+
+def _part(rows: reading.PART, source: str) -> Part:
+    refused = [row for row in rows if isinstance(row, Refused)]
+    return Part(refused, [placed(row, source) for row in rows if not isinstance(row, Refused)])
+
+
+def _too_many(last: Refused) -> BadInput:
+    return BadInput(
+        f"more than {MAX_REFUSED:,} rows are refused, the last, row {last.row}, "
+        f"as {printable(last.why)[:200]}; is it in another format?"
+    )
+
+
+def _told(parts: Iterator[Part], taker: Taker) -> Iterator[Part]:
+    """Yield the parts; where reading ends before the file does, say what is stored of it."""
     try:
-        for part in parts:
-            for row in part:
-                if isinstance(row, Refused):
-                    refused += 1
-                    if refused > MAX_REFUSED:
-                        raise BadInput(
-                            f"more than {MAX_REFUSED:,} rows are refused, the last, row {row.row}, "
-                            f"as {printable(row.why)[:200]}; is it in another format?"
-                        )
-                yield row
+        yield from parts
     except BadInput as error:
+        taker.finish()
         if not taker.read:
             raise
         raise BadInput(
             f"{error} ({taker.stored:,} rows in front of that are stored; importing the file again "
             "adds nothing twice)"
         ) from None
-
-
-def _parts(rows: Iterator[Row | Refused]) -> Iterator[list[Row | Refused]]:
-    part: list[Row | Refused] = []
-    chars = 0
-    for row in rows:
-        part.append(row)
-        chars += size_of(row)
-        if len(part) >= AT_ONCE or chars >= CHARS_AT_ONCE:
-            yield part
-            part, chars = [], 0
-    if part:
-        yield part
-
-
-def _extra(one: Cast) -> tuple[Text, Extra]:
-    """Return what keeps the other fields of a row."""
-    text = Text.of(one.extra)
-    return text, Extra(one.event.id, text.id)
-
-
-class _Taker:
-    """One import: what became of its rows so far."""
-
-    def __init__(self, store: Store, source: str, on_duplicate: str, prompts: PromptIndex) -> None:
-        self._data = store
-        self._source = source
-        self._on_duplicate = on_duplicate
-        self._prompts = prompts
-        self._repeats = Repeats(store, prompts) if on_duplicate != "link" else None
-        self._sent: set[str] = set()  # ids of the texts and responses that were added
-        self._labelers: set[str] = set()
-        self._pseudonyms: Pseudonyms | None = None
-        self.read = self.stored = self.duplicates = 0
-        self.refused: list[Refused] = []
-
-    def take(self, part: list[Row | Refused]) -> None:
-        """Store the good rows of a part and count what became of each."""
-        self.read += len(part)
-        if len(self._sent) > MAX_SENT:
-            self._sent.clear()
-        self.refused += [row for row in part if isinstance(row, Refused)]
-        good = [placed(row, self._source) for row in part if not isinstance(row, Refused)]
-        arrived = self._unseen(good)
-        records: list[Record] = []
-        if self._repeats is not None:
-            arrived, decisions = self._decide(arrived, self._repeats)
-            records += decisions
-        comparisons = self._settle_sides(arrived)
-        arrived = [one for one in arrived if one.swapped is not None]
-        records += new_prompts((one.row.prompt for one in arrived), self._source, self._prompts)
-        records += self._new_answers(arrived)
-        records += comparisons
-        self._store(records, self._fresh([cast(one, self._source) for one in arrived]))
-        self.refused.sort(key=lambda one: one.row)
-
-    def _unseen(self, good: list[Placed]) -> list[Placed]:
-        """Leave out the rows whose event is stored, where its id was made from all that it says."""
-        votes = [one.event for one in good if one.b is not None and not one.named]
-        ratings = [one.event for one in good if one.b is None]
-        seen = {vote.id for vote in look_up(self._data, Vote, votes)}
-        seen |= {rating.id for rating in look_up(self._data, Rating, ratings)}
-        arrived = []
-        for one in good:
-            if one.event in seen and not one.named:
-                self.duplicates += 1
-            else:
-                arrived.append(one)
-                seen |= set() if one.named else {one.event}
-        return arrived
-
-    def _decide(
-        self, arrived: list[Placed], repeats: Repeats
-    ) -> tuple[list[Placed], list[Duplicate]]:
-        """Leave out the repeats (skip), or return the decisions that they are none (keep)."""
-        stay, decisions = [], []
-        for one in arrived:
-            found = repeats.of(one)
-            if found and self._on_duplicate == "skip":
-                self.duplicates += 1
-                continue
-            decisions += [kept(repeat) for repeat in found]
-            repeats.note(one)
-            stay.append(one)
-        return stay, decisions
-
-    def _settle_sides(self, arrived: list[Placed]) -> list[Comparison]:
-        """Say of each row how its comparison stands, and return the comparisons that are new.
-
-        A row whose comparison is stored with other answers is refused, and its `swapped` None.
-        """
-        known, sides = self._stored_comparisons(arrived)
-        fresh: list[Comparison] = []
-        moment = now()
-        for one in arrived:
-            if one.b is None:
-                continue
-            if one.item not in known:
-                when = tick(moment, len(fresh))
-                made = Comparison(one.item, one.prompt, one.a.id, one.b.id, self._source, when)
-                known[one.item] = made
-                sides |= {one.a.id: one.a, one.b.id: one.b}
-                fresh.append(made)
-            stored = known[one.item]
-            one.swapped = flipped(sides[stored.a], sides[stored.b], one.a, one.b)
-            if one.swapped is None:
-                self.refused.append(Refused(one.row.row, other_answers(one.item)))
-        return fresh
-
-    def _stored_comparisons(
-        self, arrived: list[Placed]
-    ) -> tuple[dict[str, Comparison], dict[str, Response]]:
-        ids = [one.item for one in arrived if one.b is not None]
-        known = {c.id: c for c in look_up(self._data, Comparison, ids)}
-        sides = [side for c in known.values() for side in (c.a, c.b)]
-        return known, {r.id: r for r in look_up(self._data, Response, sides)}
-
-    def _new_answers(self, arrived: list[Placed]) -> list[Record]:
-        """Return the texts and responses that this import did not add before."""
-        new: list[Record] = []
-        for one in arrived:
-            answers = (
-                (one.row.answer,) if isinstance(one.row, RatingRow) else (one.row.a, one.row.b)
-            )
-            for response, answer in zip((one.a, one.b), answers, strict=False):
-                if response is None or response.id in self._sent:
-                    continue
-                self._sent.add(response.id)
-                if response.text not in self._sent:
-                    self._sent.add(response.text)
-                    new.append(Text(response.text, answer.text, len(answer.text)))
-                new.append(response)
-        return new
-
-    def _fresh(self, casts: list[Cast]) -> list[Cast]:
-        """Return the events that are new; count the others."""
-        named = [one.event.id for one in casts if one.named]
-        stored: dict[str, Vote | Rating] = {v.id: v for v in look_up(self._data, Vote, named)}
-        fresh: list[Cast] = []
-        for one in casts:
-            before = stored.setdefault(one.event.id, one.event)
-            if before is one.event:
-                fresh.append(one)
-            elif says(before) == says(one.event) or self._is_ours(before, one.event):
-                self.duplicates += 1
-            else:
-                why = (
-                    f"the id {one.event.id} is stored already and says something else; "
-                    "give the row another id, or leave the id out"
-                )
-                self.refused.append(Refused(one.row, why))
-        return fresh
-
-    def _is_ours(self, before: Vote | Rating, event: Vote | Rating) -> bool:
-        """Say whether an event comes back from an export of this folder, by its pseudonym."""
-        if self._pseudonyms is None:
-            self._pseudonyms = Pseudonyms(self._data)
-        named = replace(event, labeler=before.labeler)
-        return self._pseudonyms.of(before.labeler) == event.labeler and says(named) == says(before)
-
-    def _store(self, records: list[Record], casts: list[Cast]) -> None:
-        labelers = {one.event.labeler for one in casts} - self._labelers
-        self._labelers |= labelers
-        people = [Labeler(name, "import") for name in sorted(labelers)]
-        extras = [one for cast in casts if cast.extra for one in _extra(cast)]
-        self._data.add([*records, *people, *(one.place for one in casts), *extras])
-        answers = self._data.append_many([one.event for one in casts])
-        for one, answer in zip(casts, answers, strict=True):
-            self._count(one, answer)
-
-    def _count(self, one: Cast, answer: Receipt | UserError) -> None:
-        if isinstance(answer, StoreError):
-            raise answer
-        if isinstance(answer, UserError):
-            self.refused.append(Refused(one.row, str(answer)))
-        elif answer.repeated:
-            self.duplicates += 1
-        else:
-            self.stored += 1

@@ -1,10 +1,10 @@
 """Add what is to be judged: prompts, responses, comparisons. The one place that checks their texts.
 
 Ids come from content, so adding something twice adds nothing. A prompt gets its near-duplicate
-cluster when it is added, for ever, because the cluster decides its split (design section 1): that
-of its earliest near-duplicate, but rather one that judges (held-out, duel) than one that trains, so
-that no run trains on a prompt near to one that judges it. While prompts are added a lock file in
-the data folder keeps two threads from giving two near prompts two clusters.
+cluster once, for ever, because the cluster decides its split (design section 1): that of the
+earliest near-duplicate that has one, but rather one that judges (held-out, duel) than one that
+trains, so that no run trains on a prompt near to one that judges it. While prompts are added a lock
+file in the data folder keeps two threads from giving two near prompts two clusters.
 """
 
 from __future__ import annotations
@@ -60,37 +60,50 @@ def add_prompts(store: Store, prompts: Sequence[Sequence[Message]], source: str)
         except BadInput as error:
             which = f"prompt {number}: " if len(prompts) > 1 else ""
             raise BadInput(f"{which}{error}") from None
-    ids = [Prompt.id_of(messages) for messages in checked]
+    asked = [Text.of(canonical_messages(messages)) for messages in checked]
+    ids = [prompt_id(text) for text in asked]
     known = {prompt.id: prompt for prompt in look_up(store, Prompt, ids)}
     if known.keys() >= set(ids):  # nothing new: no need to wait for an import that is going on
         return [known[id] for id in ids]
     from feedback.clusters import prompts_locked  # brings numpy in, which a vote does not need
 
     with prompts_locked(store) as index:
-        store.add(new_prompts(checked, source, index))
+        store.add(new_prompts(zip(asked, checked, strict=True), source, index))
     known = {prompt.id: prompt for prompt in look_up(store, Prompt, ids)}
     return [known[id] for id in ids]
 
 
 def new_prompts(
-    checked: Iterable[Sequence[Message]], source: str, index: PromptIndex
+    asked: Iterable[tuple[Text, Sequence[Message]]],
+    source: str,
+    index: PromptIndex,
+    *,
+    settle: bool = True,
 ) -> list[Text | Prompt]:
     """Return the records of the prompts that are not stored yet, each with its cluster.
 
     The caller holds `prompts_locked`, and stores them.
+
+    Args:
+        asked: of each prompt its text, the `canonical_messages`, and the messages, checked.
+        settle: look for near-duplicates; else the prompts have no cluster yet.
     """
-    fresh: dict[str, Sequence[Message]] = {}
-    for messages in checked:
-        id = Prompt.id_of(messages)
-        if index.claim(id):
-            fresh[id] = messages
-    clusters = index.assign_many((id, near_text(messages)) for id, messages in fresh.items())
+    fresh = {id: one for one in asked if index.claim(id := prompt_id(one[0]))}
+    clusters = dict.fromkeys(fresh, "")
+    if settle:
+        clusters = index.assign_many((id, near_text(said)) for id, (_, said) in fresh.items())
+    else:
+        index.leave(fresh)
     new: list[Text | Prompt] = []
     moment = now()
-    for id, messages in fresh.items():
-        text = Text.of(canonical_messages(messages))
+    for id, (text, _) in fresh.items():
         new += [text, Prompt(id, text.id, clusters[id], source, tick(moment, len(new)))]
     return new
+
+
+def prompt_id(text: Text) -> str:
+    """Return `Prompt.id_of` the messages that a prompt's text stands for."""
+    return f"p_{text.id[:20]}"
 
 
 def add_responses(store: Store, rows: Sequence[NewResponse]) -> list[Response]:

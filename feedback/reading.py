@@ -20,9 +20,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from feedback import formats
 from feedback.formats import Preview, files, packed
-from feedback.formats.carried import row_from
+from feedback.formats.carried import row_from, rows_from
 from feedback.formats.rows import Refused, Row
 from storage.errors import BadInput, NotFound
 
@@ -113,7 +115,15 @@ def _preview(path: Path, do: str, format: str, columns: Mapping[str, str] | None
 
 def _parts(child: _Child) -> Iterator[PART]:
     while "end" not in (told := child.hear()):
-        yield [row_from(values) for values in told["rows"]]
+        yield rows_from(told["rows"])
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    try:
+        told: dict[str, Any] = orjson.loads(line)
+    except ValueError:  # what it does not read, `json` may: half of a character
+        told = json.loads(line)
+    return told
 
 
 class _Child:
@@ -165,7 +175,7 @@ class _Child:
         line = self._line()
         if line is None:
             raise self._death()
-        told: dict[str, Any] = json.loads(line)
+        told = _read(line)
         if "error" in told:
             message = str(told["error"])
             raise BadInput(message) if told.get("found") else NotFound(message)

@@ -60,7 +60,7 @@ class Repeats:
             clusters = dict(zip(prompts["prompt"], prompts["cluster"], strict=True))
             asked = [*pairs.sort_values("created_at")["prompt"], *thumbs["prompt"]]
             for prompt in asked:
-                self._first.setdefault(clusters.get(prompt, prompt), prompt)
+                self._first.setdefault(clusters.get(prompt) or prompt, prompt)
             self._items = {*pairs["comparison"], *thumbs["response"]}
         return self._items
 

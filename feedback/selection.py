@@ -19,6 +19,7 @@ from feedback.frozen import SPLITS, split_of
 from feedback.live import live_feedback, preferences_of
 from feedback.preferences import Label, Pair, Preferences
 from feedback.remedies import likely_verdicts
+from feedback.settling import settle
 from feedback.treatment import balanced, capped, repeats_of, weighed
 from feedback.values import shown
 from storage.errors import BadInput
@@ -82,7 +83,7 @@ class Selection:
     """What a snapshot of this moment would hold."""
 
     preferences: Preferences
-    prompts: Mapping[str, tuple[str, str]]  # Prompt.id → (Text.id, cluster)
+    prompts: Mapping[str, tuple[str, str]]  # Prompt.id → (Text.id, cluster; "": not settled)
     texts: Mapping[str, str]  # Response.id → Text.id
     sources: Mapping[str, int]  # source of feedback → live votes, ratings and edits
     left_out: LeftOut
@@ -99,11 +100,21 @@ class Selection:
             return self.rounds.get(row.response, 0)
         return min(self.rounds.get(row.chosen, 0), self.rounds.get(row.rejected, 0))
 
+    def unsettled(self) -> int:
+        """Return of how many pairs and labels the prompt has no near-duplicate cluster yet."""
+        pairs, labels, _ = self.preferences
+        asked = [*(pair.prompt for pair in pairs), *(label.prompt for label in labels)]
+        return sum(not self.prompts[prompt][1] for prompt in asked)
+
     def counts(self) -> dict[str, Any]:
-        """Return pairs and labels by split, how much feedback there is, and what is dropped."""
+        """Return pairs and labels by split, how much feedback there is, and what is dropped.
+
+        What is not settled yet counts among all, and in no split.
+        """
 
         def split(row: Pair | Label) -> str:
-            return split_of(self.prompts[row.prompt][1])
+            cluster = self.prompts[row.prompt][1]
+            return split_of(cluster) if cluster else ""
 
         pairs, labels, dropped = self.preferences
         by_pairs, by_labels = Counter(map(split, pairs)), Counter(map(split, labels))
@@ -146,6 +157,19 @@ class Selection:
         )
 
 
+def select_settled(
+    store: Store, settings: SnapshotSettings, chosen: Selection | None = None
+) -> Selection:
+    """Return what `select` does, or has `chosen`, every prompt in it with its cluster.
+
+    Whoever freezes or trains asks for this: without clusters nobody knows what may be trained on.
+    """
+    while chosen is None or chosen.unsettled():  # again where an import ended meanwhile
+        settle(store)
+        chosen = select(store, settings)
+    return chosen
+
+
 def select(store: Store, settings: SnapshotSettings) -> Selection:
     """Read the live feedback, turn it into pairs and labels, and apply the remedies."""
     live = live_feedback(store, simulated=settings.simulated)
@@ -159,7 +183,8 @@ def select(store: Store, settings: SnapshotSettings) -> Selection:
         remedies.append(weighed(store, live, found))
     repeats: dict[str, str] = {}
     if settings.one_per_cluster:
-        repeats = repeats_of(store, found.pairs, prompts, live.texts())
+        alone = {id: (text, cluster or id) for id, (text, cluster) in prompts.items()}
+        repeats = repeats_of(store, found.pairs, alone, live.texts())
         found = _without(found, repeats, REPEATS)
         remedies.append({
             "name": "one_per_cluster",

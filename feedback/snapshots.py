@@ -36,7 +36,7 @@ from feedback.frozen import (
 from feedback.preferences import Label, Pair
 from feedback.quality import run_checks
 from feedback.remedies import Share
-from feedback.selection import Selection, SnapshotSettings, select
+from feedback.selection import Selection, SnapshotSettings, select, select_settled
 from storage.durable import sync_folder
 from storage.errors import BadInput, Damaged, DiskFull, NotFound
 from storage.records import Snapshot, now
@@ -90,7 +90,7 @@ def freeze(
         BadInput: The feedback gives no pair and no label.
         DiskFull: There is no room for the files; nothing is left behind.
     """
-    chosen = chosen or select(store, settings)
+    chosen = select_settled(store, settings, chosen)
     if not chosen.preferences.pairs and not chosen.preferences.labels:
         raise BadInput(chosen.nothing())
     home = store.data / "snapshots"

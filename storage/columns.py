@@ -107,14 +107,25 @@ LEFT JOIN (SELECT comparison, count(*) AS assigned FROM assignment GROUP BY comp
 )
 
 PROMPTS = """
-SELECT p.id AS prompt, p.text, p.cluster, p.source, p.created_at,
+SELECT p.id AS prompt, p.text, coalesce(k.cluster, p.cluster) AS cluster, p.source, p.created_at,
     coalesce(r.responses, 0) AS responses, coalesce(c.comparisons, 0) AS comparisons
-FROM prompt p
+FROM prompt p LEFT JOIN "cluster" k ON k.id = p.id
 LEFT JOIN (SELECT prompt, count(*) AS responses FROM response GROUP BY prompt) r
     ON r.prompt = p.id
 LEFT JOIN (SELECT prompt, count(*) AS comparisons FROM comparison GROUP BY prompt) c
     ON c.prompt = p.id
 ORDER BY p.created_at, p.id"""
+
+UNSETTLED = """
+SELECT id AS prompt, created_at FROM prompt
+WHERE "cluster" = '' AND id NOT IN (SELECT id FROM "cluster")
+ORDER BY created_at, id"""
+
+# What an import may meet again: its items, and the votes and ratings of imports before it.
+TAKEN = """
+SELECT 'comparison' AS kind, id FROM comparison
+UNION ALL SELECT 'vote', id FROM vote WHERE source LIKE 'import:%'
+UNION ALL SELECT 'rating', id FROM rating WHERE source LIKE 'import:%'"""
 
 SIZES = """
 SELECT (SELECT count(*) FROM prompt) AS prompts, (SELECT count(*) FROM response) AS responses,
@@ -253,8 +264,19 @@ def compared(cursor: Cursor) -> pd.DataFrame:
 
 
 def prompts(cursor: Cursor) -> pd.DataFrame:
-    """Return every prompt with its number of responses and comparisons."""
+    """Return every prompt with its number of responses and comparisons; `cluster` is "" where it is
+    not settled yet."""
     return frame(cursor, PROMPTS)
+
+
+def unsettled(cursor: Cursor) -> pd.DataFrame:
+    """Return the prompts whose near-duplicates are still to be looked for, oldest first."""
+    return frame(cursor, UNSETTLED)
+
+
+def taken(cursor: Cursor) -> pd.DataFrame:
+    """Return the ids of all comparisons, and of the votes and ratings that imports brought."""
+    return frame(cursor, TAKEN)
 
 
 def sizes(cursor: Cursor) -> pd.DataFrame:
@@ -332,6 +354,8 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "comparisons": comparisons,
     "compared": compared,
     "prompts": prompts,
+    "unsettled": unsettled,
+    "taken": taken,
     "sizes": sizes,
     "responses": responses,
     "gold": gold,

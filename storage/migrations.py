@@ -223,6 +223,17 @@ def extra_table(connection: sa.Connection) -> None:
     connection.exec_driver_sql(EXTRA_TABLE)
 
 
+CLUSTER_TABLE = """
+CREATE TABLE "cluster" (
+    id VARCHAR NOT NULL PRIMARY KEY, "cluster" VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL
+)"""
+
+
+def cluster_table(connection: sa.Connection) -> None:
+    """Add the clusters of prompts that were stored without one."""
+    connection.exec_driver_sql(CLUSTER_TABLE)
+
+
 CAMPAIGN_TABLES = """
 CREATE TABLE adjudication (
     id VARCHAR NOT NULL PRIMARY KEY, comparison VARCHAR NOT NULL, verdict VARCHAR NOT NULL,
@@ -275,6 +286,7 @@ MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {
     7: logged_table,
     8: erasure_tables,
     9: extra_table,
+    10: cluster_table,
 }
 
 

@@ -81,7 +81,9 @@ class Text:
 class Prompt:
     id: str
     text: str  # Text.id of canonical_messages
-    cluster: str  # id of the first of its near-duplicates (its own when it has none); for ever
+    # id of the first of its near-duplicates (its own when it has none), for ever; "" where a big
+    # import stored it: then a `Cluster` tells
+    cluster: str
     source: str  # "starter", "import:<file name>", "screen", "api", "product"
     created_at: datetime = field(default_factory=now)
 
@@ -450,6 +452,15 @@ class Extra:
     created_at: datetime = field(default_factory=now)
 
 
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The near-duplicate cluster of a prompt that was stored without one; for ever, too."""
+
+    id: str  # Prompt.id
+    cluster: str  # as `Prompt.cluster`
+    created_at: datetime = field(default_factory=now)
+
+
 Event = Vote | Rating | Edit
 Record = (
     Text
@@ -480,6 +491,7 @@ Record = (
     | Erased
     | Rewritten
     | Extra
+    | Cluster
 )
 
 

@@ -19,6 +19,7 @@ from storage.records import (
     Assignment,
     Audit,
     Campaign,
+    Cluster,
     Comparison,
     Duplicate,
     Edit,
@@ -89,7 +90,7 @@ TABLES: dict[type, sa.Table] = {
     for kind in (
         Text, Prompt, Response, Comparison, Campaign, Labeler, Assignment, Duplicate, Exclusion,
         Gold, Adjudication, Admission, Remark, Wanted, Score, Snapshot, Run, Promotion, Account,
-        Session, Invitation, ApiKey, Audit, Logged, Erasure, Erased, Rewritten, Extra,
+        Session, Invitation, ApiKey, Audit, Logged, Erasure, Erased, Rewritten, Extra, Cluster,
         Vote, Rating, Edit,
     )
 }  # fmt: skip

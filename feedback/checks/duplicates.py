@@ -89,7 +89,7 @@ def prompt_items(columns: Columns) -> pd.DataFrame:
     parts = [part for part in (pairs, thumbs) if not part.empty]
     items = pd.concat(parts) if parts else pairs
     items = items.sort_values(["created_at", "item"]).reset_index(drop=True)
-    clusters = columns.prompts.set_index("prompt")["cluster"].astype(object)
+    clusters = columns.prompts.set_index("prompt")["cluster"].astype(object).replace("", None)
     items["cluster"] = items["prompt"].astype(object).map(clusters).fillna(items["prompt"])
     items["group"] = _groups(items)
     return items

@@ -15,6 +15,7 @@ from feedback.checks import CheckResult
 from feedback.duplicates import decide, open_questions
 from feedback.formats import FORMATS
 from feedback.imports import export_file, import_file
+from feedback.items import NewResponse, add_comparisons, add_responses, prompt_id
 from feedback.quality import live_length_bias, run_checks
 from storage.errors import BadInput, NotFound
 from storage.records import (
@@ -25,7 +26,9 @@ from storage.records import (
     Prompt,
     Rating,
     Response,
+    Text,
     Vote,
+    canonical_messages,
 )
 from storage.store import Store
 
@@ -436,6 +439,62 @@ def test_an_export_into_a_folder_that_is_not_there_says_so(store: Store, tmp_pat
         export_file(store, tmp_path / "none" / "x.csv", "votes")
     with pytest.raises(BadInput, match="there is no format 'xml'"):
         export_file(store, tmp_path / "x.xml", "xml")
+
+
+# What is stored already, for a big import
+
+
+@pytest.fixture
+def sieved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an import be big from its third row on, of two at a time."""
+    monkeypatch.setattr("feedback.imports.AT_ONCE", 2)
+    monkeypatch.setattr("feedback.storing.SIEVED", 3)
+
+
+def test_a_big_import_knows_what_is_stored(store: Store, tmp_path: Path, sieved: None):
+    """Its own rows, those of an import before it, and the same pair the other way round."""
+    rows = [vote(f"Question {n * n}?", labeler="ann") for n in range(7)]
+    import_file(store, jsonl(tmp_path / "x.jsonl", *rows[:5]))
+    again = swapped({**rows[4], "labeler": "bob"})
+    thumb = {"prompt": "Hi?", "completion": "Hello!", "label": True}
+    file = jsonl(tmp_path / "y.jsonl", *rows, rows[5], rows[6], again)
+    assert counts(import_file(store, file)) == (10, 3, 7, 0)
+    assert store.count(Comparison) == 7
+    assert {one.verdict for one in store.rows(Vote, labeler="ann")} == {"a"}
+    (turned,) = store.rows(Vote, labeler="bob")
+    assert turned.verdict == "a"  # in the stored comparison's own terms: bob's b
+    thumbs = jsonl(tmp_path / "z.jsonl", thumb, {**thumb, "label": False}, thumb)
+    assert counts(import_file(store, thumbs)) == (3, 2, 1, 0)
+
+
+def test_a_comparison_that_others_add_during_a_big_import_keeps_its_sides(
+    store: Store, tmp_path: Path, sieved: None
+):
+    """It comes while the rows in front of it are stored, the other way round."""
+    rows = [vote(f"Question {n * n}?") for n in range(8)]
+
+    def meanwhile(line: str) -> None:
+        if line.startswith("4 rows"):
+            (prompt,) = add_prompts_unlocked(store, rows[7]["prompt"])
+            made = [
+                NewResponse(prompt, rows[7][f"response_{side}"], rows[7][f"model_{side}"])
+                for side in "ba"
+            ]
+            add_comparisons(store, [tuple(add_responses(store, made))], "generated:1")
+
+    told = import_file(store, jsonl(tmp_path / "x.jsonl", *rows), progress=meanwhile)
+    assert told["stored"] == 8
+    (theirs,) = store.rows(Comparison, source="generated:1")
+    (vote_on_it,) = store.rows(Vote, comparison=theirs.id)
+    assert vote_on_it.verdict == "b"
+
+
+def add_prompts_unlocked(store: Store, question: str) -> list[str]:
+    """Store a prompt past the lock that the import holds, as nobody should; return its id."""
+    text = Text.of(canonical_messages([{"role": "user", "content": question}]))
+    prompt = Prompt(prompt_id(text), text.id, prompt_id(text), "generated")
+    store.add([text, prompt])
+    return [prompt.id]
 
 
 # Speed

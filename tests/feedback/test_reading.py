@@ -9,6 +9,7 @@ import gzip
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 
 from feedback import reading
 from feedback.formats import json_rows, packed, read
-from feedback.formats.carried import MAX_ROW, row_from, row_of
+from feedback.formats.carried import MAX_ROW, row_from, row_of, rows_from
 from feedback.formats.rows import Answer, RatingRow, Refused, VoteRow
 from feedback.imports import import_file
 from feedback.reading import Ended, Limits, opened
@@ -77,6 +78,20 @@ def test_a_forged_row_is_refused(place: int, value: Any) -> None:
         forged[place] = value
     with pytest.raises(BadInput):
         row_from(forged)
+    with pytest.raises(BadInput):
+        rows_from([row_of(VOTE), forged, row_of(VOTE)])
+
+
+def test_many_rows_come_over_as_one_by_one() -> None:
+    """Votes alone are looked at together; any other row among them, or a conversation, is not."""
+    talk = ({"role": "system", "content": "Be brief."}, *asked("Hi?"))
+    plain = [replace(VOTE, row=number, labeler=f"l{number % 3}") for number in range(9)]
+    trimmed = [*row_of(VOTE)[:8], " ann ", *row_of(VOTE)[9:]]
+    for rows in (plain, [*plain, replace(VOTE, prompt=talk)], [*plain, *ROWS], []):
+        assert rows_from([row_of(row) for row in rows]) == rows
+    assert rows_from([trimmed, row_of(VOTE)]) == [VOTE, VOTE]
+    named = [*row_of(VOTE)[:8], 5, *row_of(VOTE)[9:]]  # a number is a name in some files
+    assert rows_from([named]) == [row_from(named)] == [replace(VOTE, labeler="5")]
 
 
 def test_a_child_reads_what_would_be_read_here(tmp_path: Path) -> None:

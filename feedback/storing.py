@@ -1,0 +1,284 @@
+"""Store an import's rows, part by part, and count what became of each.
+
+The store is asked what it has before anything is added. A big import asks for few of its ids: a
+sieve (`feedback.sieve`) knows those that cannot be there, so one part can be looked at while the
+one before it is still being stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import NamedTuple
+
+from feedback.arrivals import Cast, Part, Placed, cast, says
+from feedback.clusters import PromptIndex
+from feedback.formats.rows import RatingRow, Refused
+from feedback.items import flipped, look_up, new_prompts, other_answers, tick
+from feedback.pseudonyms import Pseudonyms
+from feedback.repeats import Repeats, kept
+from feedback.sieve import Known
+from storage.errors import StoreError, UserError
+from storage.records import (
+    Comparison,
+    Duplicate,
+    Extra,
+    Labeler,
+    Prompt,
+    Rating,
+    Receipt,
+    Record,
+    Response,
+    Text,
+    Vote,
+    now,
+)
+from storage.store import Store
+
+# Choice: new prompts whose near-duplicates are looked for at once, three quarters of a second.
+COMPARED = 5_000
+# Choice: rows after which an import is big enough to read the ids of all that is stored, 1 s for a
+# million, instead of looking each of its own up, 20 to 40 µs.
+SIEVED = 10_000
+MAX_SENT = 200_000  # ids of what was added, to save a look-up. Choice: 30 MB
+
+
+class _Answered(NamedTuple):
+    """What was stored: the events, how many rows were added, and the answer to each event."""
+
+    casts: list[Cast]
+    added: Mapping[type, int]
+    answers: Sequence[Receipt | UserError]
+
+
+def _stored(store: Store, rows: list[Record], casts: list[Cast]) -> _Answered:
+    added = store.add(rows)
+    return _Answered(casts, added, store.append_many([one.event for one in casts]))
+
+
+class Taker:
+    """One import: what became of its rows so far."""
+
+    def __init__(
+        self,
+        store: Store,
+        source: str,
+        on_duplicate: str,
+        prompts: PromptIndex,
+        thread: ThreadPoolExecutor,
+    ) -> None:
+        self._data = store
+        self.source = source
+        self._on_duplicate = on_duplicate
+        self._prompts = prompts
+        self._repeats = Repeats(store, prompts) if on_duplicate != "link" else None
+        self._sent: set[str] = set()  # ids of the texts and responses that were added
+        self._labelers: set[str] = set()
+        self._compared = 0  # prompts
+        self._known = Known(store)
+        self._thread = thread  # which stores a part while the next one is looked at
+        self._storing: Future[_Answered] | None = None
+        self._on_the_way: set[str] = set()  # ids of what it stores: items, votes, ratings
+        self._pseudonyms: Pseudonyms | None = None
+        self.read = self.stored = self.duplicates = 0
+        self.refused: list[Refused] = []
+
+    def take(self, part: Part) -> None:
+        """Store the good rows of a part and count what became of each.
+
+        Of a big import it is stored while the next part is looked at: what became of it is counted
+        then, or by `finish`.
+        """
+        self.read += len(part.refused) + len(part.good)
+        if len(self._sent) > MAX_SENT:
+            self._sent.clear()
+        self.refused += part.refused
+        arrived = self._unseen(part.good)
+        records: list[Record] = []
+        if self._repeats is not None:
+            arrived, decisions = self._decide(arrived, self._repeats)
+            records += decisions
+        comparisons = self._settle_sides(arrived)
+        arrived = [one for one in arrived if one.swapped is not None]
+        records += self._new_prompts(arrived)
+        records += self._new_answers(arrived)
+        casts = [cast(one, self.source) for one in arrived]
+        self.finish()
+        if not self._known.is_true():
+            comparisons = self._settle_sides(arrived)
+            casts = [cast(one, self.source) for one in arrived if one.swapped is not None]
+        if self.read > SIEVED:
+            self._known.read()
+        self._store([*records, *comparisons], self._fresh(casts))
+
+    def finish(self) -> bool:
+        """Wait for what is being stored and count what became of it; say whether there was any."""
+        if self._storing is None:
+            return False
+        (casts, added, answers), self._storing = self._storing.result(), None
+        self._on_the_way = set()
+        self._known.count(added.get(Comparison, 0))
+        for one, answer in zip(casts, answers, strict=True):
+            self._count(one, answer)
+        return True
+
+    def so_far(self) -> str:
+        """Return in words how far it is."""
+        return f"{self.read:,} rows read, {self.stored:,} stored"
+
+    def _unseen(self, good: list[Placed]) -> list[Placed]:
+        """Leave out the rows whose event is stored, where its id was made from all that it says."""
+        votes = self._stored([one.event for one in good if one.b is not None and not one.named])
+        ratings = self._stored([one.event for one in good if one.b is None])
+        seen = {vote.id for vote in look_up(self._data, Vote, votes)}
+        seen |= {rating.id for rating in look_up(self._data, Rating, ratings)}
+        arrived = []
+        for one in good:
+            if one.event in seen and not one.named:
+                self.duplicates += 1
+            else:
+                arrived.append(one)
+                seen |= set() if one.named else {one.event}
+        return arrived
+
+    def _decide(
+        self, arrived: list[Placed], repeats: Repeats
+    ) -> tuple[list[Placed], list[Duplicate]]:
+        """Leave out the repeats (skip), or return the decisions that they are none (keep)."""
+        stay, decisions = [], []
+        for one in arrived:
+            found = repeats.of(one)
+            if found and self._on_duplicate == "skip":
+                self.duplicates += 1
+                continue
+            decisions += [kept(repeat) for repeat in found]
+            repeats.note(one)
+            stay.append(one)
+        return stay, decisions
+
+    def _settle_sides(self, arrived: list[Placed]) -> list[Comparison]:
+        """Say of each row how its comparison stands, and return the comparisons that are new.
+
+        A row whose comparison is stored with other answers is refused, and its `swapped` None.
+        """
+        known, sides = self._stored_comparisons(arrived)
+        fresh: list[Comparison] = []
+        moment = now()
+        for one in arrived:
+            if one.b is None:
+                continue
+            stored = known.get(one.item)
+            if stored is None:
+                when = tick(moment, len(fresh))
+                made = Comparison(one.item, one.prompt, one.a.id, one.b.id, self.source, when)
+                known[one.item] = made
+                sides[one.a.id], sides[one.b.id] = one.a, one.b
+                fresh.append(made)
+                continue
+            one.swapped = flipped(sides[stored.a], sides[stored.b], one.a, one.b)
+            if one.swapped is None:
+                self.refused.append(Refused(one.row.row, other_answers(one.item)))
+        return fresh
+
+    def _stored_comparisons(
+        self, arrived: list[Placed]
+    ) -> tuple[dict[str, Comparison], dict[str, Response]]:
+        ids = self._stored([one.item for one in arrived if one.b is not None])
+        known = {c.id: c for c in look_up(self._data, Comparison, ids)}
+        sides = [side for c in known.values() for side in (c.a, c.b)]
+        return known, {r.id: r for r in look_up(self._data, Response, sides)}
+
+    def _stored(self, ids: list[str]) -> list[str]:
+        """Return the ids of comparisons, votes or ratings without those that are surely new; those
+        that are on the way have arrived then."""
+        found = self._known.among(ids)
+        if not self._on_the_way.isdisjoint(found):
+            self.finish()
+        return found
+
+    def _new_prompts(self, arrived: list[Placed]) -> list[Text | Prompt]:
+        """Return the texts and prompts that are new; with their clusters, or a big import's not."""
+        settle = self._repeats is not None or self._compared < COMPARED
+        asked = ((one.asked, one.row.prompt) for one in arrived)
+        new = new_prompts(asked, self.source, self._prompts, settle=settle)
+        self._compared += len(new) // 2
+        return new
+
+    def _new_answers(self, arrived: list[Placed]) -> list[Record]:
+        """Return the texts and responses that this import did not add before."""
+        new: list[Record] = []
+        for one in arrived:
+            answers = (
+                (one.row.answer,) if isinstance(one.row, RatingRow) else (one.row.a, one.row.b)
+            )
+            for response, answer in zip((one.a, one.b), answers, strict=False):
+                if response is None or response.id in self._sent:
+                    continue
+                self._sent.add(response.id)
+                if response.text not in self._sent:
+                    self._sent.add(response.text)
+                    new.append(Text(response.text, answer.text, len(answer.text)))
+                new.append(response)
+        return new
+
+    def _fresh(self, casts: list[Cast]) -> list[Cast]:
+        """Return the events that are new; count the others."""
+        named = [one.event.id for one in casts if one.named]
+        stored: dict[str, Vote | Rating] = {v.id: v for v in look_up(self._data, Vote, named)}
+        fresh: list[Cast] = []
+        for one in casts:
+            before = stored.setdefault(one.event.id, one.event)
+            if before is one.event:
+                fresh.append(one)
+            elif says(before) == says(one.event) or self._is_ours(before, one.event):
+                self.duplicates += 1
+            else:
+                why = (
+                    f"the id {one.event.id} is stored already and says something else; "
+                    "give the row another id, or leave the id out"
+                )
+                self.refused.append(Refused(one.row, why))
+        return fresh
+
+    def _is_ours(self, before: Vote | Rating, event: Vote | Rating) -> bool:
+        """Say whether an event comes back from an export of this folder, by its pseudonym."""
+        if self._pseudonyms is None:
+            self._pseudonyms = Pseudonyms(self._data)
+        named = replace(event, labeler=before.labeler)
+        return self._pseudonyms.of(before.labeler) == event.labeler and says(named) == says(before)
+
+    def _store(self, records: list[Record], casts: list[Cast]) -> None:
+        """Let a part be stored; wait for it, unless the sieve can say what is on the way."""
+        labelers = {one.event.labeler for one in casts} - self._labelers
+        self._labelers |= labelers
+        people = [Labeler(name, "import") for name in sorted(labelers)]
+        extras = [one for cast in casts if cast.extra for one in _extra(cast)]
+        rows = [*records, *people, *(one.place for one in casts), *extras]
+        self._storing = self._thread.submit(_stored, self._data, rows, casts)
+        if self._known.everything_may_be:
+            self.finish()
+            return
+        ids = [id for one in casts for id in (one.event.id, _item(one.event))]
+        self._known.add(ids)
+        self._on_the_way = set(ids)
+
+    def _count(self, one: Cast, answer: Receipt | UserError) -> None:
+        if isinstance(answer, StoreError):
+            raise answer
+        if isinstance(answer, UserError):
+            self.refused.append(Refused(one.row, str(answer)))
+        elif answer.repeated:
+            self.duplicates += 1
+        else:
+            self.stored += 1
+
+
+def _extra(one: Cast) -> tuple[Text, Extra]:
+    """Return what keeps the other fields of a row."""
+    text = Text.of(one.extra)
+    return text, Extra(one.event.id, text.id)
+
+
+def _item(event: Vote | Rating) -> str:
+    return event.comparison if isinstance(event, Vote) else event.response
