@@ -15,17 +15,36 @@ from functools import cache
 from typing import Any
 
 from storage import errors
-from storage.chain import Position, digest_of, link
+from storage.chain import Position, event_digest, link
 from storage.duck import Cursor, present
 from storage.errors import Conflict, NotFound, UserError
 from storage.heads import Heads, Placed
 from storage.journal import Entry
 from storage.news import Told
 from storage.records import Assignment, Event, Receipt, Text
-from storage.rows import Row, from_row, to_json
+from storage.rows import Row, from_row
 from storage.tables import COMMAND, TABLES
 
 ROWS_PER_LINE = 1000  # of an addition in the journal. Choice: lines of some 100 kB
+
+
+class Kept:
+    """One event's answer among many: what a `Future` does for nobody who waits, in a tenth."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: Any = None
+
+    def done(self) -> bool:
+        """Say whether the answer is there."""
+        return self.value is not None
+
+    def set_result(self, value: Any) -> None:
+        """Keep the answer, or the error that came in its place."""
+        self.value = value
+
+    set_exception = set_result
 
 
 @dataclass(slots=True, eq=False)
@@ -34,8 +53,29 @@ class Append:
 
     event: Event
     row: Row
-    texts: list[Row]
-    answer: Future[Any] = field(default_factory=Future)
+    texts: Sequence[Row] = ()
+    answer: Future[Any] | Kept = field(default_factory=Future)
+
+
+@dataclass(slots=True, eq=False)
+class Together:
+    """Events that get one commit, and their answers at once: a list, in their order."""
+
+    jobs: list[Append]  # each with a `Kept`
+    answer: Future[list[Any]] = field(default_factory=Future)
+
+    def settle(self) -> None:
+        """Answer with what became of each; an error that no user can mend is raised there."""
+        values = [job.answer.value for job in self.jobs]  # type: ignore[union-attr]
+        bug = next((one for one in values if _is_bug(one)), None)
+        if bug is None:
+            self.answer.set_result(values)
+        else:
+            self.answer.set_exception(bug)
+
+
+def _is_bug(answer: Any) -> bool:
+    return isinstance(answer, BaseException) and not isinstance(answer, UserError)
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +118,7 @@ class Plan:
     batches: list[Row] = field(default_factory=list)
     updates: list[tuple[type, Row]] = field(default_factory=list)
     events: list[Told] = field(default_factory=list)  # the accepted ones
-    answers: list[tuple[Future[Any], Any]] = field(default_factory=list)
+    answers: list[tuple[Future[Any] | Kept, Any]] = field(default_factory=list)
 
     def add(self, kind: type, rows: list[Row]) -> None:
         """Take rows to insert."""
@@ -154,8 +194,7 @@ def _take_event(plan: Plan, job: Append, why: UserError | None, head: Event | No
     kind = type(job.event).__name__.lower()
     n = plan.position.n + 1
     error, reason = (type(why).__name__, str(why)) if why else ("", "")
-    values = to_json(job.row)
-    digest = digest_of(kind, values)
+    digest = event_digest(kind, job.row)
     hash = link(plan.position.hash, n, job.event.id, why is None, reason, digest)
     plan.position = Position(n, hash)
     at = utc_now()
@@ -163,7 +202,7 @@ def _take_event(plan: Plan, job: Append, why: UserError | None, head: Event | No
     plan.entries.append({
         "n": n, "do": "event", "id": job.event.id, "kind": kind, "accepted": why is None,
         "error": error, "reason": reason, "at": at.isoformat(),
-        "row": dict(zip(names, values, strict=True)), "digest": digest, "hash": hash,
+        "row": dict(zip(names, job.row, strict=True)), "digest": digest, "hash": hash,
     })  # fmt: skip
     plan.commands.append((job.event.id, n, kind, why is None, error, reason, digest, hash, at))
     if why is None:
@@ -296,7 +335,7 @@ def _packed(rows: Mapping[type, list[Row]]) -> dict[str, Any]:
     return {
         str(TABLES[kind].name): {
             "columns": [column.name for column in TABLES[kind].columns],
-            "rows": [to_json(row) for row in kept],
+            "rows": kept,
         }
         for kind, kept in rows.items()
     }

@@ -27,13 +27,13 @@ COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 """How the hash chain writes JSON; made once, for making one takes half of the time."""
 
 
-def compact(values: list[Any]) -> bytes:
-    """Return what `COMPACT` writes, in UTF-8, at a tenth of the cost.
+def compact(values: Sequence[Any]) -> bytes:
+    """Return what `COMPACT` writes of `to_json`'s values, in UTF-8, at a tenth of the cost.
 
     orjson writes all but floats the same way; with one of those among them it is not asked.
     """
     if float in set(map(type, values)):
-        return COMPACT.encode(values).encode()
+        return COMPACT.encode(to_json(values)).encode()
     return orjson.dumps(values)
 
 
@@ -59,8 +59,8 @@ def to_rows(kind: type, records: Sequence[Any]) -> list[Row]:
     Raises:
         BadInput: as `to_row`, of the first record that cannot be stored.
     """
-    if kind is Text:  # whose hash is checked one by one
-        return [to_row(record) for record in records]
+    if kind is Text:
+        return _rows_of_texts(records)
     columns = []
     for name, encode, _ in _codec(kind):
         values = [getattr(record, name) for record in records]
@@ -69,6 +69,24 @@ def to_rows(kind: type, records: Sequence[Any]) -> list[Row]:
     if any(column is None for column in columns):
         return [to_row(record) for record in records]
     return list(zip(*columns, strict=True))
+
+
+def _rows_of_texts(texts: Sequence[Text]) -> list[Row]:
+    """Return the rows of texts; one whose hash fits leaves little else to check."""
+    return [
+        (text.id, text.content, text.chars) if _is_whole(text) else to_row(text) for text in texts
+    ]
+
+
+def _is_whole(text: Text) -> bool:
+    """Say whether the values of a text can be stored as they are."""
+    if (type(text.id), type(text.content), type(text.chars)) != (str, str, int):
+        return False
+    try:
+        hashed = digest(text.content)
+    except BadInput:
+        return False
+    return (text.id, text.chars) == (hashed, len(text.content)) and "\x00" not in text.content
 
 
 def _are_plain(values: Sequence[Any]) -> bool:
