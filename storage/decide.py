@@ -22,7 +22,7 @@ from storage.heads import Heads, Placed
 from storage.journal import Entry
 from storage.news import Told
 from storage.records import Assignment, Event, Receipt, Text
-from storage.rows import Row, from_row
+from storage.rows import Row, from_row, without_zone
 from storage.tables import COMMAND, TABLES
 
 ROWS_PER_LINE = 1000  # of an addition in the journal. Choice: lines of some 100 kB
@@ -169,51 +169,60 @@ def _decide_events(
     newest = _newest(cursor, fresh, heads)
     texts = new_rows(cursor, Text, [row for job in fresh for row in job.texts])
     stored: set[str] = set()
+    at = utc_now()
     for job in jobs:
-        if job.event.id in known:
-            plan.answers.append((job.answer, known[job.event.id]))
+        event = job.event
+        if event.id in known:
+            plan.answers.append((job.answer, known[event.id]))
             continue
-        head = newest.get((type(job.event), job.event.assignment))
-        why = refusal or _conflict(job.event, head)
-        _take_event(plan, job, why, head)
-        known[job.event.id] = why or Receipt(job.event.id, repeated=True)
+        place = type(event), event.assignment
+        head = newest.get(place)
+        why = refusal or _conflict(event, head)
+        _take_event(plan, job, why, head, at)
+        known[event.id] = why or Receipt(event.id, repeated=True)
         if why is None:
-            newest[type(job.event), job.event.assignment] = job.event
+            newest[place] = event
+            if not job.texts:
+                continue
             own = [row for row in job.texts if row[0] in texts and row[0] not in stored]
             stored.update(row[0] for row in own)
             plan.add(Text, own)
             plan.texts += [text_entry(plan.position.n, row) for row in own]
 
 
-def _take_event(plan: Plan, job: Append, why: UserError | None, head: Event | None) -> None:
+def _take_event(
+    plan: Plan, job: Append, why: UserError | None, head: Event | None, at: datetime
+) -> None:
     """Number an event, put it into the journal, the chain and, unless refused, its table.
 
     Args:
         head: the newest event of its assignment so far.
+        at: when it was decided.
     """
-    kind = type(job.event).__name__.lower()
-    n = plan.position.n + 1
+    event, row = job.event, job.row
+    kind, names = _table_of(type(event))
+    n, accepted = plan.position.n + 1, why is None
     error, reason = (type(why).__name__, str(why)) if why else ("", "")
-    digest = event_digest(kind, job.row)
-    hash = link(plan.position.hash, n, job.event.id, why is None, reason, digest)
+    digest = event_digest(kind, row)
+    hash = link(plan.position.hash, n, event.id, accepted, reason, digest)
     plan.position = Position(n, hash)
-    at = utc_now()
-    names = _names(type(job.event))
     plan.entries.append({
-        "n": n, "do": "event", "id": job.event.id, "kind": kind, "accepted": why is None,
-        "error": error, "reason": reason, "at": at.isoformat(),
-        "row": dict(zip(names, job.row, strict=True)), "digest": digest, "hash": hash,
+        "n": n, "do": "event", "id": event.id, "kind": kind, "accepted": accepted,
+        "error": error, "reason": reason, "at": at,
+        "row": dict(zip(names, row, strict=True)), "digest": digest, "hash": hash,
     })  # fmt: skip
-    plan.commands.append((job.event.id, n, kind, why is None, error, reason, digest, hash, at))
-    if why is None:
-        plan.add(type(job.event), [job.row])
-        plan.events.append(Told(n, job.event, head))
-    plan.answers.append((job.answer, why or Receipt(job.event.id, repeated=False)))
+    plan.commands.append((event.id, n, kind, accepted, error, reason, digest, hash, at))
+    if accepted:
+        plan.rows.setdefault(type(event), []).append(row)
+        plan.events.append(Told(n, event, head))
+    plan.answers.append((job.answer, why or Receipt(event.id, repeated=False)))
 
 
 @cache
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(str(column.name) for column in TABLES[kind].columns)
+def _table_of(kind: type) -> tuple[str, tuple[str, ...]]:
+    """Return the name of a type's table and those of its columns."""
+    table = TABLES[kind]
+    return str(table.name), tuple(str(column.name) for column in table.columns)
 
 
 def _conflict(event: Event, head: Event | None) -> UserError | None:
@@ -359,4 +368,4 @@ def fresh_assignments(plan: Plan) -> dict[str, Placed]:
 
 def utc_now() -> datetime:
     """Return the time as the database stores it."""
-    return datetime.now(UTC).replace(tzinfo=None)
+    return without_zone(datetime.now(UTC))
