@@ -20,6 +20,7 @@ from storage.duck import Cursor, present
 from storage.errors import Conflict, NotFound, UserError
 from storage.heads import Heads, Placed
 from storage.journal import Entry
+from storage.known import Known
 from storage.news import Told
 from storage.records import Assignment, Event, Receipt, Text
 from storage.rows import Row, from_row, without_zone
@@ -131,6 +132,7 @@ def decide(
     jobs: Sequence[Job],
     position: Position,
     heads: Heads,
+    known: Known,
     *,
     refusal: UserError | None = None,
 ) -> Plan:
@@ -141,15 +143,16 @@ def decide(
         jobs: in the order of arrival.
         position: where the journal and the chain stand.
         heads: the newest event of recently used assignments.
+        known: which keys are new.
         refusal: refuse every event with this: the database would not take it.
     """
     plan = Plan(position)
     appends = [job for job in jobs if isinstance(job, Append)]
     if appends:
-        _decide_events(cursor, plan, appends, heads, refusal)
+        _decide_events(cursor, plan, appends, heads, known, refusal)
     additions = [job for job in jobs if isinstance(job, Addition)]
     if additions:
-        _decide_additions(cursor, plan, additions)
+        _decide_additions(cursor, plan, additions, known)
     for job in jobs:
         if isinstance(job, Update):
             _decide_update(cursor, plan, job)
@@ -157,29 +160,34 @@ def decide(
 
 
 def _decide_events(
-    cursor: Cursor, plan: Plan, jobs: list[Append], heads: Heads, refusal: UserError | None
+    cursor: Cursor,
+    plan: Plan,
+    jobs: list[Append],
+    heads: Heads,
+    known: Known,
+    refusal: UserError | None,
 ) -> None:
-    known = {
+    answered = {
         id: answer_of(id, accepted, error, reason)
-        for id, accepted, error, reason in present(
+        for id, accepted, error, reason in known.present(
             cursor, COMMAND, [job.event.id for job in jobs], ("id", "accepted", "error", "reason")
         )
     }
-    fresh = [job for job in jobs if job.event.id not in known]
+    fresh = [job for job in jobs if job.event.id not in answered]
     newest = _newest(cursor, fresh, heads)
-    texts = new_rows(cursor, Text, [row for job in fresh for row in job.texts])
+    texts = new_rows(cursor, Text, [row for job in fresh for row in job.texts], known)
     stored: set[str] = set()
     at = utc_now()
     for job in jobs:
         event = job.event
-        if event.id in known:
-            plan.answers.append((job.answer, known[event.id]))
+        if event.id in answered:
+            plan.answers.append((job.answer, answered[event.id]))
             continue
         place = type(event), event.assignment
         head = newest.get(place)
         why = refusal or _conflict(event, head)
         _take_event(plan, job, why, head, at)
-        known[event.id] = why or Receipt(event.id, repeated=True)
+        answered[event.id] = why or Receipt(event.id, repeated=True)
         if why is None:
             newest[place] = event
             if not job.texts:
@@ -270,14 +278,14 @@ def events_of(cursor: Cursor, kind: type, assignments: Sequence[str]) -> list[An
     return [from_row(kind, row) for row in cursor.execute(query, [list(assignments)]).fetchall()]
 
 
-def _decide_additions(cursor: Cursor, plan: Plan, jobs: list[Addition]) -> None:
+def _decide_additions(cursor: Cursor, plan: Plan, jobs: list[Addition], known: Known) -> None:
     """Give every new row to the first job that brings it; all of a group share one number."""
     kinds = {kind for job in jobs for kind in job.rows}
     kinds_in_order = [kind for kind in TABLES if kind in kinds]
     new: dict[type, dict[str, Row]] = {}
     for kind in kinds_in_order:
         rows = [row for job in jobs for row in job.rows.get(kind, ())]
-        new[kind] = new_rows(cursor, kind, rows)
+        new[kind] = new_rows(cursor, kind, rows, known)
     total = sum(map(len, new.values()))
     n = plan.position.n + 1
     for job in jobs:
@@ -311,9 +319,9 @@ def _decide_update(cursor: Cursor, plan: Plan, job: Update) -> None:
     plan.answers.append((job.answer, None))
 
 
-def new_rows(cursor: Cursor, kind: type, rows: Sequence[Row]) -> dict[str, Row]:
+def new_rows(cursor: Cursor, kind: type, rows: Sequence[Row], known: Known) -> dict[str, Row]:
     """Return the rows whose id the database has not, by id; the first of equals."""
-    found = {id for (id,) in present(cursor, TABLES[kind], [row[0] for row in rows])}
+    found = {id for (id,) in known.present(cursor, TABLES[kind], [row[0] for row in rows])}
     new: dict[str, Row] = {}
     for row in rows:
         if row[0] not in found:

@@ -19,11 +19,12 @@ import sqlalchemy as sa
 
 from storage.columns import COLUMNS
 from storage.decide import Addition, Alone, Append, Kept, Together, Update, events_of
-from storage.duck import Duck, present, translated
+from storage.duck import LOOKUPS, Duck, present, translated
 from storage.erase import Erasing, carry_out, forget_passwords
 from storage.errors import BadInput, NotFound, StoreError, UserError
 from storage.heads import Heads, Placed
 from storage.journal import Journal
+from storage.known import Known
 from storage.limits import Limits
 from storage.live import lines
 from storage.lock import DataLock
@@ -65,6 +66,7 @@ class Store:
         self.data = data
         self._lock, self._duck, self._journal = lock, duck, journal
         self._heads, self._news, self._remembered = Heads(), News(0), Remembered()
+        self._known = Known(duck)
         self._counts: dict[type, tuple[tuple[int, int], int]] = {}  # type → at which change, rows
         self.companions: dict[type, Any] = {}  # what other rooms keep in memory about this folder
         self._writer: Writer | None = None
@@ -114,6 +116,7 @@ class Store:
         store._writer = Writer(
             duck, journal, position, limits,
             heads=store._heads, news=store._news, remembered=store._remembered,
+            known=store._known,
         )  # fmt: skip
         return store
 
@@ -237,7 +240,11 @@ class Store:
         age, known = self._remembered.age(), self._remembered.rows(kind, wanted)
         if rest := [key for key in wanted if key not in known]:
             columns = [column.name for column in TABLES[kind].columns]
-            rows = self._duck.read(lambda cursor: present(cursor, TABLES[kind], rest, columns))
+            rows = self._duck.read(
+                lambda cursor: self._known.present(
+                    cursor, TABLES[kind], rest, columns, least=LOOKUPS[-1] + 1
+                )
+            )
             fresh = {row[0]: from_row(kind, row) for row in rows}
             self._remembered.keep(age, kind, fresh)
             known |= fresh

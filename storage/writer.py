@@ -33,6 +33,7 @@ from storage.duck import Cursor, Duck, disk_full, is_fatal, is_full, translated
 from storage.errors import BadInput, DiskFull, StoreError, UserError
 from storage.heads import Heads
 from storage.journal import Journal
+from storage.known import Known
 from storage.limits import Limits
 from storage.news import News
 from storage.records import Assignment, Exclusion
@@ -63,10 +64,12 @@ class Writer:
         heads: Heads,
         news: News,
         remembered: Remembered,
+        known: Known,
     ) -> None:
         self._duck, self._journal, self._limits = duck, journal, limits
         self._heads, self._news = heads, news  # what is remembered of the events
         self._remembered = remembered  # and of all else
+        self._known = known  # which keys are new
         self._position = position
         self._doubtful: list[int] = []  # numbers in the journal that the database may not have
         self._queue: queue.SimpleQueue[Job | Alone | Together | None] = queue.SimpleQueue()
@@ -186,7 +189,7 @@ class Writer:
     def _commit(self, group: Sequence[Job], refusal: UserError | None = None) -> None:
         with self._duck.cursor() as cursor:
             void = self._settle(cursor)
-            plan = decide(cursor, group, self._position, self._heads, refusal=refusal)
+            plan = decide(cursor, group, self._position, self._heads, self._known, refusal=refusal)
             if plan.entries:
                 self._check_room()
                 entries = [*void, *plan.entries]
@@ -232,6 +235,7 @@ class Writer:
     def _forget(self) -> None:
         """Remember nothing, after an error that left doubt about what is stored."""
         self._heads.forget()
+        self._known.forget()
         self._remembered.forget()
         self._news.restart(None)
 
