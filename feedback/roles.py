@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ RULES: tuple[Rule, ...] = (
 REST = _rule(LEAD, (), r".*")
 
 
+@lru_cache(maxsize=256)  # Choice: more than a labeler and a product ask for; 16 MB at the worst
 def rule_of(method: str, path: str) -> Rule:
     """Return the rule for a request; what none names is a lead's.
 

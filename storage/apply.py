@@ -8,7 +8,8 @@ import duckdb
 
 from storage.chain import START, Position
 from storage.decide import Plan
-from storage.duck import Cursor, insert
+from storage.duck import Cursor
+from storage.inserts import insert
 from storage.tables import BATCH, COMMAND, TABLES
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from storage.rows import compact, to_json
+from storage.rows import compact
 
 START = ""  # the hash before the first
 
@@ -27,12 +27,7 @@ class Position:
 
 def event_digest(kind: str, row: Sequence[Any]) -> str:
     """Return the SHA-256 over an event's table and stored values."""
-    return digest_of(kind, to_json(row))
-
-
-def digest_of(kind: str, values: Sequence[Any]) -> str:
-    """Return the same from the values as JSON has them, for whoever has them already."""
-    return _sha256([kind, *values])
+    return _sha256([kind, *row])
 
 
 def link(before: str, n: int, id: str, accepted: bool, reason: str, digest: str) -> str:

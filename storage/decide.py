@@ -15,17 +15,37 @@ from functools import cache
 from typing import Any
 
 from storage import errors
-from storage.chain import Position, digest_of, link
+from storage.chain import Position, event_digest, link
 from storage.duck import Cursor, present
 from storage.errors import Conflict, NotFound, UserError
 from storage.heads import Heads, Placed
 from storage.journal import Entry
+from storage.known import Known
 from storage.news import Told
 from storage.records import Assignment, Event, Receipt, Text
-from storage.rows import Row, from_row, to_json
+from storage.rows import Row, from_row, without_zone
 from storage.tables import COMMAND, TABLES
 
 ROWS_PER_LINE = 1000  # of an addition in the journal. Choice: lines of some 100 kB
+
+
+class Kept:
+    """One event's answer among many: what a `Future` does for nobody who waits, in a tenth."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: Any = None
+
+    def done(self) -> bool:
+        """Say whether the answer is there."""
+        return self.value is not None
+
+    def set_result(self, value: Any) -> None:
+        """Keep the answer, or the error that came in its place."""
+        self.value = value
+
+    set_exception = set_result
 
 
 @dataclass(slots=True, eq=False)
@@ -34,8 +54,29 @@ class Append:
 
     event: Event
     row: Row
-    texts: list[Row]
-    answer: Future[Any] = field(default_factory=Future)
+    texts: Sequence[Row] = ()
+    answer: Future[Any] | Kept = field(default_factory=Future)
+
+
+@dataclass(slots=True, eq=False)
+class Together:
+    """Events that get one commit, and their answers at once: a list, in their order."""
+
+    jobs: list[Append]  # each with a `Kept`
+    answer: Future[list[Any]] = field(default_factory=Future)
+
+    def settle(self) -> None:
+        """Answer with what became of each; an error that no user can mend is raised there."""
+        values = [job.answer.value for job in self.jobs]  # type: ignore[union-attr]
+        bug = next((one for one in values if _is_bug(one)), None)
+        if bug is None:
+            self.answer.set_result(values)
+        else:
+            self.answer.set_exception(bug)
+
+
+def _is_bug(answer: Any) -> bool:
+    return isinstance(answer, BaseException) and not isinstance(answer, UserError)
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +120,7 @@ class Plan:
     batches: list[Row] = field(default_factory=list)
     updates: list[tuple[type, Row]] = field(default_factory=list)
     events: list[Told] = field(default_factory=list)  # the accepted ones
-    answers: list[tuple[Future[Any], Any]] = field(default_factory=list)
+    answers: list[tuple[Future[Any] | Kept, Any]] = field(default_factory=list)
 
     def add(self, kind: type, rows: list[Row]) -> None:
         """Take rows to insert."""
@@ -92,6 +133,7 @@ def decide(
     jobs: Sequence[Job],
     position: Position,
     heads: Heads,
+    known: Known,
     *,
     refusal: UserError | None = None,
 ) -> Plan:
@@ -102,15 +144,16 @@ def decide(
         jobs: in the order of arrival.
         position: where the journal and the chain stand.
         heads: the newest event of recently used assignments.
+        known: which keys are new.
         refusal: refuse every event with this: the database would not take it.
     """
     plan = Plan(position)
     appends = [job for job in jobs if isinstance(job, Append)]
     if appends:
-        _decide_events(cursor, plan, appends, heads, refusal)
+        _decide_events(cursor, plan, appends, heads, known, refusal)
     additions = [job for job in jobs if isinstance(job, Addition)]
     if additions:
-        _decide_additions(cursor, plan, additions)
+        _decide_additions(cursor, plan, additions, known)
     for job in jobs:
         if isinstance(job, Update):
             _decide_update(cursor, plan, job)
@@ -118,64 +161,77 @@ def decide(
 
 
 def _decide_events(
-    cursor: Cursor, plan: Plan, jobs: list[Append], heads: Heads, refusal: UserError | None
+    cursor: Cursor,
+    plan: Plan,
+    jobs: list[Append],
+    heads: Heads,
+    known: Known,
+    refusal: UserError | None,
 ) -> None:
-    known = {
+    answered = {
         id: answer_of(id, accepted, error, reason)
-        for id, accepted, error, reason in present(
+        for id, accepted, error, reason in known.present(
             cursor, COMMAND, [job.event.id for job in jobs], ("id", "accepted", "error", "reason")
         )
     }
-    fresh = [job for job in jobs if job.event.id not in known]
+    fresh = [job for job in jobs if job.event.id not in answered]
     newest = _newest(cursor, fresh, heads)
-    texts = new_rows(cursor, Text, [row for job in fresh for row in job.texts])
+    texts = new_rows(cursor, Text, [row for job in fresh for row in job.texts], known)
     stored: set[str] = set()
+    at = utc_now()
     for job in jobs:
-        if job.event.id in known:
-            plan.answers.append((job.answer, known[job.event.id]))
+        event = job.event
+        if event.id in answered:
+            plan.answers.append((job.answer, answered[event.id]))
             continue
-        head = newest.get((type(job.event), job.event.assignment))
-        why = refusal or _conflict(job.event, head)
-        _take_event(plan, job, why, head)
-        known[job.event.id] = why or Receipt(job.event.id, repeated=True)
+        place = type(event), event.assignment
+        head = newest.get(place)
+        why = refusal or _conflict(event, head)
+        _take_event(plan, job, why, head, at)
+        answered[event.id] = why or Receipt(event.id, repeated=True)
         if why is None:
-            newest[type(job.event), job.event.assignment] = job.event
+            newest[place] = event
+            if not job.texts:
+                continue
             own = [row for row in job.texts if row[0] in texts and row[0] not in stored]
             stored.update(row[0] for row in own)
             plan.add(Text, own)
             plan.texts += [text_entry(plan.position.n, row) for row in own]
 
 
-def _take_event(plan: Plan, job: Append, why: UserError | None, head: Event | None) -> None:
+def _take_event(
+    plan: Plan, job: Append, why: UserError | None, head: Event | None, at: datetime
+) -> None:
     """Number an event, put it into the journal, the chain and, unless refused, its table.
 
     Args:
         head: the newest event of its assignment so far.
+        at: when it was decided.
     """
-    kind = type(job.event).__name__.lower()
-    n = plan.position.n + 1
+    event, row = job.event, job.row
+    kind, names = _table_of(type(event))
+    n, accepted = plan.position.n + 1, why is None
     error, reason = (type(why).__name__, str(why)) if why else ("", "")
-    values = to_json(job.row)
-    digest = digest_of(kind, values)
-    hash = link(plan.position.hash, n, job.event.id, why is None, reason, digest)
+    digest = event_digest(kind, row)
+    hash = link(plan.position.hash, n, event.id, accepted, reason, digest)
     plan.position = Position(n, hash)
-    at = utc_now()
-    names = _names(type(job.event))
     plan.entries.append({
-        "n": n, "do": "event", "id": job.event.id, "kind": kind, "accepted": why is None,
-        "error": error, "reason": reason, "at": at.isoformat(),
-        "row": dict(zip(names, values, strict=True)), "digest": digest, "hash": hash,
+        "n": n, "do": "event", "id": event.id, "kind": kind, "accepted": accepted,
+        "error": error, "reason": reason, "at": at,
+        "row": dict(zip(names, row, strict=True)), "digest": digest, "hash": hash,
     })  # fmt: skip
-    plan.commands.append((job.event.id, n, kind, why is None, error, reason, digest, hash, at))
-    if why is None:
-        plan.add(type(job.event), [job.row])
-        plan.events.append(Told(n, job.event, head))
-    plan.answers.append((job.answer, why or Receipt(job.event.id, repeated=False)))
+    plan.commands.append((event.id, n, kind, accepted, error, reason, digest, hash, at))
+    if accepted:
+        plan.rows.setdefault(type(event), []).append(row)
+        plan.events.append(Told(n, event, head))
+    plan.answers.append((job.answer, why or Receipt(event.id, repeated=False)))
 
 
 @cache
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(str(column.name) for column in TABLES[kind].columns)
+def _table_of(kind: type) -> tuple[str, tuple[str, ...]]:
+    """Return the name of a type's table and those of its columns."""
+    table = TABLES[kind]
+    return str(table.name), tuple(str(column.name) for column in table.columns)
 
 
 def _conflict(event: Event, head: Event | None) -> UserError | None:
@@ -223,14 +279,14 @@ def events_of(cursor: Cursor, kind: type, assignments: Sequence[str]) -> list[An
     return [from_row(kind, row) for row in cursor.execute(query, [list(assignments)]).fetchall()]
 
 
-def _decide_additions(cursor: Cursor, plan: Plan, jobs: list[Addition]) -> None:
+def _decide_additions(cursor: Cursor, plan: Plan, jobs: list[Addition], known: Known) -> None:
     """Give every new row to the first job that brings it; all of a group share one number."""
     kinds = {kind for job in jobs for kind in job.rows}
     kinds_in_order = [kind for kind in TABLES if kind in kinds]
     new: dict[type, dict[str, Row]] = {}
     for kind in kinds_in_order:
         rows = [row for job in jobs for row in job.rows.get(kind, ())]
-        new[kind] = new_rows(cursor, kind, rows)
+        new[kind] = new_rows(cursor, kind, rows, known)
     total = sum(map(len, new.values()))
     n = plan.position.n + 1
     for job in jobs:
@@ -264,9 +320,9 @@ def _decide_update(cursor: Cursor, plan: Plan, job: Update) -> None:
     plan.answers.append((job.answer, None))
 
 
-def new_rows(cursor: Cursor, kind: type, rows: Sequence[Row]) -> dict[str, Row]:
+def new_rows(cursor: Cursor, kind: type, rows: Sequence[Row], known: Known) -> dict[str, Row]:
     """Return the rows whose id the database has not, by id; the first of equals."""
-    found = {id for (id,) in present(cursor, TABLES[kind], [row[0] for row in rows])}
+    found = {id for (id,) in known.present(cursor, TABLES[kind], [row[0] for row in rows])}
     new: dict[str, Row] = {}
     for row in rows:
         if row[0] not in found:
@@ -297,7 +353,7 @@ def _packed(rows: Mapping[type, list[Row]]) -> dict[str, Any]:
     return {
         str(TABLES[kind].name): {
             "columns": [column.name for column in TABLES[kind].columns],
-            "rows": [to_json(row) for row in kept],
+            "rows": kept,
         }
         for kind, kept in rows.items()
     }
@@ -321,4 +377,4 @@ def fresh_assignments(plan: Plan) -> dict[str, Placed]:
 
 def utc_now() -> datetime:
     """Return the time as the database stores it."""
-    return datetime.now(UTC).replace(tzinfo=None)
+    return without_zone(datetime.now(UTC))

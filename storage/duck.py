@@ -11,7 +11,6 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,13 +23,12 @@ from storage.durable import sync_folder
 from storage.errors import Busy, Damaged, DiskFull, Locked, StoreError
 from storage.limits import Limits
 from storage.rows import Row
-from storage.tables import SQL_TYPES
 
 Cursor = duckdb.DuckDBPyConnection
 T = TypeVar("T")
 
 LOOKUPS = (1, 8, 64, 128)  # keys per look-up statement: few shapes, each padded
-ROWS_PER_STATEMENT = 10_000  # Choice: 100,000 votes take 1.8 s so; memory stays small
+KEYS_PER_STATEMENT = 10_000  # Choice: memory stays small
 PATIENCE = 20.0  # seconds that a reopen waits for the last reader. Choice: > any of our queries
 
 
@@ -201,32 +199,6 @@ class Duck:
             self._root = None
 
 
-def insert(cursor: Cursor, table: sa.Table, rows: Sequence[Row]) -> None:
-    """Insert rows by a statement of one of two shapes; a key that is there already is an error.
-
-    One row: VALUES, the quickest for a lone vote (1.1 ms). More: one bound list per column, the
-    same text for 2 rows and for 10,000 (64 rows: 1.9 ms, against 8.3 ms as VALUES).
-    """
-    one, many = insert_statements(table)
-    if len(rows) == 1:
-        cursor.execute(one, list(rows[0]))
-        return
-    for start in range(0, len(rows), ROWS_PER_STATEMENT):
-        columns = zip(*rows[start : start + ROWS_PER_STATEMENT], strict=True)
-        cursor.execute(many, [list(column) for column in columns])
-
-
-@cache
-def insert_statements(table: sa.Table) -> tuple[str, str]:
-    """Return the INSERTs of a table: of one row, and of one list per column."""
-    types = [SQL_TYPES[type(column.type).__name__] for column in table.columns]
-    names = ", ".join(f'"{column.name}"' for column in table.columns)
-    head = f'INSERT INTO "{table.name}" ({names})'
-    one = ", ".join(f"?::{type}" for type in types)
-    many = ", ".join(f"unnest(?::{type}[])" for type in types)
-    return f"{head} VALUES ({one})", f"{head} SELECT {many}"
-
-
 def present(
     cursor: Cursor, table: sa.Table, keys: Sequence[str], columns: Sequence[str] = ("id",)
 ) -> list[Row]:
@@ -240,8 +212,8 @@ def present(
         return []
     if len(keys) > LOOKUPS[-1]:
         found: list[Row] = []
-        for start in range(0, len(keys), ROWS_PER_STATEMENT):
-            part = list(keys[start : start + ROWS_PER_STATEMENT])
+        for start in range(0, len(keys), KEYS_PER_STATEMENT):
+            part = list(keys[start : start + KEYS_PER_STATEMENT])
             query = head + "(SELECT unnest(?::VARCHAR[]))"
             found += cursor.execute(query, [part]).fetchall()
         return found

@@ -20,7 +20,8 @@ import sqlalchemy as sa
 
 from storage.chain import event_digest
 from storage.decide import Addition, Job
-from storage.duck import Cursor, Duck, disk_full, insert, quoted
+from storage.duck import Cursor, Duck, disk_full, quoted
+from storage.inserts import insert
 from storage.journal import Entry, Journal
 from storage.reconcile import quarantine
 from storage.records import (

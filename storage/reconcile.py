@@ -17,9 +17,10 @@ import duckdb
 from storage.apply import apply, reached
 from storage.chain import Position
 from storage.decide import Plan, new_rows
-from storage.duck import Cursor, Duck, damaged, first_line, present, translated
+from storage.duck import Cursor, Duck, damaged, first_line, translated
 from storage.errors import Damaged, StoreError
 from storage.journal import Entry, Journal
+from storage.known import Known
 from storage.limits import Limits
 from storage.records import Text
 from storage.rows import Row, from_json
@@ -102,8 +103,9 @@ def reconcile(duck: Duck, journal: Journal) -> tuple[Position, int]:
         void = {n for e in journal.entries(before.n) if e["do"] == "void" for n in e["of"]}
         replayed = 0
         if journal.last_entry > before.n:
+            known = Known(duck)
             for entries, texts in _groups(journal, before.n, void):
-                replayed += _replay(cursor, journal, entries, texts)
+                replayed += _replay(cursor, journal, entries, texts, known)
         _check_counts(cursor, duck.path)
         after = reached(cursor)
     if replayed:
@@ -180,24 +182,27 @@ def _weight(entry: Entry) -> int:
     return sum(len(packed["rows"]) for packed in entry.get("rows", {}).values()) or 1
 
 
-def _replay(cursor: Cursor, journal: Journal, entries: list[Entry], texts: list[Entry]) -> int:
+def _replay(
+    cursor: Cursor, journal: Journal, entries: list[Entry], texts: list[Entry], known: Known
+) -> int:
     """Store entries, one by one where they fail together; return how many were stored."""
     numbers = sorted({entry["n"] for entry in entries})
     try:
-        apply(cursor, _plan(cursor, entries, texts))
+        apply(cursor, _plan(cursor, entries, texts, known))
     except (duckdb.DataError, duckdb.IntegrityError) as error:
         if len(numbers) == 1:
             LOG.error("number %d of the journal cannot be stored: %s", numbers[0], error)
             journal.write([{"n": journal.last + 1, "do": "void", "of": numbers}])
             return 0
-        _replay(cursor, journal, [], texts)
+        _replay(cursor, journal, [], texts, known)
         return sum(
-            _replay(cursor, journal, [e for e in entries if e["n"] == n], []) for n in numbers
+            _replay(cursor, journal, [e for e in entries if e["n"] == n], [], known)
+            for n in numbers
         )
     return len(numbers)
 
 
-def _plan(cursor: Cursor, entries: list[Entry], texts: list[Entry]) -> Plan:
+def _plan(cursor: Cursor, entries: list[Entry], texts: list[Entry], known: Known) -> Plan:
     """Return what a group of the journal's entries adds to the database."""
     plan = Plan(Position(0, ""))
     added: dict[type, list[Row]] = {
@@ -217,17 +222,17 @@ def _plan(cursor: Cursor, entries: list[Entry], texts: list[Entry]) -> Plan:
         if entry["do"] != "event" and not any(entry["n"] == n for n, *_ in plan.batches):
             plan.batches.append((entry["n"], _weight(entry), at))
     for kind, rows in added.items():
-        plan.add(kind, list(new_rows(cursor, kind, rows).values()))
-    _plan_events(cursor, plan, [entry for entry in entries if entry["do"] == "event"])
+        plan.add(kind, list(new_rows(cursor, kind, rows, known).values()))
+    _plan_events(cursor, plan, [e for e in entries if e["do"] == "event"], known)
     return plan
 
 
-def _plan_events(cursor: Cursor, plan: Plan, entries: list[Entry]) -> None:
-    known = {id for (id,) in present(cursor, COMMAND, [entry["id"] for entry in entries])}
+def _plan_events(cursor: Cursor, plan: Plan, entries: list[Entry], known: Known) -> None:
+    answered = {id for (id,) in known.present(cursor, COMMAND, [entry["id"] for entry in entries])}
     for entry in entries:
-        if entry["id"] in known:
+        if entry["id"] in answered:
             continue
-        known.add(entry["id"])
+        answered.add(entry["id"])
         kind = KINDS[entry["kind"]]
         if entry["accepted"]:
             plan.add(kind, [from_json(kind, entry["row"])])

@@ -7,11 +7,13 @@ before anything is written: NUL and lone surrogates, times without a zone, numbe
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -27,13 +29,13 @@ COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 """How the hash chain writes JSON; made once, for making one takes half of the time."""
 
 
-def compact(values: list[Any]) -> bytes:
-    """Return what `COMPACT` writes, in UTF-8, at a tenth of the cost.
+def compact(values: Sequence[Any]) -> bytes:
+    """Return what `COMPACT` writes of `to_json`'s values, in UTF-8, at a tenth of the cost.
 
     orjson writes all but floats the same way; with one of those among them it is not asked.
     """
     if float in set(map(type, values)):
-        return COMPACT.encode(values).encode()
+        return COMPACT.encode(to_json(values)).encode()
     return orjson.dumps(values)
 
 
@@ -59,16 +61,31 @@ def to_rows(kind: type, records: Sequence[Any]) -> list[Row]:
     Raises:
         BadInput: as `to_row`, of the first record that cannot be stored.
     """
-    if kind is Text:  # whose hash is checked one by one
-        return [to_row(record) for record in records]
+    if not records:
+        return []
+    rows: list[Row] = list(map(_values_of(kind), records))
+    if kind is Text and all(map(_is_whole, rows)):
+        return rows
     columns = []
-    for name, encode, _ in _codec(kind):
-        values = [getattr(record, name) for record in records]
+    for (_, encode, _), values in zip(_codec(kind), zip(*rows, strict=True), strict=True):
         plain = encode is _string and _are_plain(values)
         columns.append(values if plain else _encoded_all(encode, values))
-    if any(column is None for column in columns):
+    if kind is Text or any(column is None for column in columns):
         return [to_row(record) for record in records]
     return list(zip(*columns, strict=True))
+
+
+def _is_whole(text: Row) -> bool:
+    """Say whether a text's values can be stored as they are: where the hash fits, few cannot."""
+    id, content, chars = text
+    if type(id) is not str or type(content) is not str or type(chars) is not int:
+        return False
+    if chars != len(content) or "\x00" in content:
+        return False
+    try:
+        return hashlib.sha256(content.encode()).hexdigest() == id
+    except UnicodeEncodeError:
+        return False
 
 
 def _are_plain(values: Sequence[Any]) -> bool:
@@ -81,7 +98,10 @@ def _are_plain(values: Sequence[Any]) -> bool:
 
 def _encoded_all(encode: Callable[[Any], Any], values: Sequence[Any]) -> list[Any] | None:
     """Return the values as stored, or None where one cannot be."""
+    first = values[0]
     try:
+        if all(value is first for value in values):
+            return [encode(first)] * len(values)
         return [encode(value) for value in values]
     except (BadInput, TypeError, ValueError):
         return None
@@ -179,7 +199,16 @@ def _number(value: Any) -> float:
 def _time(value: Any) -> datetime:
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise BadInput(f"{value!s:.60} is not a time with a zone: use datetime.now(UTC)")
-    return value.astimezone(UTC).replace(tzinfo=None)
+    return without_zone(value.astimezone(UTC))
+
+
+def without_zone(value: datetime) -> datetime:
+    """Return what `replace(tzinfo=None)` does, at a fifth of its 1.1 µs."""
+    return datetime.combine(value.date(), value.time())
+
+
+def _in_utc(value: datetime) -> datetime:
+    return datetime.combine(value.date(), value.time(), UTC)
 
 
 def _json(value: Any) -> str:
@@ -188,7 +217,7 @@ def _json(value: Any) -> str:
 
 
 def _settings(value: Any) -> str:
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise BadInput(f"{value!r:.60} is not a mapping")
     return _json(dict(value)) if value else "{}"
 
@@ -199,8 +228,8 @@ def _strings(value: Any) -> str:
     return _json(list(value)) if value else "[]"
 
 
-def _optional(encode: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else encode(value)
+def _optional(code: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else code(value)
 
 
 def _same(value: Any) -> Any:
@@ -215,11 +244,8 @@ CODECS: dict[str, Codec] = {
     "bool | None": (_optional(_boolean), _same),
     "float": (_number, _same),
     "float | None": (_optional(_number), _same),
-    "datetime": (_time, lambda value: value.replace(tzinfo=UTC)),
-    "datetime | None": (
-        _optional(_time),
-        lambda value: None if value is None else value.replace(tzinfo=UTC),
-    ),
+    "datetime": (_time, _in_utc),
+    "datetime | None": (_optional(_time), _optional(_in_utc)),
     "tuple[str, ...]": (_strings, lambda value: tuple(json.loads(value))),
     "Mapping[str, Any]": (_settings, json.loads),
 }
@@ -228,3 +254,8 @@ CODECS: dict[str, Codec] = {
 @cache
 def _codec(kind: Any) -> tuple[tuple[str, Callable[[Any], Any], Callable[[Any], Any]], ...]:
     return tuple((f.name, *CODECS[str(f.type)]) for f in dataclasses.fields(kind))
+
+
+@cache
+def _values_of(kind: Any) -> attrgetter[Any]:
+    return attrgetter(*(field.name for field in dataclasses.fields(kind)))

@@ -21,12 +21,13 @@ import sqlalchemy as sa
 
 from storage.aside import FOLDER, Aside, NoCopy, Work
 from storage.columns import COLUMNS
-from storage.decide import Addition, Alone, Append, Update, events_of
-from storage.duck import Duck, present, translated
+from storage.decide import Addition, Alone, Append, Kept, Together, Update, events_of
+from storage.duck import LOOKUPS, Duck, present, translated
 from storage.erase import Erasing, carry_out, forget_passwords
 from storage.errors import BadInput, NotFound, StoreError, UserError
 from storage.heads import Heads, Placed
 from storage.journal import Journal
+from storage.known import Known
 from storage.limits import Limits
 from storage.live import lines
 from storage.lock import DataLock
@@ -73,6 +74,7 @@ class Store:
         self.data = data
         self._lock, self._duck, self._journal = lock, duck, journal
         self._heads, self._news, self._remembered = Heads(), News(0), Remembered()
+        self._known = Known(duck)
         self._counts: dict[type, tuple[tuple[int, int], int]] = {}  # type → at which change, rows
         self.companions: dict[type, Any] = {}  # what other rooms keep in memory about this folder
         self._writer: Writer | None = None
@@ -129,6 +131,7 @@ class Store:
         store._writer = Writer(
             duck, journal, position, limits,
             heads=store._heads, news=store._news, remembered=store._remembered,
+            known=store._known,
         )  # fmt: skip
         return store
 
@@ -196,16 +199,14 @@ class Store:
         """
         if texts:
             self.add(list(texts))
-        answers: list[UserError | Append] = []
-        for event in events:
-            try:
-                answers.append(_append(event, ()))
-            except BadInput as error:
-                answers.append(error)
-        jobs = [job for job in answers if isinstance(job, Append)]
-        for start in range(0, len(jobs), AT_ONCE):
-            self._writing().submit_many(jobs[start : start + AT_ONCE])
-        return [_settled(job.answer) if isinstance(job, Append) else job for job in answers]
+        jobs = _together(events)
+        going = [job for job in jobs if isinstance(job, Append)]
+        parts = [
+            self._submit(Together(going[start : start + AT_ONCE]))
+            for start in range(0, len(going), AT_ONCE)
+        ]
+        answers = iter([answer for part in parts for answer in part.result()])
+        return [next(answers) if isinstance(job, Append) else job for job in jobs]
 
     def update(self, row: Record) -> None:
         """Let a row of a mutable table (`tables.MUTABLE`) take the place of the one with its id.
@@ -245,7 +246,7 @@ class Store:
         work = partial(forget_passwords, self._duck, self._written(), account)
         return int(self._submit(Alone(work)).result())
 
-    def _submit(self, job: Append | Addition | Update | Alone) -> Future[Any]:
+    def _submit(self, job: Append | Together | Addition | Update | Alone) -> Future[Any]:
         return self._writing().submit(job)
 
     def _writing(self) -> Writer:
@@ -291,7 +292,11 @@ class Store:
         age, known = self._remembered.age(), self._remembered.rows(kind, wanted)
         if rest := [key for key in wanted if key not in known]:
             columns = [column.name for column in TABLES[kind].columns]
-            rows = self._duck.read(lambda cursor: present(cursor, TABLES[kind], rest, columns))
+            rows = self._duck.read(
+                lambda cursor: self._known.present(
+                    cursor, TABLES[kind], rest, columns, least=LOOKUPS[-1] + 1
+                )
+            )
             fresh = {row[0]: from_row(kind, row) for row in rows}
             self._remembered.keep(age, kind, fresh)
             known |= fresh
@@ -431,13 +436,23 @@ def _append(event: Event, texts: Sequence[Text]) -> Append:
     return Append(event, to_row(event), [to_row(text) for text in texts])
 
 
-def _settled(future: Future[Any]) -> Receipt | UserError:
-    """Return a queued event's answer, be it a receipt, a refusal or the store's own trouble."""
+def _together(events: Sequence[Event]) -> list[Append | UserError]:
+    """Return what is to be done for each of many events, or why it cannot be stored."""
+    kinds: dict[type, list[Event]] = {}
+    for event in events:
+        kinds.setdefault(type(event), []).append(event)
     try:
-        answer: Receipt | UserError = future.result()
-    except UserError as error:
+        rows = {kind: iter(to_rows(kind, some)) for kind, some in kinds.items()}
+    except BadInput:
+        return [_alone(event) for event in events]
+    return [Append(event, next(rows[type(event)]), (), Kept()) for event in events]
+
+
+def _alone(event: Event) -> Append | UserError:
+    try:
+        return Append(event, to_row(event), (), Kept())
+    except BadInput as error:
         return error
-    return answer
 
 
 def _column(kind: type, name: str) -> sa.Column[Any]:

@@ -19,11 +19,21 @@ import duckdb
 
 from storage.apply import apply, reached
 from storage.chain import Position
-from storage.decide import Addition, Alone, Append, Job, Plan, decide, fresh_assignments
+from storage.decide import (
+    Addition,
+    Alone,
+    Append,
+    Job,
+    Plan,
+    Together,
+    decide,
+    fresh_assignments,
+)
 from storage.duck import Cursor, Duck, disk_full, is_fatal, is_full, translated
 from storage.errors import BadInput, DiskFull, StoreError, UserError
 from storage.heads import Heads
 from storage.journal import Journal
+from storage.known import Known
 from storage.limits import Limits
 from storage.news import News
 from storage.records import Assignment, Exclusion
@@ -54,36 +64,34 @@ class Writer:
         heads: Heads,
         news: News,
         remembered: Remembered,
+        known: Known,
     ) -> None:
         self._duck, self._journal, self._limits = duck, journal, limits
         self._heads, self._news = heads, news  # what is remembered of the events
         self._remembered = remembered  # and of all else
+        self._known = known  # which keys are new
         self._position = position
         self._doubtful: list[int] = []  # numbers in the journal that the database may not have
-        self._queue: queue.SimpleQueue[Job | Alone | list[Append] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Job | Alone | Together | None] = queue.SimpleQueue()
         self._full = False
         # Taken from the queue, but not fit to share the last group's commit.
-        self._held: Job | Alone | list[Append] | None = None
+        self._held: Job | Alone | Together | None = None
         self._gather_until = 0.0  # when the next group may be closed, on the monotonic clock
         self._closing = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="hone-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job | Alone) -> Future[Any]:
+    def submit(self, job: Job | Alone | Together) -> Future[Any]:
         """Queue a command; its future is answered after the commit."""
         self._put(job)
-        return job.answer
-
-    def submit_many(self, jobs: list[Append]) -> None:
-        """Queue events that get one commit together; each future is answered after it."""
-        self._put(jobs)
+        return job.answer  # type: ignore[return-value]
 
     def waiting(self) -> int:
         """Return about how many commands are queued; events that go together count as one."""
         return self._queue.qsize()
 
-    def _put(self, what: Job | Alone | list[Append]) -> None:
+    def _put(self, what: Job | Alone | Together) -> None:
         with self._closing:
             if self._closed:
                 raise StoreError("the data folder is closed: start Hone again")
@@ -102,15 +110,16 @@ class Writer:
             if isinstance(group, Alone):
                 self._work(group)
                 continue
-            crowded, began = len(group) > 1, time.monotonic()
+            jobs = group.jobs if isinstance(group, Together) else group
+            crowded, began = len(jobs) > 1, time.monotonic()
             try:
-                self._process(group)
+                self._process(jobs)
             except Exception as error:  # a bug: its callers must hear of it instead of waiting
-                LOG.exception("the writer failed on a group of %d commands", len(group))
+                LOG.exception("the writer failed on a group of %d commands", len(jobs))
                 self._forget()
-                for job in group:
-                    if not job.answer.done():
-                        job.answer.set_exception(error)
+                self._answer_all(jobs, error)
+            if isinstance(group, Together):
+                group.settle()
             ended = time.monotonic()
             pause = min(MOST_SECONDS, (ended - began) * (1 / COMMITTING - 1))
             self._gather_until = ended + pause if crowded else 0.0
@@ -129,17 +138,15 @@ class Writer:
         except Exception as error:  # noqa: BLE001  (its caller gets it)
             job.answer.set_exception(error)
 
-    def _next_group(self) -> list[Job] | Alone:
+    def _next_group(self) -> list[Job] | Alone | Together:
         """Wait for a command and take with it what else is waiting; empty at the end."""
         first = self._held or self._queue.get()
         self._held = None
         if first is None:
             self._queue.put(None)
             return []
-        if isinstance(first, Alone):
+        if isinstance(first, Alone | Together):
             return first
-        if isinstance(first, list):
-            return list(first)
         if not _is_big(first) and (missing := self._gather_until - time.monotonic()) > 0:
             time.sleep(missing)
         group: list[Job] = [first]
@@ -151,7 +158,7 @@ class Writer:
             if job is None:
                 self._queue.put(None)
                 break
-            if isinstance(job, list | Alone) or _is_big(job):
+            if isinstance(job, Together | Alone) or _is_big(job):
                 self._held = job
                 break
             group.append(job)
@@ -183,7 +190,7 @@ class Writer:
     def _commit(self, group: Sequence[Job], refusal: UserError | None = None) -> None:
         with self._duck.cursor() as cursor:
             void = self._settle(cursor)
-            plan = decide(cursor, group, self._position, self._heads, refusal=refusal)
+            plan = decide(cursor, group, self._position, self._heads, self._known, refusal=refusal)
             if plan.entries:
                 self._check_room()
                 entries = [*void, *plan.entries]
@@ -229,6 +236,7 @@ class Writer:
     def _forget(self) -> None:
         """Remember nothing, after an error that left doubt about what is stored."""
         self._heads.forget()
+        self._known.forget()
         self._remembered.forget()
         self._news.restart(None)
 

@@ -38,6 +38,7 @@ from storage.records import (
     Text,
     Vote,
     digest,
+    named_uuid,
 )
 from storage.store import Store
 
@@ -295,7 +296,7 @@ def _named(item: Said) -> tuple[str, ...]:
 
 def _event_id(item: Said) -> str:
     """Return the one UUID of what a product calls by an id."""
-    return str(uuid.uuid5(NAMESPACE, f"{_KINDS[type(item)]} {item.id}"))
+    return named_uuid(NAMESPACE, f"{_KINDS[type(item)]} {item.id}")
 
 
 def _fits(before: Logged, row: Logged) -> bool:

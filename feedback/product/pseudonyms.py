@@ -7,7 +7,6 @@ names tells nothing without it. Whoever deletes the file makes all of them new p
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from pathlib import Path
 
@@ -29,4 +28,4 @@ class Pseudonyms:
         """
         if not user:
             return ANONYMOUS
-        return USER + hmac.new(self._key, user.encode("utf-8"), hashlib.sha256).hexdigest()[:16]
+        return USER + hmac.digest(self._key, user.encode("utf-8"), "sha256").hex()[:16]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import orjson
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -186,7 +187,7 @@ def _parsed(raw: bytes, parse: Parse) -> tuple[bool, Parsed]:
         BadInput: the body as a whole is not what it has to be.
     """
     try:
-        value = json.loads(raw)
+        value = _json(raw)
     except (ValueError, RecursionError):
         raise BadInput("The body is not JSON: send one JSON object, or a list of them.") from None
     if not isinstance(value, list):
@@ -202,6 +203,14 @@ def _parsed(raw: bytes, parse: Parse) -> tuple[bool, Parsed]:
     return True, parsed
 
 
+def _json(raw: bytes) -> Any:
+    """Return what a body says; orjson reads it in a third of the time, but not all that is JSON."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return json.loads(raw)
+
+
 def _check(what: str, wait: int) -> None:
     if wait:
         error = TooMany(f"This key sends too many {what}: go on in {wait} s.")
@@ -213,11 +222,15 @@ def _answer(is_list: bool, parsed: Parsed, got: Sequence[Answer]) -> Response:
     if not is_list:
         if isinstance(got[0], UserError):
             raise got[0]
-        return JSONResponse(_saved(parsed[0], got[0]), 201, NO_STORE)
+        return _said(_saved(parsed[0], got[0]), 201)
     results = [_saved(item, answer) for item, answer in zip(parsed, got, strict=True)]
     refused = sum(isinstance(answer, UserError) for answer in got)
     content = {"saved": len(got) - refused, "refused": refused, "results": results}
-    return JSONResponse(content, 207 if refused else 201, NO_STORE)
+    return _said(content, 207 if refused else 201)
+
+
+def _said(content: Mapping[str, Any], status: int) -> Response:
+    return Response(orjson.dumps(content), status, NO_STORE, "application/json")
 
 
 def _saved(item: Item | BadInput, answer: Answer) -> dict[str, Any]:

@@ -216,6 +216,22 @@ def test_bodies_that_are_nothing_are_problems(client: TestClient) -> None:
     assert answer.json()["title"] == "Method Not Allowed"
 
 
+def test_half_a_character_in_a_list_keeps_no_other_item_out(client: TestClient) -> None:
+    """Written as an escape it is JSON to some readers and none to others."""
+    bad = {**UP, "id": "fb_\ud800"}
+    body = json.dumps([bad, UP]).encode()
+    answer = client.post("/api/v1/feedback", content=body)
+    assert answer.status_code == 207
+    results = answer.json()["results"]
+    assert results[1] == {"id": "fb_1", "saved": True, "repeated": False}
+    assert "id is 'fb_\\ud800'" in results[0]["detail"]
+
+
+def test_a_body_with_a_mark_in_front_is_read(client: TestClient) -> None:
+    answer = client.post("/api/v1/feedback", content=b"\xef\xbb\xbf" + json.dumps(UP).encode())
+    assert (answer.status_code, answer.json()["saved"]) == (201, True)
+
+
 def test_a_key_that_sends_too_much_is_told_when_to_go_on(store: Store) -> None:
     client = app_of(store, Allowance(requests=3, items=4))
     sent = [client.post("/api/v1/responses", json=[EGG, OTHER]) for _ in range(4)]
@@ -314,6 +330,9 @@ def test_pseudonyms_are_the_same_for_ever_and_others_elsewhere(tmp_path: Path) -
     assert here.of("u") == again.of("u") != Pseudonyms(tmp_path / "two").of("u")
     assert here.of("v") != here.of("u")
     assert here.of("") == ANONYMOUS
+    (tmp_path / "one" / "pseudonyms.key").write_bytes(b"Jefe")  # RFC 4231, test case 2
+    asked = "what do ya want for nothing?"
+    assert Pseudonyms(tmp_path / "one").of(asked) == "user:5bdcc146bf60754e"
     assert (tmp_path / "one" / "pseudonyms.key").stat().st_mode & 0o777 == 0o600
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from storage.chain import event_digest, link
 from storage.errors import Conflict
-from storage.rows import COMPACT, compact
+from storage.journal import _format, _parse
+from storage.rows import COMPACT, compact, to_json
 from storage.store import Store
 
 
@@ -25,15 +26,27 @@ def test_a_hash_covers_what_came_before() -> None:
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]))  # what `to_row` lets through
 VALUES = st.one_of(
-    WORDS, st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False)
+    WORDS,
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.datetimes(),
 )
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(VALUES))
+@given(st.lists(VALUES | st.sampled_from([float("inf"), float("-inf")])))
 def test_the_quick_way_to_write_what_is_hashed_writes_the_same(values: list[object]) -> None:
     """Else hashes of old rows would not hold any more."""
-    assert compact(values) == COMPACT.encode(values).encode()
+    assert compact(values) == COMPACT.encode(to_json(values)).encode()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(VALUES))
+def test_the_journal_says_a_row_as_json_has_it(values: list[object]) -> None:
+    line = _format({"n": 1, "row": tuple(values)})
+    assert _parse(line) == {"n": 1, "row": to_json(values)}
 
 
 def test_control_characters_are_hashed_as_they_always_were() -> None:

@@ -9,10 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from storage.errors import BadInput, Conflict
+from storage.errors import BadInput, Conflict, StoreError
 from storage.heads import Heads, Placed
+from storage.journal import Journal
 from storage.records import Edit, Rating, Receipt, Text, Vote
 from storage.store import Store
+from storage.writer import Writer
 
 
 def test_a_vote_is_answered_once_as_new_and_then_as_repeated(
@@ -134,6 +136,30 @@ def test_a_vote_that_cannot_be_stored_is_refused_among_others(
     answers = store.append_many([make.vote(1), make.vote(2, labeler="a\x00"), make.vote(3)])
     assert [type(answer) for answer in answers] == [Receipt, BadInput, Receipt]
     assert "vote.labeler cannot be stored" in str(answers[1])
+
+
+def test_a_bug_in_the_writer_reaches_who_sent_many(
+    store: Store, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(Writer, "_accept", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            store.append_many([make.vote(n) for n in range(3)])
+    answers = store.append_many([make.vote(n) for n in range(4)])
+    assert [answer.repeated for answer in answers] == [True, True, True, False]
+
+
+def test_trouble_with_the_store_is_the_answer_of_each(
+    store: Store, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("the disk is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Journal, "write", fails)
+        answers = store.append_many([make.vote(n) for n in range(3)])
+    assert [type(answer) for answer in answers] == [StoreError] * 3
+    assert store.append_many([make.vote(0)]) == [Receipt("v0", False)]
 
 
 def test_a_double_click_from_two_tabs_is_one_vote(store: Store, make: SimpleNamespace) -> None:

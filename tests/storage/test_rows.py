@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from uuid import UUID, uuid5
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from storage.errors import BadInput
-from storage.records import Assignment, Response, Text, Vote, canonical_messages, digest
+from storage.records import Assignment, Response, Text, Vote, canonical_messages, digest, named_uuid
 from storage.rows import to_row, to_rows
 
 AT = datetime(2026, 3, 1, 12, tzinfo=timezone(timedelta(hours=2)))
@@ -66,3 +69,10 @@ def test_ids_are_what_they_were_before_json_was_written_by_hand() -> None:
     )
     assert digest("a", hostile) == digest(json.dumps(["a", hostile], ensure_ascii=False))
     assert to_row(vote(1))[-1] == AT.astimezone(UTC).replace(tzinfo=None)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.uuids(), st.text(st.characters(exclude_categories=["Cs"])))
+def test_ids_by_name_are_those_of_the_standard(namespace: UUID, name: str) -> None:
+    """An id that changed would let everything be stored a second time."""
+    assert named_uuid(namespace, name) == str(uuid5(namespace, name))

@@ -1,0 +1,100 @@
+"""What memory says is not there is not there: whoever asks gets what the table would say."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from storage import known as room
+from storage.duck import present
+from storage.erase import Erasing
+from storage.known import SEVERAL, Known
+from storage.records import Labeler, Text
+from storage.store import Store
+from storage.tables import COMMAND, TABLES
+
+NAMES = ["", "ada", "é\u2028\U0001f600", "with, comma", "x" * 500, *(f"n{n}" for n in range(200))]
+LABELERS = TABLES[Labeler]
+
+
+def asked(store: Store, keys: list[str], least: int = 1) -> list[str]:
+    with store._duck.cursor() as cursor:
+        found = store._known.present(cursor, LABELERS, keys, least=least)
+        assert sorted(found) == sorted(present(cursor, LABELERS, keys))
+    return sorted(id for (id,) in found)
+
+
+def test_all_that_is_there_is_found_also_what_came_since(store: Store) -> None:
+    assert asked(store, NAMES) == []
+    for start in range(0, len(NAMES), 41):
+        part = NAMES[start : start + 41]
+        store.add([Labeler(name, "person") for name in part])
+        assert asked(store, NAMES) == sorted(NAMES[: start + 41])
+        assert asked(store, part) == sorted(part)
+        assert asked(store, [f"nobody {n}" for n in range(50)]) == []
+
+
+def test_few_keys_are_asked_of_the_table_itself(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Known, "_possible", lambda *_: 1 / 0)
+    assert asked(store, NAMES[: SEVERAL - 1], least=SEVERAL) == []
+    with pytest.raises(ZeroDivisionError):
+        asked(store, NAMES[:SEVERAL], least=SEVERAL)
+
+
+def test_what_was_erased_is_known_by_its_other_name(store: Store) -> None:
+    store.add([Labeler(name, "person") for name in NAMES])
+    assert len(asked(store, NAMES)) == len(NAMES)
+    store.erase(Erasing(name="ada", pseudonym="erased-1"), "e1")
+    assert asked(store, ["ada", "erased-1", "n1"]) == ["erased-1", "n1"]
+
+
+def test_a_hash_that_two_keys_share_is_looked_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add([Labeler(name, "person") for name in NAMES])
+    monkeypatch.setattr(room, "_among", lambda some, hashes: hashes == hashes)
+    assert asked(store, ["ada", "nobody"]) == ["ada"]
+
+
+def test_events_are_answered_once_whatever_is_remembered(
+    store: Store, make: SimpleNamespace
+) -> None:
+    votes = [make.vote(n) for n in range(3 * SEVERAL)]
+    store.append_many(votes[:SEVERAL])
+    store._known.forget()
+    answers = store.append_many(votes)
+    assert [one.repeated for one in answers] == [True] * SEVERAL + [False] * (2 * SEVERAL)
+    assert all(one.repeated for one in store.append_many(votes))
+    with store._duck.cursor() as cursor:
+        ids = [vote.id for vote in votes]
+        assert len(store._known.present(cursor, COMMAND, ids)) == len(ids)
+
+
+def test_many_threads_may_ask_while_another_adds(store: Store) -> None:
+    """Eight readers ask for a hundred texts again and again; none misses one that was stored."""
+    texts = [Text.of(f"text {n}") for n in range(100)]
+    done, missed = threading.Event(), []
+
+    def ask() -> None:
+        while not done.is_set():
+            sure = list(stored)
+            with store._duck.cursor() as cursor:
+                keys = [text.id for text in texts]
+                found = store._known.present(cursor, TABLES[Text], keys)
+            missed.extend(set(sure) - {id for (id,) in found})
+
+    stored: list[str] = []
+    readers = [threading.Thread(target=ask) for _ in range(8)]
+    for reader in readers:
+        reader.start()
+    for text in texts:
+        store.add([text])
+        stored.append(text.id)
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert missed == []
