@@ -73,6 +73,8 @@ def import_file(
             if progress and format == "auto" and not columns and not taker.read:
                 progress(f"{name} looks like {chosen}: {formats.FORMATS[chosen].describe}\n")
             taker.take(part)
+            if len(part.refused) + len(part.good) < AT_ONCE:  # the last one
+                taker.finish()
             if progress:
                 progress(taker.so_far())
         if taker.finish() and progress:

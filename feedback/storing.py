@@ -1,8 +1,8 @@
 """Store an import's rows, part by part, and count what became of each.
 
-The store is asked what it has before anything is added. A big import asks for few of its ids: a
-sieve (`feedback.sieve`) knows those that cannot be there, so one part can be looked at while the
-one before it is still being stored.
+The store is asked what it has before anything is added. One part is looked at while the one before
+it is still being stored: what is on the way is known by its ids, and waited for where they come
+again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from feedback.formats.rows import RatingRow, Refused
 from feedback.items import flipped, look_up, new_prompts, other_answers, tick
 from feedback.pseudonyms import Pseudonyms
 from feedback.repeats import Repeats, kept
-from feedback.sieve import Known
 from storage.errors import StoreError, UserError
 from storage.records import (
     Comparison,
@@ -38,9 +37,6 @@ from storage.store import Store
 
 # Choice: new prompts whose near-duplicates are looked for at once, three quarters of a second.
 COMPARED = 5_000
-# Choice: rows after which an import is big enough to read the ids of all that is stored, 1 s for a
-# million, instead of looking each of its own up, 20 to 40 µs.
-SIEVED = 10_000
 MAX_SENT = 200_000  # ids of what was added, to save a look-up. Choice: 30 MB
 
 
@@ -76,7 +72,7 @@ class Taker:
         self._sent: set[str] = set()  # ids of the texts and responses that were added
         self._labelers: set[str] = set()
         self._compared = 0  # prompts
-        self._known = Known(store)
+        self._comparisons = store.count(Comparison)  # stored, as far as this import knows
         self._thread = thread  # which stores a part while the next one is looked at
         self._storing: Future[_Answered] | None = None
         self._on_the_way: set[str] = set()  # ids of what it stores: items, votes, ratings
@@ -85,11 +81,8 @@ class Taker:
         self.refused: list[Refused] = []
 
     def take(self, part: Part) -> None:
-        """Store the good rows of a part and count what became of each.
-
-        Of a big import it is stored while the next part is looked at: what became of it is counted
-        then, or by `finish`.
-        """
+        """Let the good rows of a part be stored, while the next one is looked at: what became of
+        them is counted then, or by `finish`."""
         self.read += len(part.refused) + len(part.good)
         if len(self._sent) > MAX_SENT:
             self._sent.clear()
@@ -105,11 +98,9 @@ class Taker:
         records += self._new_answers(arrived)
         casts = [cast(one, self.source) for one in arrived]
         self.finish()
-        if not self._known.is_true():
+        if self._others_came():
             comparisons = self._settle_sides(arrived)
             casts = [cast(one, self.source) for one in arrived if one.swapped is not None]
-        if self.read > SIEVED:
-            self._known.read()
         self._store([*records, *comparisons], self._fresh(casts))
 
     def finish(self) -> bool:
@@ -118,10 +109,17 @@ class Taker:
             return False
         (casts, added, answers), self._storing = self._storing.result(), None
         self._on_the_way = set()
-        self._known.count(added.get(Comparison, 0))
+        self._comparisons += added.get(Comparison, 0)
         for one, answer in zip(casts, answers, strict=True):
             self._count(one, answer)
         return True
+
+    def _others_came(self) -> bool:
+        """Say whether somebody else added comparisons since the last time, while nothing is on the
+        way: they may be this part's, with their sides the other way round."""
+        there, known = self._data.count(Comparison), self._comparisons
+        self._comparisons = there
+        return there != known
 
     def so_far(self) -> str:
         """Return in words how far it is."""
@@ -190,12 +188,10 @@ class Taker:
         return known, {r.id: r for r in look_up(self._data, Response, sides)}
 
     def _stored(self, ids: list[str]) -> list[str]:
-        """Return the ids of comparisons, votes or ratings without those that are surely new; those
-        that are on the way have arrived then."""
-        found = self._known.among(ids)
-        if not self._on_the_way.isdisjoint(found):
+        """Return the ids of comparisons, votes or ratings; those on the way have arrived then."""
+        if not self._on_the_way.isdisjoint(ids):
             self.finish()
-        return found
+        return ids
 
     def _new_prompts(self, arrived: list[Placed]) -> list[Text | Prompt]:
         """Return the texts and prompts that are new; with their clusters, or a big import's not."""
@@ -249,19 +245,14 @@ class Taker:
         return self._pseudonyms.of(before.labeler) == event.labeler and says(named) == says(before)
 
     def _store(self, records: list[Record], casts: list[Cast]) -> None:
-        """Let a part be stored; wait for it, unless the sieve can say what is on the way."""
+        """Let a part be stored."""
         labelers = {one.event.labeler for one in casts} - self._labelers
         self._labelers |= labelers
         people = [Labeler(name, "import") for name in sorted(labelers)]
         extras = [one for cast in casts if cast.extra for one in _extra(cast)]
         rows = [*records, *people, *(one.place for one in casts), *extras]
         self._storing = self._thread.submit(_stored, self._data, rows, casts)
-        if self._known.everything_may_be:
-            self.finish()
-            return
-        ids = [id for one in casts for id in (one.event.id, _item(one.event))]
-        self._known.add(ids)
-        self._on_the_way = set(ids)
+        self._on_the_way = {id for one in casts for id in (one.event.id, _item(one.event))}
 
     def _count(self, one: Cast, answer: Receipt | UserError) -> None:
         if isinstance(answer, StoreError):

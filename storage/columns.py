@@ -121,12 +121,6 @@ SELECT id AS prompt, created_at FROM prompt
 WHERE "cluster" = '' AND id NOT IN (SELECT id FROM "cluster")
 ORDER BY created_at, id"""
 
-# What an import may meet again: its items, and the votes and ratings of imports before it.
-TAKEN = """
-SELECT 'comparison' AS kind, id FROM comparison
-UNION ALL SELECT 'vote', id FROM vote WHERE source LIKE 'import:%'
-UNION ALL SELECT 'rating', id FROM rating WHERE source LIKE 'import:%'"""
-
 SIZES = """
 SELECT (SELECT count(*) FROM prompt) AS prompts, (SELECT count(*) FROM response) AS responses,
     (SELECT count(*) FROM comparison) AS comparisons, (SELECT count(*) FROM labeler) AS labelers"""
@@ -274,11 +268,6 @@ def unsettled(cursor: Cursor) -> pd.DataFrame:
     return frame(cursor, UNSETTLED)
 
 
-def taken(cursor: Cursor) -> pd.DataFrame:
-    """Return the ids of all comparisons, and of the votes and ratings that imports brought."""
-    return frame(cursor, TAKEN)
-
-
 def sizes(cursor: Cursor) -> pd.DataFrame:
     """Return one row: how many prompts, responses, comparisons and labelers there are."""
     return frame(cursor, SIZES)
@@ -355,7 +344,6 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "compared": compared,
     "prompts": prompts,
     "unsettled": unsettled,
-    "taken": taken,
     "sizes": sizes,
     "responses": responses,
     "gold": gold,

@@ -441,17 +441,16 @@ def test_an_export_into_a_folder_that_is_not_there_says_so(store: Store, tmp_pat
         export_file(store, tmp_path / "x.xml", "xml")
 
 
-# What is stored already, for a big import
+# What is stored already, for an import in parts
 
 
 @pytest.fixture
-def sieved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an import be big from its third row on, of two at a time."""
+def parted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an import come in parts of two rows."""
     monkeypatch.setattr("feedback.imports.AT_ONCE", 2)
-    monkeypatch.setattr("feedback.storing.SIEVED", 3)
 
 
-def test_a_big_import_knows_what_is_stored(store: Store, tmp_path: Path, sieved: None):
+def test_an_import_in_parts_knows_what_is_stored(store: Store, tmp_path: Path, parted: None):
     """Its own rows, those of an import before it, and the same pair the other way round."""
     rows = [vote(f"Question {n * n}?", labeler="ann") for n in range(7)]
     import_file(store, jsonl(tmp_path / "x.jsonl", *rows[:5]))
@@ -467,8 +466,8 @@ def test_a_big_import_knows_what_is_stored(store: Store, tmp_path: Path, sieved:
     assert counts(import_file(store, thumbs)) == (3, 2, 1, 0)
 
 
-def test_a_comparison_that_others_add_during_a_big_import_keeps_its_sides(
-    store: Store, tmp_path: Path, sieved: None
+def test_a_comparison_that_others_add_during_an_import_keeps_its_sides(
+    store: Store, tmp_path: Path, parted: None
 ):
     """It comes while the rows in front of it are stored, the other way round."""
     rows = [vote(f"Question {n * n}?") for n in range(8)]
