@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
+from feedback.product.allowance import USUAL, Allowance
 from storage.errors import UserError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -73,6 +74,12 @@ def serve(
             help="Told of every run that ends; signed with $HONE_WEBHOOK_SECRET.",
         ),
     ] = None,
+    most_requests: Annotated[
+        int, typer.Option(min=1, help="How many requests of a product one key may send a minute.")
+    ] = USUAL.requests,
+    most_items: Annotated[
+        int, typer.Option(min=1, help="How many items, in batches or one by one.")
+    ] = USUAL.items,
     data: Data = HERE,
     as_json: Json = False,
 ) -> int:
@@ -86,6 +93,7 @@ def serve(
     return serve_folder(
         data, host, port, starter=starter, ready=ready,
         names=allow_host or (), behind_proxy=behind_proxy, webhook=webhook,
+        allowance=Allowance(most_requests, most_items),
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from align.webhook import SECRET, Webhook, telling
 from align.workspace import Workspace
 from feedback.accounts import FIRST, people_of
 from feedback.gate import LOOPBACK, Reach
+from feedback.product.allowance import USUAL, Allowance
 from storage.errors import BadInput, Locked, StoreError, Unsupported
 from storage.lock import read_lock
 
@@ -55,6 +56,7 @@ def serve_folder(
     names: Collection[str] = (),
     behind_proxy: bool = False,
     webhook: str | None = None,
+    allowance: Allowance = USUAL,
     beside: Callable[[Workspace], None] | None = None,
 ) -> int:
     """Serve until SIGINT or SIGTERM; return 0.
@@ -65,6 +67,7 @@ def serve_folder(
         names: Other host names by which browsers may come, as a proxy or DNS has them.
         behind_proxy: What a proxy says of scheme and address is true: nobody else reaches the port.
         webhook: The address that is told when a run ends: see `align.webhook`.
+        allowance: What a product's key may send.
         beside: Called in a thread of its own once the folder is open.
 
     Raises:
@@ -84,7 +87,10 @@ def serve_folder(
                 workspace.store.announce(address, workspace.token)
                 if beside is not None:
                     threading.Thread(target=beside, args=[workspace], daemon=True).start()
-                _serve(workspace, listener, address, reach=reach, starter=starter, ready=ready)
+                _serve(
+                    workspace, listener, address,
+                    reach=reach, starter=starter, ready=ready, allowance=allowance,
+                )  # fmt: skip
         except KeyboardInterrupt:
             pass
     return 0
@@ -102,6 +108,7 @@ def _serve(
     reach: Reach,
     starter: bool,
     ready: Callable[[str], None],
+    allowance: Allowance,
 ) -> None:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -125,7 +132,7 @@ def _serve(
             wait_seconds=QUIET_SECONDS,
         )
         config = uvicorn.Config(
-            build_web(workspace, rest, reach),
+            build_web(workspace, rest, reach, allowance),
             log_level="warning",
             access_log=False,
             proxy_headers=False,  # the gate reads them, where there is a proxy

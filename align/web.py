@@ -16,12 +16,15 @@ from feedback.accounts import people_of
 from feedback.crowd import Crowd
 from feedback.gate import HERE, Gate, Reach
 from feedback.product import routes as product
+from feedback.product.allowance import USUAL, Allowance
 
 if TYPE_CHECKING:
     from align.workspace import Workspace
 
 
-def build_web(workspace: Workspace, rest: Later, reach: Reach = HERE) -> FastAPI:
+def build_web(
+    workspace: Workspace, rest: Later, reach: Reach = HERE, allowance: Allowance = USUAL
+) -> FastAPI:
     """Return the whole web app of an open workspace: gate, pages of our own, REST, and `rest` for
     all other paths."""
     app = FastAPI(
@@ -33,7 +36,7 @@ def build_web(workspace: Workspace, rest: Later, reach: Reach = HERE) -> FastAPI
     )
     store = workspace.store
     people = people_of(store)
-    sent = product.Doors(lambda request: store)
+    sent = product.Doors(lambda request: store, allowance)
     app.add_middleware(product.Front, doors=sent)
     app.add_middleware(Gate, reach=reach, people=people)
     app.add_middleware(Crowd)

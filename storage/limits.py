@@ -28,15 +28,15 @@ class Limits:
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return max(self.memory_least, min(self.memory, int(machine * self.memory_share)))
 
-    def threads_now(self) -> int:
+    def threads_now(self, *, alone: bool = False) -> int:
         """Return how many threads a query of DuckDB may use: half of the cores.
 
-        The other half answers requests. With one thread for two cores a vote's insert takes 2.0 ms
+        The other half answers requests; who answers none, and so is `alone`, takes all. With one thread for two cores a vote's insert takes 2.0 ms
         of processor time, with two 3.6 ms: handing a row to the other thread costs more than it is.
         """
         limited = hasattr(os, "sched_getaffinity")
         cores = len(os.sched_getaffinity(0)) if limited else os.cpu_count() or 1
-        return max(1, cores // 2)
+        return cores if alone else max(1, cores // 2)
 
     def missing_room(self, folder: Path) -> int:
         """Return the spare room, if the folder's disk has less than that; 0 where it has more."""

@@ -14,6 +14,7 @@ import typer
 
 import app
 from feedback.checks import CHECKS
+from feedback.product.allowance import USUAL, Allowance
 from tests.commandline import hone, pairs, write_lines
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,6 +92,22 @@ def test_no_words_at_all_show_the_help() -> None:
     done = hone()
     assert done.code == 0
     assert "Commands:" in done.out
+
+
+def test_what_a_products_key_may_send_is_an_option(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, object] = {}
+
+    def serve_folder(*_: object, **more: object) -> int:
+        told.update(more)
+        return 0
+
+    monkeypatch.setattr("align.server.serve_folder", serve_folder)
+    assert app.serve(data=data, most_requests=5, most_items=7) == 0
+    assert told["allowance"] == Allowance(requests=5, items=7)
+    assert app.serve(data=data) == 0
+    assert told["allowance"] == USUAL
 
 
 def test_import_prints_the_issues_json_and_adds_nothing_twice(data: Path, twenty: Path) -> None:

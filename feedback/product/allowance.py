@@ -20,6 +20,9 @@ class Allowance:
     items: int = 1_000_000
 
 
+USUAL = Allowance()
+
+
 class Meter:
     """Counts one thing for each name."""
 

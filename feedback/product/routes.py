@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from feedback.gate import person_of
 from feedback.problems import RESPONSE, problem_of, refuse_other_methods, said_no, said_why
 from feedback.product import bodies
-from feedback.product.allowance import Allowance, Meter
+from feedback.product.allowance import USUAL, Allowance, Meter
 from feedback.product.bodies import Item, Parse
 from feedback.product.described import (
     CHOICE,
@@ -44,7 +44,6 @@ from storage.store import Store
 MAX_BODY_BYTES = 8_000_000  # Choice: a thousand responses of the length of a page
 IN_A_THREAD = 50_000  # bytes of a body whose reading would hold others up. Choice: about 2 ms
 WRITER_ROOM = 500  # commands of others. Choice: some four commits; then labelers go first
-USUAL = Allowance()
 NO_STORE = {"Cache-Control": "no-store"}
 
 Parsed = list[Item | BadInput]
