@@ -73,7 +73,8 @@ def import_file(
             if progress and format == "auto" and not columns and not taker.read:
                 progress(f"{name} looks like {chosen}: {formats.FORMATS[chosen].describe}\n")
             taker.take(part)
-            if len(part.refused) + len(part.good) < AT_ONCE:  # the last one
+            first, last = taker.read <= AT_ONCE, len(part.refused) + len(part.good) < AT_ONCE
+            if first or last:  # whoever waits hears soon that something is stored, and that all is
                 taker.finish()
             if progress:
                 progress(taker.so_far())
