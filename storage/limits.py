@@ -31,8 +31,9 @@ class Limits:
     def threads_now(self, *, alone: bool = False) -> int:
         """Return how many threads a query of DuckDB may use: half of the cores.
 
-        The other half answers requests; who answers none, and so is `alone`, takes all. With one thread for two cores a vote's insert takes 2.0 ms
-        of processor time, with two 3.6 ms: handing a row to the other thread costs more than it is.
+        The other half answers requests; who answers none, and so is `alone`, takes all. With one
+        thread for two cores a vote's insert takes 2.0 ms of processor time, with two 3.6 ms:
+        handing a row to the other thread costs more than it is.
         """
         limited = hasattr(os, "sched_getaffinity")
         cores = len(os.sched_getaffinity(0)) if limited else os.cpu_count() or 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from align.screens.report import against_words, concern_words, duel_words, repor
 from feedback import audit
 from feedback.accounts import ALONE
 from feedback.screens.parts import minutes, on_news, on_show, percent, plain, wire
+from storage.records import now
 
+MOMENT = timedelta(seconds=30)  # Choice: a slow machine's answer is there by then
 LOG_LINES = 60  # Choice: what a person scrolls through; the whole log lies in the run's folder
 STATES = {
     "waiting": "Waiting",
@@ -81,6 +84,22 @@ def look(workspace: Any, view: Watch, run: str | None) -> dict[Any, Any]:
     return parts
 
 
+def look_again(workspace: Any, view: Watch, run: str | None) -> dict[Any, Any]:
+    """Draw what the page shows by itself when something moved: nobody chose it just now."""
+    return look(workspace, view, shown(runs.list_runs(workspace.data), run, now()))
+
+
+def shown(known: list[runs.RunStatus], run: str | None, at: datetime) -> str | None:
+    """Return the run to show by itself: one that began a moment ago, else what the page shows.
+
+    A page that asks while a run is begun still names the one before it; its answer may come last.
+    """
+    newest = known[0] if known and known[0].running else None
+    if newest is None or at - datetime.fromisoformat(newest.created_at) > MOMENT:
+        return run
+    return newest.run
+
+
 def glance(workspace: Any, view: Watch, run: str | None, drawn: Any) -> dict[Any, Any]:
     """Draw what moves with every step of the chosen run."""
     known = runs.list_runs(workspace.data)
@@ -90,14 +109,14 @@ def glance(workspace: Any, view: Watch, run: str | None, drawn: Any) -> dict[Any
 def moved(workspace: Any, view: Watch, one: runs.RunStatus, drawn: Any) -> dict[Any, Any]:
     """Return what moves with a run's steps; curves that the page shows already are not sent."""
     rows = runs.read_metrics(workspace.data, one.run)
-    now = [one.run, len(rows)]
+    here = [one.run, len(rows)]
     parts: dict[Any, Any] = {
         view.state: state_html(one),
         view.message: plain(one.message) if one.status != "done" else "",
         view.log: "\n".join(runs.read_log(workspace.data, one.run).splitlines()[-LOG_LINES:]),
-        view.drawn: now,
+        view.drawn: here,
     }
-    return parts if now == drawn else parts | {view.curves: curves_html(rows)}
+    return parts if here == drawn else parts | {view.curves: curves_html(rows)}
 
 
 def switched(view: Watch, one: runs.RunStatus, duels: str = "") -> dict[Any, Any]:
@@ -254,8 +273,8 @@ def connect_watch(workspace: Any, view: Watch) -> None:
     again = {"inputs": [view.run], "outputs": parts}
     moving = [view.state, view.message, view.log, view.curves, view.drawn]
     on_news("runs", glance, workspace, view, inputs=[view.run, view.drawn], outputs=moving)
-    on_news("states", look, workspace, view, **again)
-    on_show(look, workspace, view, **again)
+    on_news("states", look_again, workspace, view, **again)
+    on_show(look_again, workspace, view, **again)
     wire(view.run.input, look, workspace, view, **again)
     wire(view.cancel.click, cancel, workspace, view, inputs=[view.run], outputs=parts, limit=1)
     wire(view.resume.click, resume, workspace, view, inputs=[view.run], outputs=parts, limit=1)
