@@ -102,6 +102,22 @@ def test_the_figures_of_a_million_votes_are_those_of_the_benchmark() -> None:
     assert f"95 %\nwithin {live['p95_ms']:.1f} ms" in PAGE
 
 
+def test_others_beside_it_are_as_the_benchmark_found_them() -> None:
+    found = read("aggregation")
+    most = found["sizes"][-1]
+    assert (
+        f"{found['rounds']} rounds of Dawid–Skene over {most['votes']:,} votes take "
+        f"{most['dawid_skene_seconds']:.1f} s, crowd-kit {found['crowdkit']} takes "
+        f"{most['crowdkit_over_hone']:.1f} times as long"
+    ) in PROSE
+    same = f"{most['same_verdicts']:.1%}".replace("%", " %")
+    assert f"gives the same verdict on {same} of the comparisons" in PROSE
+    assert (
+        f"pairwise agreement takes {most['agreement_seconds']:.2f} s, the same in pandas "
+        f"{most['pandas_over_hone']:.1f} times as long"
+    ) in PROSE
+
+
 def test_what_balancing_does_is_what_the_benchmark_found() -> None:
     runs = read("remedy")["runs"]
     for name in ("before", "raw", "balanced"):
