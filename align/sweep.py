@@ -8,7 +8,6 @@ command line does. What comes next and how they stand is in `align/sweep_files.p
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from align.losses import LOSSES
 from align.material import Material, material
 from align.models import EMBEDDED, Model, find_model
 from align.workspace import Workspace
+from feedback.again import again
 from storage.errors import BadInput
 
 Progress = Callable[[str], None]
@@ -196,18 +196,10 @@ def time_words(seen: Sequence[Forecast]) -> str:
 @contextlib.contextmanager
 def tending(workspace: Workspace) -> Iterator[None]:
     """Go on with the sweep of a data folder, whoever began it, for the time of a `with` block."""
-    over = threading.Event()
 
-    def look() -> None:
-        while not over.is_set():
-            if (going := sweep_files.unfinished(workspace.data)) is not None:
-                sweep_files.advance(workspace.data, going, workspace.client.leave)
-            over.wait(LOOK_SECONDS)
+    def look(_: Callable[[float], bool]) -> None:
+        if (going := sweep_files.unfinished(workspace.data)) is not None:
+            sweep_files.advance(workspace.data, going, workspace.client.leave)
 
-    thread = threading.Thread(target=look, name="sweeps", daemon=True)
-    thread.start()
-    try:
+    with again("sweeps", look, LOOK_SECONDS):
         yield
-    finally:
-        over.set()
-        thread.join()

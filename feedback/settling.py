@@ -8,13 +8,13 @@ prompts leaves out those that are not settled, and `split_of` refuses them.
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pandas as pd
 
+from feedback.again import again
 from feedback.clusters import prompts_locked
 from storage.errors import Busy, UserError
 from storage.records import Prompt
@@ -68,23 +68,16 @@ def settled(prompts: pd.DataFrame) -> pd.DataFrame:
 @contextmanager
 def settling(store: Store) -> Iterator[None]:
     """Settle in the background what imports leave, for the time of a `with` block."""
-    over = threading.Event()
+    seen: tuple[int, int] | None = None
 
-    def look() -> None:
-        seen: tuple[int, int] | None = None
-        while not over.is_set():
-            now = store.changes(Prompt)
-            if now == seen or _settled_quietly(store, over.wait):
-                seen = now
-            over.wait(LOOK_SECONDS)
+    def look(rest: Callable[[float], bool]) -> None:
+        nonlocal seen
+        now = store.changes(Prompt)
+        if now == seen or _settled_quietly(store, rest):
+            seen = now
 
-    thread = threading.Thread(target=look, name="settling", daemon=True)
-    thread.start()
-    try:
+    with again("settling", look, LOOK_SECONDS):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _settled_quietly(store: Store, rest: Callable[[float], bool]) -> bool:

@@ -159,9 +159,7 @@ class _Child:
     def end(self) -> str:
         """End it, and say how it ended."""
         self._process.kill()
-        code = self._process.wait()
-        with suppress(OSError):
-            self._pipe.close()
+        code = self._process.wait()  # the pipe stays: somebody may be reading it in another thread
         return f"was ended ({signal.Signals(-code).name})" if code < 0 else f"left with code {code}"
 
 
