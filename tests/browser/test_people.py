@@ -194,14 +194,16 @@ def test_an_invitation_is_accepted_on_a_phone(browser: Browser, team: Server) ->
 # Every text, label and hint of the element that no person or model wrote, and that has no bracket.
 STRAY = """() => {
   const root = document.querySelector("hone-screen[mode=pairs]").shadowRoot;
-  const theirs = ".message, .body:not(.blank), .guideline, .who, .chip, option, textarea, kbd";
+  const content = ".message, .body:not(.blank), .guideline";
+  const theirs = content + ", .who, .chip, option, textarea, kbd";
   const said = [];
   const walk = document.createTreeWalker(root, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);
   while (walk.nextNode()) {
     const node = walk.currentNode;
     const isText = node.nodeType === Node.TEXT_NODE;
     if (isText && !node.parentElement?.closest(theirs)) said.push(node.data);
-    const hints = isText ? [] : ["aria-label", "title", "placeholder"];
+    const ofTheirs = node.parentElement?.closest(content);
+    const hints = isText || ofTheirs ? [] : ["aria-label", "title", "placeholder"];
     said.push(...hints.map((name) => node.getAttribute(name) ?? ""));
   }
   const shown = said.map((text) => text.trim()).filter(Boolean);
