@@ -5,7 +5,8 @@
     status, chosen      completed with chosen a or b; skipped; pending, auto_skipped: nobody judged
     completed_at        when, in ISO 8601
 
-feedloop does not say who judged: the labeler is "imported". Source: feedloop 1.5.3, `_db.py`.
+feedloop does not say who judged: the labeler is "imported". Other columns are kept.
+Source: feedloop 1.5.3, `_db.py`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from feedback.texts import check_text
 from storage.errors import BadInput
 
 NEEDED = {"output_a", "output_b", "display_order", "status", "chosen"}
+KNOWN = {*NEEDED, "prompt", "completed_at"}
 STATUS = ("pending", "completed", "skipped", "auto_skipped")
 
 
@@ -38,7 +40,8 @@ def looks(columns: Iterable[str]) -> bool:
 
 def read(path: Path) -> Iterator[Row | Refused]:
     """Yield the file's judged comparisons as votes."""
-    return files.read_each(path, _votes_of, looks, f"feedloop needs {', '.join(sorted(NEEDED))}")
+    needs = f"feedloop needs {', '.join(sorted(NEEDED))}"
+    return files.read_each(path, _votes_of, looks, needs, known=KNOWN)
 
 
 def _votes_of(raw: Raw) -> Iterator[VoteRow]:

@@ -3,7 +3,7 @@
     conversation        a JSON list of messages {"role", "content"}
     index               which of them was judged, counted from 0
     feedback            Like or Dislike; other words of an app's own are refused
-    timestamp           not kept: a rating has the time of its import
+    timestamp           kept as it is: a rating has the time of its import
 
 The header names five columns, but each row has these four, so they are read by their position.
 Gradio writes no labeler. Source: gradio 6.31, `flagging.py`.
@@ -32,6 +32,7 @@ from storage.errors import BadInput
 
 HEADER = ("conversation", "index", "value", "flag", "timestamp")
 CELLS = ("conversation", "index", "feedback", "timestamp")
+KNOWN = CELLS[:3]
 THUMBS = {"like": "up", "dislike": "down"}
 
 
@@ -43,7 +44,7 @@ def looks(columns: Iterable[str]) -> bool:
 def read(path: Path) -> Iterator[Row | Refused]:
     """Yield the file's thumbs as ratings."""
     needs = f"gradio-flags needs {', '.join(HEADER)}"
-    return files.read_each(path, _ratings_of, looks, needs, cells=CELLS)
+    return files.read_each(path, _ratings_of, looks, needs, cells=CELLS, known=KNOWN)
 
 
 def _ratings_of(raw: Raw) -> Iterator[RatingRow]:

@@ -1,14 +1,16 @@
 """Open WebUI's export of feedback (a JSON list): thumbs, and wins over the answers beside.
 
     user_id, created_at     who judged, and when, in seconds since 1970
-    data                    {"rating": 1 or -1, "model_id", "sibling_model_ids"}
-    meta                    {"message_id"}: the answer that was judged
+    data                    {"rating": 1 or -1, "model_id", "sibling_model_ids", …}
+    meta                    {"message_id", …}: the answer that was judged
     snapshot                {"chat": …} with "history": {"messages": {id: message}}, a message being
                             {"role", "content", "parentId", "model"}
 
 A thumb on one of several answers to the same message counts as won (1) or lost (-1) against each
 answer of `sibling_model_ids`, as Open WebUI's own leaderboard counts it: those are votes, where
-both texts are in the snapshot. Every other thumb is a rating of its answer.
+both texts are in the snapshot. Every other thumb is a rating of its answer. The other fields, those
+of `data` and `meta` too (reason, comment, tags), are kept; the snapshot, the whole chat once more
+for each thumb, is not.
 Source: Open WebUI, `models/feedbacks.py` and its evaluations' leaderboard.
 """
 
@@ -34,9 +36,14 @@ from feedback.formats.rows import (
     name_text,
     object_of,
 )
+from feedback.formats.unknown import besides, kept
 from feedback.texts import check_messages
 from storage.errors import BadInput
 from storage.records import Message
+
+KNOWN = ("user_id", "created_at", "data", "meta", "snapshot")
+OF_DATA = ("rating", "model_id", "sibling_model_ids")
+OF_META = ("message_id",)
 
 Messages = Mapping[str, Any]
 
@@ -56,18 +63,24 @@ def _rows_of(raw: Raw) -> Iterator[Row]:
     rating = str(data.get("rating"))
     if rating not in ("1", "-1"):
         raise BadInput(f"rating is {rating[:40]!r}; only thumbs, 1 and -1, are read")
-    messages, id = _messages(raw.fields), _judged(raw.fields)
+    meta = object_of(raw.fields.get("meta"), "meta")
+    messages, id = _messages(raw.fields), str(meta.get("message_id"))
     prompt = _prompt(messages, id)
     judged = messages[id]
     answer = Answer(_text(judged), name_text(data.get("model_id"), "model_id", UNKNOWN))
     labeler = name_text(raw.fields.get("user_id"), "user_id", UNKNOWN)
     beside = _beside(messages, id, data)
     when = moment_of_seconds(raw.fields.get("created_at"), "created_at")
+    others = {
+        **besides(raw.fields, KNOWN), "data": besides(data, OF_DATA), "meta": besides(meta, OF_META)
+    }  # fmt: skip
     for other in beside:
         said = "a" if rating == "1" else "b"
-        yield VoteRow(raw.row, prompt, answer, other, said, labeler, created_at=when)
+        vote = VoteRow(raw.row, prompt, answer, other, said, labeler, created_at=when)
+        yield kept(vote, others)
     if not beside:
-        yield RatingRow(raw.row, prompt, answer, "up" if rating == "1" else "down", labeler)
+        thumb = "up" if rating == "1" else "down"
+        yield kept(RatingRow(raw.row, prompt, answer, thumb, labeler), others)
 
 
 def _messages(fields: Fields) -> Messages:
@@ -77,10 +90,6 @@ def _messages(fields: Fields) -> Messages:
     history = object_of(object_of(inner, "chat.chat").get("history"), "the chat's history")
     found = object_of(history.get("messages"), "history.messages")
     return {id: object_of(message, f"the message {id[:40]}") for id, message in found.items()}
-
-
-def _judged(fields: Fields) -> str:
-    return str(object_of(fields.get("meta"), "meta").get("message_id"))
 
 
 def _prompt(messages: Messages, id: str) -> tuple[Message, ...]:

@@ -6,7 +6,8 @@
 
 Ranked answers to the same message are compared two by two; a smaller rank is better. Ranks are a
 consensus of many people, so no labeler is named. Deleted messages, and what hangs on them, are left
-out; labels and emojis are ignored. Source: Open-Assistant, `oasst-data/oasst_data/schemas.py`.
+out. The tree's other fields are kept with each vote, and under `a` and `b` those of the two answers
+(labels, emojis, language). Source: Open-Assistant, `oasst-data/oasst_data/schemas.py`.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from feedback.formats import files
 from feedback.formats.rankings import MOST
 from feedback.formats.rows import (
     UNKNOWN,
     Answer,
+    Fields,
     Raw,
     Refused,
     Row,
@@ -29,10 +31,12 @@ from feedback.formats.rows import (
     name_text,
     object_of,
 )
+from feedback.formats.unknown import besides, kept
 from feedback.texts import check_messages, check_text
 from storage.errors import BadInput
 from storage.records import Message
 
+OF_MESSAGE = ("text", "role", "rank", "synthetic", "model_name", "deleted", "replies")
 ROLES = {"prompter": "user", "assistant": "assistant"}
 
 
@@ -47,20 +51,31 @@ def read(path: Path) -> Iterator[Row | Refused]:
     return files.read_each(path, _votes_of, looks, needs)
 
 
-def _votes_of(raw: Raw) -> Iterator[VoteRow]:
+def _votes_of(raw: Raw) -> Iterator[Row]:
     found = False
+    tree = besides(raw.fields, ["prompt"])
     for talk, answers in _ranked(object_of(raw.fields.get("prompt"), "prompt")):
         prompt = tuple(check_messages(talk))
         if len(answers) > MOST:
             raise BadInput(f"a message has {len(answers)} ranked answers; at most {MOST} are read")
-        for (i, one), (j, other) in combinations(sorted(answers, key=lambda a: a[0]), 2):
+        for one, other in combinations(sorted(answers, key=lambda a: a.rank), 2):
             found = True
-            yield VoteRow(raw.row, prompt, one, other, "tie" if i == j else "a")
+            said = "tie" if one.rank == other.rank else "a"
+            vote = VoteRow(raw.row, prompt, one.answer, other.answer, said)
+            yield kept(vote, {**tree, "a": one.others, "b": other.others})
     if not found:
         raise BadInput("no message of the tree has two ranked answers; there is nothing to compare")
 
 
-def _ranked(root: Mapping[str, Any]) -> Iterator[tuple[list[Message], list[tuple[int, Answer]]]]:
+class _Ranked(NamedTuple):
+    """An answer, its rank, and the other fields of its message."""
+
+    rank: int
+    answer: Answer
+    others: Fields
+
+
+def _ranked(root: Mapping[str, Any]) -> Iterator[tuple[list[Message], list[_Ranked]]]:
     """Yield each prompter's message, as a conversation, with its ranked answers."""
     open_: list[tuple[list[Message], Mapping[str, Any]]] = [([], root)]
     while open_:
@@ -73,7 +88,14 @@ def _ranked(root: Mapping[str, Any]) -> Iterator[tuple[list[Message], list[tuple
         ]
         open_ += [(talk, reply) for reply in reversed(replies)]
         if talk[-1]["role"] == "user":
-            yield talk, [(_rank(one), _answer(one)) for one in replies if _is_ranked(one)]
+            yield (
+                talk,
+                [
+                    _Ranked(_rank(one), _answer(one), besides(one, OF_MESSAGE))
+                    for one in replies
+                    if _is_ranked(one)
+                ],
+            )
 
 
 def _message(node: Mapping[str, Any]) -> Message:

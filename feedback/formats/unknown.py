@@ -12,9 +12,10 @@ from storage.errors import BadInput
 
 MAX_EXTRA = 100_000  # characters. Choice: scores, tags, a conversation once more; no attachment
 EXTRA = "extra"  # the column in which they leave, and come back
+NOTHING: tuple[Any, ...] = (None, "", {}, [])  # values that say nothing
 
 
-def kept(row: Row, fields: Mapping[str, Any], known: Collection[str]) -> Row:
+def kept(row: Row, fields: Mapping[str, Any], known: Collection[str] = ()) -> Row:
     """Return a row with the fields that its format does not know."""
     extra = unknown(fields, known)
     return replace(row, extra=extra) if extra else row
@@ -34,9 +35,9 @@ def unknown(fields: Mapping[str, Any], known: Collection[str]) -> str:
     """
     if len(fields) == len(known) and all(name in known for name in fields):
         return ""  # as in most rows of a million
-    others = {name: value for name, value in fields.items() if name not in known}
+    others = besides(fields, known)
     others |= object_of(others.pop(EXTRA, None))
-    others = {str(name): value for name, value in others.items() if value not in (None, "")}
+    others = {str(name): value for name, value in others.items() if value not in NOTHING}
     if not others:
         return ""
     text = _written(others)
@@ -46,6 +47,16 @@ def unknown(fields: Mapping[str, Any], known: Collection[str]) -> str:
             f"the largest of {', '.join(list(others)[:8])[:120]}"
         )
     return text
+
+
+def besides(fields: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """Return the other fields of an object, for `kept` under its name.
+
+    Example:
+        >>> besides({"rating": 1, "reason": "too long"}, ["rating"])
+        {'reason': 'too long'}
+    """
+    return {name: value for name, value in fields.items() if name not in known}
 
 
 def object_of(extra: Any) -> dict[str, Any]:

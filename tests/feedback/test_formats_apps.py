@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def test_feedloops_comparisons_are_votes_with_their_side(tmp_path: Path):
         verdict="a",
         left="b",
         created_at=datetime(2026, 3, 1, 10, tzinfo=UTC),
+        extra='{"id":"c","session_id":"s"}',
     )
 
 
@@ -111,7 +113,20 @@ def feedback(rating: Any = 1, **changes: Any) -> dict[str, Any]:
 def test_a_thumb_of_open_webui_is_a_rating(tmp_path: Path, rating: Any, thumb: str):
     path = hand.listed(tmp_path / "x.json", feedback(rating))
     assert detect(path) == "open-webui"
-    assert hand.taken(path) == [RatingRow(1, hand.asked(), Answer("Hello!", "small"), thumb, "ann")]
+    extra = '{"id":"f1","meta":{"arena":false,"chat_id":"c"},"type":"rating","version":0}'
+    said = RatingRow(1, hand.asked(), Answer("Hello!", "small"), thumb, "ann", extra)
+    assert hand.taken(path) == [said]
+
+
+def test_why_somebody_pressed_a_thumb_of_open_webui_is_kept(tmp_path: Path):
+    row = feedback(1, siblings=["big"])
+    row["data"] |= {"reason": "accurate_information", "comment": "Short.", "tags": ["greeting"]}
+    (vote,) = hand.taken(hand.listed(tmp_path / "x.json", row))
+    assert json.loads(vote.extra)["data"] == {
+        "reason": "accurate_information",
+        "comment": "Short.",
+        "tags": ["greeting"],
+    }
 
 
 @pytest.mark.parametrize(("rating", "verdict"), [(1, "a"), (-1, "b")])
@@ -183,10 +198,10 @@ def test_a_log_that_gradio_wrote_is_read(tmp_path: Path):
     logger.flag(Like(3, False), [*TWO_TURNS, {"role": "assistant", "content": blocks}])
     path = tmp_path / "log.csv"
     assert detect(path) == "gradio-flags"
-    assert hand.taken(path) == [
-        RatingRow(1, hand.asked(), Answer("Hello!"), "up"),
-        RatingRow(2, TWO_TURNS, Answer("=1+1, you"), "down"),
-    ]
+    first, second = hand.taken(path)
+    assert replace(first, extra="") == RatingRow(1, hand.asked(), Answer("Hello!"), "up")
+    assert replace(second, extra="") == RatingRow(2, TWO_TURNS, Answer("=1+1, you"), "down")
+    assert datetime.fromisoformat(json.loads(first.extra)["timestamp"]).year >= 2026
 
 
 @pytest.mark.parametrize(

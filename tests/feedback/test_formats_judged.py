@@ -171,7 +171,38 @@ def test_nested_records_of_argilla_say_the_same(tmp_path: Path):
     ]
     path = hand.listed(tmp_path / "x.json", nested(*responses))
     assert detect(path) == "argilla"
-    assert hand.taken(path) == hand.taken(hand.listed(tmp_path / "y.json", flattened()))
+    same = flattened(status="pending", _server_id=None)
+    assert hand.taken(path) == hand.taken(hand.listed(tmp_path / "y.json", same))
+
+
+def test_what_else_a_record_of_argilla_says_is_kept_and_nobody_elses_answer(tmp_path: Path):
+    said = {"tone": [{"value": "dry", "user_id": "bob"}, {"value": "warm", "user_id": "ann"}]}
+    row = nested({"value": ["response2", "response1"], "user_id": "ann"}, topic="greeting")
+    row["responses"] |= said
+    (vote,) = hand.taken(hand.listed(tmp_path / "x.json", row | {"metadata": {"batch": 3}}))
+    assert json.loads(vote.extra) == {
+        "id": "r1",
+        "status": "pending",
+        "metadata": {"batch": 3},
+        "fields": {"topic": "greeting"},
+        "responses": {"tone": "warm"},
+    }
+    flat = {
+        "tone.responses": ["dry", "loud", "warm"],
+        "tone.responses.users": ["bob", "ann", "ann"],
+        "tone.responses.status": ["submitted", "draft", "submitted"],
+        "tone.suggestion": "warm",
+    }
+    ann, bob = hand.taken(hand.listed(tmp_path / "y.json", flattened(topic="greeting", **flat)))
+    assert json.loads(ann.extra) == {
+        "id": "r1",
+        "status": "completed",
+        "_server_id": "0d9",
+        "topic": "greeting",
+        "tone.suggestion": "warm",
+        "responses": {"tone": "warm"},
+    }
+    assert json.loads(bob.extra)["responses"] == {"tone": "dry"}
 
 
 def ranked(*ranks: object) -> list[dict[str, object]]:
@@ -234,6 +265,7 @@ def annotation(selected: Any = "left", **changes: Any) -> dict[str, Any]:
     }
     plain = {
         "id": 7,
+        "lead_time": 4.2,
         "completed_by": 1,
         "result": [{"type": "choices", "value": {"choices": ["x"]}}, item],
         "was_cancelled": False,
@@ -266,8 +298,12 @@ def test_each_annotation_of_label_studio_is_a_vote(tmp_path: Path):
         labeler="1",
         left="a",
         created_at=datetime(2026, 11, 23, 9, 30, 0, 500_000, tzinfo=UTC),
-        extra='{"id":1}',
+        extra='{"annotation":{"id":7,"lead_time":4.2,"result":[{"type":"choices","value":'
+        '{"choices":["x"]}}]},"id":1}',
     )
+    assert votes[2].extra == '{"annotation":{"id":7,"lead_time":4.2},"id":1}'
+    (vote,) = hand.taken(hand.listed(tmp_path / "y.json", task(annotation(), topic="greeting")))
+    assert json.loads(vote.extra)["data"] == {"topic": "greeting"}
 
 
 @pytest.mark.parametrize(
@@ -329,6 +365,18 @@ def test_ranked_siblings_of_openassistant_are_votes_two_by_two(tmp_path: Path):
     assert (votes[0].a.model, votes[0].b.model, votes[0].labeler) == ("oasst-1",) + (
         "imported",
     ) * 2
+    assert json.loads(votes[3].extra) == {
+        "message_tree_id": "t",
+        "tree_state": "ready_for_export",
+        **{
+            side: {
+                "message_id": text,
+                "emojis": {"+1": 9},
+                "labels": {"spam": {"value": 0.5, "count": 2}},
+            }
+            for side, text in (("a", "good"), ("b", "bad"))
+        },
+    }
 
 
 def test_equal_ranks_tie(tmp_path: Path):
