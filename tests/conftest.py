@@ -7,6 +7,14 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples each time, so that a failure speaks of the change at hand; and no limit by the
+# clock, for the machine may be busy. `pytest --hypothesis-seed=random` looks elsewhere.
+settings.register_profile(
+    "hone", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("hone")
 
 # A shell that starts tests in the background lets them ignore Ctrl-C, and their children with them.
 # A handler of our own is not inherited: children start with the default.

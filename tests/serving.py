@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-END_SECONDS = 30
+END_SECONDS = 120
 
 
 @dataclass(frozen=True)

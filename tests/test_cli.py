@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -76,16 +76,22 @@ def test_the_documented_options_are_the_real_ones() -> None:
 
 
 def test_help_starts_in_less_than_a_second() -> None:
-    """The best of three counts: the machine may be busy."""
+    """Of the processor, and the best of three: the machine may be busy."""
     spent = []
     for _ in range(3):
-        start = time.monotonic()
+        start = children_seconds()
         done = subprocess.run(
             [sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, check=True
         )
-        spent.append(time.monotonic() - start)
+        spent.append(children_seconds() - start)
         assert b"simulate" in done.stdout
     assert min(spent) < 1.0
+
+
+def children_seconds() -> float:
+    """Return the processor's seconds of all processes that this one waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_no_words_at_all_show_the_help() -> None:

@@ -101,7 +101,7 @@ def test_an_import_that_is_killed_can_be_repeated_to_the_end(tmp_path: Path) -> 
 
 def test_ctrl_c_during_an_import_says_so_and_leaves_the_folder_free(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    file = write_lines(tmp_path / "many.jsonl", pairs(6_000))
+    file = write_lines(tmp_path / "many.jsonl", pairs(20_000))
     process = subprocess.Popen(
         [sys.executable, "app.py", "import", str(file), "--json", "--data", str(data)],
         cwd=ROOT,
@@ -111,7 +111,7 @@ def test_ctrl_c_during_an_import_says_so_and_leaves_the_folder_free(tmp_path: Pa
     )
     wait_until_a_part_is_stored(process)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out == ""
     assert "Traceback" not in err

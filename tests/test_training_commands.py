@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -158,7 +159,7 @@ def test_a_run_goes_on_from_another(collected: Path, model: Path) -> None:
 
 
 def begun(data: Path, model: Path, *words: str) -> subprocess.Popen[str]:
-    """Start a long training on the command line and return once its run goes."""
+    """Start a long training on the command line; return once the command follows its run."""
     command = [sys.executable, "app.py", "train", "--model", str(model), *LONG, *words]
     process = subprocess.Popen(
         [*command, "--json", "--data", str(data)],
@@ -168,11 +169,9 @@ def begun(data: Path, model: Path, *words: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    until = time.monotonic() + 60
-    while runs.going_run(data) is None:
+    assert process.stderr is not None
+    while not re.match(r"r-\d{8}-\w+ ", process.stderr.readline()):  # its first line of progress
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.1)
     return process
 
 
@@ -184,7 +183,7 @@ def test_ctrl_c_cancels_a_run_of_its_own_and_resume_takes_it_up(
     second = hone("train", "--model", model, data=collected)
     assert "one run at a time" in second.refusal  # the folder itself is free meanwhile
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=100)
     assert process.returncode == 130, err
     assert '"status": "cancelled"' in out
     assert runs.going_run(collected) is None
@@ -196,7 +195,7 @@ def test_ctrl_c_cancels_a_run_of_its_own_and_resume_takes_it_up(
         stderr=subprocess.PIPE,
         text=True,
     )
-    until = time.monotonic() + 60
+    until = time.monotonic() + 200
     while runs.going_run(collected) is None:
         assert time.monotonic() < until
         time.sleep(0.1)
@@ -204,7 +203,7 @@ def test_ctrl_c_cancels_a_run_of_its_own_and_resume_takes_it_up(
         "run": run,
         "status": "cancelled",
     }
-    resumed.communicate(timeout=30)
+    resumed.communicate(timeout=100)
     assert resumed.returncode == 130
 
 
@@ -216,7 +215,7 @@ def test_ctrl_c_only_looks_away_from_a_run_that_the_app_started(
         process = begun(collected, model)
         run = runs.going_run(collected).run
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=100)
         assert process.returncode == 130
         assert f"python app.py cancel {run}" in err
         assert serving.address in err
@@ -241,7 +240,7 @@ def test_a_killed_trainer_is_told_as_stopped_and_can_be_resumed(
         if entry.name.isdigit() and trains(entry, going.run)
     ]
     os.kill(pid, signal.SIGKILL)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=100)
     assert '"status": "stopped"' in out
     assert "can be resumed" in err
     assert process.returncode == 130

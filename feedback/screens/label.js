@@ -93,6 +93,7 @@ class Screen {
     this.order = null; // of a ranking on the screen: the places given so far
     this.ahead = []; // items fetched and not yet shown
     this.past = []; // what was done here, for undo: {item, verdict} or {item, edit: true}
+    this.counted = 0; // how often something was judged or taken back here
     this.refused = "";
     this.visible = false;
     this.timers = {};
@@ -250,9 +251,14 @@ class Screen {
     this.fetching = true;
     const asked = this.whose();
     const exclude = this.exclude();
+    const counted = this.outbox.waiting().length ? null : this.counted;
     try {
-      const answer = await request(this.itemsPath(exclude));
-      if (asked === this.whose()) this.take(answer, exclude.length > 0);
+      const { progress, ...answer } = await request(this.itemsPath(exclude));
+      if (asked === this.whose()) {
+        // Where something was judged meanwhile the answer counts too few: the vote's own tells more.
+        if (progress && (counted === this.counted || !this.progress)) this.keepProgress(progress);
+        this.take(answer, exclude.length > 0);
+      }
     } catch (error) {
       this.onItemsFailed(error);
     } finally {
@@ -279,14 +285,13 @@ class Screen {
   }
 
   /** `partly`: some items were excluded, so that none in the answer does not mean there are none. */
-  take({ items, progress, own, waiting, campaign, stopped }, partly) {
+  take({ items, own, waiting, campaign, stopped }, partly) {
     clearTimeout(this.timers.slow);
     this.campaigns.took({ campaign });
     const busy = new Set(this.outbox.waiting().map((entry) => entry.body.assignment));
     for (const item of [this.current, ...this.ahead]) busy.add(item?.assignment);
     for (const { item } of this.past) busy.add(item.assignment);
     this.ahead.push(...items.filter((item) => !busy.has(item.assignment)));
-    if (progress) this.keepProgress(progress);
     if (own) this.view.drawOwn(own);
     if (this.current || this.asking) return;
     if (this.ahead.length) return this.next();
@@ -590,6 +595,7 @@ class Screen {
   }
 
   countLocally(step) {
+    this.counted += 1;
     if (!this.progress) return;
     for (const name of ["today", "mine", "done"]) {
       this.progress[name] = Math.max(0, this.progress[name] + step);

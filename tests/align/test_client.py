@@ -74,7 +74,7 @@ def in_background(call):
     return thread, outcome
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition, seconds=120):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not happen"
@@ -223,7 +223,11 @@ def test_a_killed_worker_comes_back_and_no_row_is_lost_or_double(client, model):
 
 
 def test_a_worker_killed_twice_over_one_job_gives_a_clear_error(client, model):
-    thread, outcome = in_background(lambda: client.generate(requests(300, 400), model=model))
+    rows: list[object] = []
+    thread, outcome = in_background(
+        lambda: client.generate(requests(300, 400), rows.append, model=model)
+    )
+    wait_for(lambda: rows)  # this job's own worker, not one that is just being left
     killed = set()
     while thread.is_alive():
         pid = client.pid

@@ -286,7 +286,7 @@ def test_a_stream_without_a_word_ends_when_it_is_stopped_and_hangs_up() -> None:
         for reply in stream(there.endpoint, ASKED, **HOW, stopped=lambda: bool(found)):
             found.append(reply)
         assert found == [Reply("Hel", False, None)]
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 10  # the answer itself never ends
         assert there.left.wait(5)
 
 

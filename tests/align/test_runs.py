@@ -261,13 +261,14 @@ def test_a_base_that_changed_since_the_run_is_refused(store, tiny):
         runs.model_of(store.data, run.id)
 
 
-def wait_until(condition, seconds=120):
+def wait_until(condition, seconds=500):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not happen"
         time.sleep(0.05)
 
 
+@pytest.mark.timeout(900)
 def test_a_started_run_trains_in_a_session_of_its_own_and_publishes(store, tiny):
     run = runs.create_run(store, store.data, "s_1", "dpo", str(tiny), QUICK)
     runs.start(store.data, run)

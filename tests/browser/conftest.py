@@ -21,7 +21,15 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from feedback.items import NewResponse, add_comparisons, add_prompts, add_responses
 from storage.store import Store
@@ -29,11 +37,15 @@ from tests.browser.chromium import ARGS, find
 from tests.browser.lead import desk, tiny_model, trained  # noqa: F401  (fixtures)
 
 ROOT = Path(__file__).resolve().parents[2]
+END_SECONDS = 120  # likewise: a lead's screens that are being built are built first
 START_SECONDS = 60  # generous: the machine may be busy with other tests
-expect.set_options(timeout=20_000)  # likewise; what has to be quick is measured by its own test
+PATIENCE_MS = 60_000  # likewise; what has to be quick is measured by its own test
+expect.set_options(timeout=PATIENCE_MS)
 WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
+# An item that is drawn is in sight, to the screen, a frame later: only then keys are for it.
+SEEN = "document.querySelector(`hone-screen[mode=${m}]`).screen.visible"
 SENT = ("/votes", "/ratings", "/rankings", "/edits")
 STOCK = ("river", "lamp", "north", "copper", "window", "garden", "paper", "storm")
 PAYLOADS = (
@@ -96,7 +108,7 @@ class Server:
         if self.process is None:
             return
         self.process.send_signal(number)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=END_SECONDS)
         self.process = None
 
     def exported(self, format: str) -> list[dict[str, Any]]:
@@ -152,8 +164,25 @@ def browser() -> Iterator[Browser]:
         pytest.skip(why)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=list(ARGS))
+        made = chromium.new_context
+
+        def patient(**options: Any) -> BrowserContext:
+            context = made(**options)
+            context.set_default_timeout(PATIENCE_MS)
+            context.set_default_navigation_timeout(2 * PATIENCE_MS)
+            return context
+
+        chromium.new_context = patient  # type: ignore[method-assign]
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(autouse=True)
+def _not_at_midnight() -> None:
+    """Wait where the day (UTC) is about to end: the screens count what was done today."""
+    left = 86_400 - time.time() % 86_400
+    if left < 60:
+        time.sleep(left + 1)
 
 
 @pytest.fixture
@@ -225,7 +254,12 @@ class Screen:
         return self.host.locator(selector)
 
     def wait_for_an_item(self) -> None:
-        self.part(".item").wait_for(state="visible", timeout=20_000)
+        self.part(".item").wait_for(state="visible")
+        self.page.wait_for_function(f"m => {SEEN}", arg=self.mode)
+
+    def wait_until_out_of_sight(self) -> None:
+        """Wait until the screen knows that another tab is open: its keys are nobody's then."""
+        self.page.wait_for_function(f"m => !{SEEN}", arg=self.mode)
 
     @property
     def assignment(self) -> str:
@@ -248,8 +282,7 @@ class Screen:
 
     def wait_until_saved(self) -> None:
         self.page.wait_for_function(
-            "() => !Object.keys(localStorage).some((key) => key.startsWith('hone.outbox.'))",
-            timeout=20_000,
+            "() => !Object.keys(localStorage).some((key) => key.startsWith('hone.outbox.'))"
         )
         self.part(".status[data-kind=saved]").wait_for(state="visible")
 

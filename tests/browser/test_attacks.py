@@ -131,7 +131,8 @@ class Watched:
         """Note what a place shows; nothing of it may have become more than text."""
         part = self.page.locator(selector).first
         wanted = sorted(words or ALL)
-        expect(part).to_contain_text(wanted[0], timeout=30_000)
+        for word in wanted:
+            expect(part).to_contain_text(word)
         text = part.evaluate("(one) => `${one.innerText ?? ''} ${one.value ?? ''}`")
         found = set(re.findall(r"zz\d\d", text))
         assert set(wanted) <= found, f"{place} shows {sorted(found)} of {wanted}"
@@ -175,7 +176,10 @@ def test_what_a_labeler_reads_and_writes(attacked: Server, context: BrowserConte
         watched.is_clean("label")
         screen.part(".comment").fill(payload[:300])
         screen.part(".comment").press("Escape")
-        page.keyboard.press("2")
+        if payload == PAYLOADS[-1]:
+            page.keyboard.press("2")  # nothing comes after it
+        else:
+            screen.press("2")
         screen.wait_until_saved()
     assert seen == dict.fromkeys(seen, ALL)
     screen.part(".state [data-act=undo]").click()

@@ -152,9 +152,9 @@ def test_a_repeated_prompt_is_shown_beside_the_earlier_one_and_decided(
     screen.says("#import-result", "1 rows read", timeout=30_000)
     screen.says("#duplicates", "Earlier", timeout=30_000)
     screen.says("#duplicates", "Again")
-    title = screen.part("#duplicates-title").inner_text()
+    expect(screen.part("#duplicates-title")).to_contain_text("to decide")
     screen.part("#duplicate-skip").click()
-    expect(screen.part("#duplicates-title")).not_to_have_text(title)
+    expect(screen.part("#duplicates-title")).not_to_contain_text("to decide")
     server.stop()
     with Store.open(server.data) as store:
         decided = store.rows(Duplicate)

@@ -108,24 +108,21 @@ def test_a_repeat_and_a_gold_item_look_like_any_other(
     with Store.open(server.data) as store:
         for id in store.frame("comparisons")["comparison"].tolist()[:30]:
             set_gold(store, id, "a")
-        set_collecting(store, repeats=0.25, gold=0.25)
+        set_collecting(store, repeats=0.3, gold=0.2)
     server.start()
     context = browser.new_context()
     context.request.post(f"{server.url}/api/v1/labeler", data={"name": "Ada"})
     screen = Screen(context.new_page(), "pairs", "Ada")
-    sent: dict[str, set[str]] = {}
+    given: list[Any] = []
     looks: dict[str, Any] = {}
-
-    def keep(answer: Any) -> None:
-        if "/api/v1/items" in answer.url:
-            sent.update({item["assignment"]: set(item) for item in answer.json()["items"]})
-
-    screen.page.on("response", keep)
+    screen.page.on("response", lambda answer: given.append(answer))
     screen.open(server.url)
     for number in range(60):
         looks[screen.assignment] = screen.page.evaluate(LOOK)
         screen.press("12"[number % 2])
     screen.wait_until_saved()
+    answers = [one.json() for one in given if "/api/v1/items" in one.url]
+    sent = {item["assignment"]: set(item) for answer in answers for item in answer["items"]}
     context.close()
     server.stop()
     with Store.open(server.data) as store:

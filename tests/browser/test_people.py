@@ -62,7 +62,8 @@ def user(server: Server, *words: str) -> str:
 def log_in(page: Page, url: str, name: str, password: str = LONG) -> None:
     page.goto(url)
     expect(page).to_have_title(re.compile("Log in"))
-    page.keyboard.type(name)  # the cursor waits there
+    expect(page.get_by_label("Name")).to_be_focused()
+    page.keyboard.type(name)
     page.keyboard.press("Tab")
     page.keyboard.type(password)
     page.keyboard.press("Enter")
@@ -154,6 +155,7 @@ def test_votes_wait_while_a_session_is_over_and_are_sent_after_the_next(
     user(team, "log-out", "ann")
     screen.page.keyboard.press("1")
     screen.page.wait_for_url("**/login?next=%2Flabel")
+    expect(screen.page.get_by_label("Name")).to_be_focused()
     assert screen.waiting() == 1
     screen.page.keyboard.type("ann")
     screen.page.keyboard.press("Tab")

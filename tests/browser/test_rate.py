@@ -41,6 +41,7 @@ def test_the_keys_of_one_screen_do_not_reach_the_other(visit: Visit) -> None:
     assert label.part(".item").is_hidden()
     screen.page.get_by_role("tab", name="Label", exact=True).click()
     label.wait_for_an_item()
+    screen.wait_until_out_of_sight()
     label.press("1")
     label.wait_until_saved()
     assert list(screen.verdicts().values()) == ["up"]

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Server
 from tests.browser.lead import PHONE, TRAINING_MS, Desk, Voter, explain, vote
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]  # the first waits for a training
 At = Callable[..., Desk]
 
 

@@ -18,7 +18,7 @@ from feedback.api import install_errors
 from feedback.checks.imbalance import imbalance
 from feedback.live import live_feedback, preferences_of
 from feedback.product import routes
-from feedback.product.allowance import Allowance
+from feedback.product.allowance import Allowance, Meter
 from feedback.product.bodies import choice, correction, response, thumb
 from feedback.product.described import CHOICE, CORRECTION, EXAMPLES, SHOWN, THUMB
 from feedback.product.pseudonyms import Pseudonyms
@@ -232,7 +232,10 @@ def test_a_body_with_a_mark_in_front_is_read(client: TestClient) -> None:
     assert (answer.status_code, answer.json()["saved"]) == (201, True)
 
 
-def test_a_key_that_sends_too_much_is_told_when_to_go_on(store: Store) -> None:
+def test_a_key_that_sends_too_much_is_told_when_to_go_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "Meter", lambda most, _: Meter(most, lambda: 0.0))
     client = app_of(store, Allowance(requests=3, items=4))
     sent = [client.post("/api/v1/responses", json=[EGG, OTHER]) for _ in range(4)]
     assert [one.status_code for one in sent] == [201, 201, 429, 429]
