@@ -247,7 +247,7 @@ def build_accounts() -> tuple[dict[str, Any], list[gr.Button]]:
         headers=ACCOUNTS, datatype="str", interactive=False, show_label=False, buttons=[],
         elem_id="people-accounts",
     )  # fmt: skip
-    with gr.Row(elem_classes="hone-buttons"):
+    with gr.Row(elem_classes=["hone-buttons", "hone-ask"]):
         person = gr.Dropdown(
             label="Person", filterable=True, scale=0, min_width=260, elem_id="people-person"
         )
