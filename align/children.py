@@ -25,7 +25,6 @@ from storage import priority
 from storage.errors import Conflict
 
 ROOT = Path(__file__).resolve().parent.parent
-STARTING_SECONDS = 60.0  # Choice: a child without its lock by then (imports: 10 s) is not coming
 CANCEL_SECONDS = 8.0  # Choice: time to end cleanly, so that a cancel stays under 10 s
 QUIET = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}  # the model is a local folder
 MAX_THREADS = 8  # Choice: more brings little to small models and takes the machine away
@@ -51,20 +50,17 @@ def start_child(folder: Path) -> None:
             env={"OMP_NUM_THREADS": str(threads), **os.environ, **QUIET},
         )
     priority.lower(child.pid)
-    process = {"pid": child.pid, "started": _started(child.pid), "at": time.time()}
+    process = {"pid": child.pid, "started": _started(child.pid)}
     write_json(folder / "process.json", process)
     threading.Thread(target=child.wait, name=f"reaper of {folder.name}", daemon=True).start()
 
 
 def is_running(folder: Path) -> bool:
-    """Say whether the run goes: its lock is held, or its child was started just now and lives."""
+    """Say whether the run goes: its lock is held, or its child lives and is still starting, which
+    takes long where there are several processes."""
     if is_held(folder / "lock"):
         return True
-    if _status_word(folder) != "starting":
-        return False
-    process = read_json(folder / "process.json")
-    young = time.time() - float(process.get("at") or 0.0) < STARTING_SECONDS
-    return young and _process_of(folder) is not None
+    return _status_word(folder) == "starting" and _process_of(folder) is not None
 
 
 def end_child(folder: Path) -> None:

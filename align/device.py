@@ -11,7 +11,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import psutil
@@ -81,15 +81,45 @@ def cgroup_memory(folder: Path = CGROUP) -> tuple[int, int]:
 
 def gpu(leaving: Iterable[int] = ()) -> Device | None:
     """Return the first GPU that the installed torch can use, or None."""
-    if not torch_knows_cuda() or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+    if not torch_knows_cuda():
         return None
-    rows = _ask("--query-gpu=name,memory.free,memory.total")
-    if not rows:
+    rows = _ask("--query-gpu=index,uuid,name,memory.free,memory.total")
+    number = first_visible(os.environ.get("CUDA_VISIBLE_DEVICES"), rows)
+    if number is None:
         return None
-    name, free, total = rows[0].rsplit(",", 2)
+    _, _, named = rows[number].split(",", 2)
+    name, free, total = named.rsplit(",", 2)
     used = [row.split(",") for row in _ask("--query-compute-apps=pid,used_memory")]
     back = sum(_mebibytes(size) for pid, size in used if int(pid) in set(leaving))
     return Device("cuda", _mebibytes(free) + back, _mebibytes(total), cores(), "", name.strip())
+
+
+def first_visible(listed: str | None, rows: Sequence[str]) -> int | None:
+    """Return which row has the GPU that CUDA sees first, None if it sees none.
+
+    nvidia-smi tells of all GPUs, whatever the variable says. A part of a GPU (MIG) counts as a GPU.
+
+    Args:
+        listed: CUDA_VISIBLE_DEVICES: indices, or UUIDs or the beginnings of some; CUDA reads it up
+            to the first entry that names no GPU.
+        rows: "index, UUID, …" of each GPU.
+
+    Source: CUDA C++ Programming Guide, "CUDA Environment Variables".
+
+    Example:
+        >>> rows = ["0, GPU-4f", "1, GPU-7a"]
+        >>> first_visible(None, rows), first_visible("1,0", rows), first_visible("GPU-7", rows)
+        (0, 1, 1)
+        >>> first_visible("", rows), first_visible("-1", rows), first_visible("2,0", rows)
+        (None, None, None)
+    """
+    first = "0" if listed is None else listed.split(",")[0].strip()
+    for number, row in enumerate(rows):
+        index, uuid = (cell.strip() for cell in row.split(",")[:2])
+        named = first.startswith("GPU-") and uuid.startswith(first)
+        if first == index or named or first.startswith("MIG-"):
+            return number
+    return None
 
 
 def torch_knows_cuda() -> bool:

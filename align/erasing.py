@@ -26,7 +26,10 @@ Progress = Callable[[str], None]
 VOTES = ("keep", "leave-out")
 LOOKED_AT = (".json", ".jsonl", ".txt")  # files of a run in which answers are quoted
 MOST_BYTES = 50_000_000  # Choice: of one such file; a run's largest is about 1 MB
-BACKUPS = ("backups/*", "hone.duckdb.damaged*", "snapshots/*.damaged-*", "journal.*", "demo.json")
+BACKUPS = (
+    "backups/*", "hone.duckdb.damaged*", "snapshots/*.damaged-*", "journal.*", "demo.json",
+    "transfers/*",
+)  # fmt: skip
 
 
 def erase(

@@ -54,7 +54,7 @@ class LoadedModel:
         self.stop_ids = frozenset(ends - {None})
         self.pad_id = int(self.tokenizer.pad_token_id or 0)
         self._adapters: OrderedDict[Path, str] = OrderedDict()
-        self._loaded = 0
+        self._names: dict[Path, str] = {}  # also of adapters that had to leave
         self._active = BASE
         self._kind = ""  # PEFT's name for the kind of the adapters that are loaded
 
@@ -144,6 +144,8 @@ class LoadedModel:
     def use_adapter(self, folder: Path | None) -> str | None:
         """Return the name of the adapter in `folder`, verified and loaded now if it was not yet.
 
+        One of another kind, or a fifth one, takes its place; it keeps its name when it comes back.
+
         Raises:
             NotFound, BadInput: it has no manifest, or a file differs from it.
             Unsupported: it was made for another base model.
@@ -162,8 +164,7 @@ class LoadedModel:
 
         from align.tuning import unwarned
 
-        self._loaded += 1
-        name = f"adapter{self._loaded}"
+        name = self._names.setdefault(folder, f"adapter{len(self._names) + 1}")
         kind = _kind_of(folder)
         if self._adapters and kind != self._kind:  # PEFT takes one kind of adapter on a model
             self._drop_adapters()
@@ -270,6 +271,8 @@ class LoadedModel:
     def _forward(self, adapters: Sequence[str | None]) -> Any:
         """Return the model as a function with these adapters, one for each row, in force."""
         names = [name or BASE for name in adapters]
+        if gone := {*names} - {BASE, *self._adapters.values()}:
+            raise LookupError(f"{', '.join(sorted(gone))} had to leave: use it again first")
         if not self._adapters:
             return self.model
         if len(set(names)) > 1 and self._kind != "LORA":

@@ -220,10 +220,15 @@ class _Line:
         self.over = threading.Event()
         self.socket: socket.socket | None = None
 
-    def take(self, response: httpx.Response) -> None:
-        self.socket = response.extensions["network_stream"].get_extra_info("socket")
-        if self.over.is_set():
-            self.hang_up()
+    def trace(self, event: str, told: Mapping[str, Any]) -> None:
+        """Take the connection as soon as it stands, and again inside TLS: long before headers come.
+
+        Source: https://www.encode.io/httpcore/extensions/#trace
+        """
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            self.socket = told["return_value"].get_extra_info("socket")
+            if self.over.is_set():
+                self.hang_up()
 
     def hang_up(self) -> None:
         self.over.set()
@@ -326,13 +331,12 @@ def _asked(
     local = parts.hostname in ("127.0.0.1", "localhost", "::1")  # no proxy reaches those
     tls = parts.scheme == "https"  # reading the certificates takes longer than a short answer
     url = endpoint.address + path
+    told = {"trace": line.trace} if line else {}
     try:
         with (
             httpx.Client(timeout=limits, trust_env=not local, verify=tls) as client,
-            client.stream(method, url, json=body, headers=headers) as response,
+            client.stream(method, url, json=body, headers=headers, extensions=told) as response,
         ):
-            if line:
-                line.take(response)
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise EndpointFailed(
                     f"{endpoint.name} sends its answer compressed, which was not asked for: turn "

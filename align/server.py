@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from align import runs
 from align.folder import prepare_folder
 from align.webhook import SECRET, Webhook, telling
-from align.workspace import Workspace
+from align.workspace import TRANSFERS, Workspace
 from feedback.accounts import FIRST, people_of
 from feedback.gate import LOOPBACK, Reach
 from feedback.product.allowance import USUAL, Allowance
@@ -112,6 +112,7 @@ def _serve(
 ) -> None:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ["GRADIO_TEMP_DIR"] = str(workspace.data / TRANSFERS)
     import uvicorn
 
     from align.later import Later

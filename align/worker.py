@@ -19,6 +19,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, PriorityQueue
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,16 @@ Message = Mapping[str, Any]
 
 def _priority(message: Message) -> int:
     return BACKGROUND if message.get("background") else PRIORITY[message["op"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request of a generate job, and its prompt as the model reads it."""
+
+    index: int
+    request: GenerateRequest
+    ids: Sequence[int]  # the prompt's tokens
+    cut: int  # tokens that fell off its beginning
 
 
 class Channel:
@@ -159,31 +170,38 @@ class Worker:
 
     def _generate(self, message: Message) -> Iterator[Message]:
         """Answer requests: each row is sent when it has ended, in any order."""
-        from align.decoding import WIDTH, decode
-
         model = self._load(message)
         requests = {i: read_generate(r) for i, r in message["requests"]}
-        rows: list[tuple[int, int, DecodeRow]] = []
+        asked: list[Asked] = []
         for index, request in requests.items():
             ids, cut = model.prompt_ids(request.messages, request.max_tokens)
-            adapter = model.use_adapter(request.adapter)
-            rows.append((index, cut, _decode_row(model, ids, request, adapter)))
+            asked.append(Asked(index, request, ids, cut))
             if index % 100 == 99:
                 yield {}
-        for group in _groups(rows):
-            longest = max(len(row.ids) + row.max_tokens for _, _, row in group)
-            width = max(1, min(WIDTH, BATCH_TOKENS // longest))
-            tokens: list[list[int]] = [[] for _ in group]
-            for step in decode(model, [row for _, _, row in group], width):
-                for new in step:
-                    if not new.stopped:
-                        tokens[new.row].append(new.token)
-                    if new.last:
-                        index, cut, _ = group[new.row]
-                        text = model.text_of(tokens[new.row])
-                        count = len(tokens[new.row]) + new.stopped
-                        yield {"row": Row(index, text, count, new.stopped, cut)}
-                yield {}
+        for group in _groups(asked):
+            yield from self._generate_group(model, group)
+
+    def _generate_group(self, model: LoadedModel, group: Sequence[Asked]) -> Iterator[Message]:
+        """Answer requests under one adapter."""
+        from align.decoding import WIDTH, decode
+
+        folder = group[0].request.adapter
+        adapter = model.use_adapter(folder)
+        rows = [_decode_row(model, one.ids, one.request, adapter) for one in group]
+        longest = max(len(row.ids) + row.max_tokens for row in rows)
+        width = max(1, min(WIDTH, BATCH_TOKENS // longest))
+        tokens: list[list[int]] = [[] for _ in rows]
+        for step in decode(model, rows, width):
+            for new in step:
+                if not new.stopped:
+                    tokens[new.row].append(new.token)
+                if new.last:
+                    text = model.text_of(tokens[new.row])
+                    count = len(tokens[new.row]) + new.stopped
+                    one = group[new.row]
+                    yield {"row": Row(one.index, text, count, new.stopped, one.cut)}
+            yield {}
+            model.use_adapter(folder)  # an urgent job's own may have taken its place
 
     def _stream(self, message: Message) -> Iterator[Message]:
         """Answer requests side by side in one batch, each under its own adapter; those whose
@@ -253,13 +271,14 @@ def _decode_row(
     return DecodeRow(ids, request.seed, most, request.temperature, request.top_p, adapter)
 
 
-def _groups(rows: Sequence[tuple[int, int, DecodeRow]]) -> list[list[tuple[int, int, DecodeRow]]]:
-    """Return rows in groups of one adapter and about one length (a factor of two), short first."""
+def _groups(asked: Sequence[Asked]) -> list[list[Asked]]:
+    """Return requests in groups of one adapter and about one length (a factor of two), short
+    first."""
 
-    def key(item: tuple[int, int, DecodeRow]) -> tuple[str, int]:
-        return (item[2].adapter or "", max(128, len(item[2].ids)).bit_length())
+    def key(one: Asked) -> tuple[str, int]:
+        return (str(one.request.adapter or ""), max(128, len(one.ids)).bit_length())
 
-    ordered = sorted(rows, key=lambda item: (*key(item), len(item[2].ids)))
+    ordered = sorted(asked, key=lambda one: (*key(one), len(one.ids)))
     return [list(group) for _, group in itertools.groupby(ordered, key)]
 
 

@@ -7,6 +7,7 @@ LOCK. Knows no torch: models run in the worker process, training in its own chil
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from storage.store import Store
 # long as somebody waits.
 SCORED_AT_ONCE = 200
 INTENTION = "erasing.json"  # what an erasure that was interrupted leaves behind
+TRANSFERS = "transfers"  # files that browsers send or fetch: people's words, so not for long
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Workspace:
         """
         folder = prepare_folder(data)
         store = Store.open(folder)
+        shutil.rmtree(folder / TRANSFERS, ignore_errors=True)  # what a kill left there
         if (folder / INTENTION).is_file():
             from feedback.erasing import resume  # here: a start that nothing waits for needs none
 
@@ -78,6 +81,7 @@ class Workspace:
         """End the background work and the worker, and give the folder free. Training goes on."""
         self.replenisher.stop()
         self.client.leave()
+        shutil.rmtree(self.data / TRANSFERS, ignore_errors=True)
         self.store.close()
 
     def __enter__(self) -> Workspace:

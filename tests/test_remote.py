@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from align.calls import call, find_server
@@ -62,6 +63,16 @@ def test_refusals_come_through_word_for_word(server: Serving, data: Path, tmp_pa
     assert "s_none" in hone("export", tmp_path / "x", "--snapshot", "s_none", data=data).refusal
     assert "magic" in hone("train", "--method", "magic", data=data).refusal
     assert "r-none" in hone("compare", "r-none", "--prompt", "Hi", data=data).refusal
+
+
+def test_what_a_browser_sends_lies_in_the_data_folder_until_the_server_ends(
+    server: Serving, data: Path
+) -> None:
+    sent = {"files": ("votes.jsonl", b"{}")}
+    answer = httpx.post(f"{server.address}/gradio_api/upload", files=sent, timeout=60)
+    (place,) = answer.json()
+    assert Path(place).parent.parent == data / "transfers"
+    assert Path(place).read_bytes() == b"{}"
 
 
 def post(server: Serving, name: str, token: str, body: bytes = b"{}") -> tuple[int, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from align.erasing import held_by
 from align.folder import prepare_folder
 from align.workspace import Workspace
 from storage.errors import BadInput, Locked, UserError
@@ -41,6 +42,21 @@ def test_closing_starts_no_model_and_stops_the_background_work(tmp_path: Path) -
     assert workspace.replenisher.progress()["running"] is False
     with pytest.raises(UserError, match="closed"):
         workspace.store.add([_labeler()])
+
+
+def test_files_on_their_way_to_a_browser_go_at_the_end_and_what_a_kill_left_at_the_start(
+    tmp_path: Path,
+) -> None:
+    sent = tmp_path / "transfers" / "one" / "pairs.jsonl"
+    for _ in range(2):
+        sent.parent.mkdir(parents=True)
+        sent.write_text("{}", "utf-8")
+        with Workspace.open(tmp_path) as workspace:
+            assert not sent.exists()
+            sent.parent.mkdir(parents=True)
+            sent.write_text("{}", "utf-8")
+            assert held_by(workspace, [], [])["files"] == ["transfers/one"]
+        assert not (tmp_path / "transfers").exists()
 
 
 def _labeler():

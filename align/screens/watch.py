@@ -7,7 +7,6 @@ shows the same.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,7 +21,7 @@ from align.screens.curves import curves_html
 from align.screens.report import against_words, concern_words, duel_words, report_words
 from feedback import audit
 from feedback.accounts import ALONE
-from feedback.screens.parts import minutes, on_news, on_show, percent, plain, wire
+from feedback.screens.parts import minutes, new_folder, on_news, on_show, percent, plain, wire
 from storage.records import now
 
 MOMENT = timedelta(seconds=30)  # Choice: a slow machine's answer is there by then
@@ -200,8 +199,7 @@ def resume(workspace: Any, view: Watch, run: str, *, by: str = ALONE) -> dict[An
 def pack(workspace: Any, run: str) -> gr.DownloadButton:
     """Put the verified adapter into a zip file; return the button that downloads it."""
     folder = runs.load_adapter(workspace.data, run)
-    target = Path(tempfile.mkdtemp(prefix="hone-adapter-")) / f"{run}-adapter"
-    made = shutil.make_archive(str(target), "zip", folder)
+    made = shutil.make_archive(str(new_folder() / f"{run}-adapter"), "zip", folder)
     return gr.DownloadButton(f"Download {Path(made).name}", value=made, visible=True)
 
 

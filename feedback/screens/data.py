@@ -5,9 +5,7 @@ Import and export are the functions of the command line; the search is `feedback
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -22,6 +20,7 @@ from feedback.screens.collecting import GoldView, build_collecting, build_gold, 
 from feedback.screens.duplicates import build_duplicates
 from feedback.screens.parts import (
     heading,
+    new_folder,
     on_show,
     plain,
     sheet,
@@ -64,9 +63,9 @@ class BrowseView:
 def take_out(
     workspace: Any, what: str, names: bool = False, *, by: str = ALONE
 ) -> tuple[gr.DownloadButton, str]:
-    """Write the export into a temporary file; return the button that downloads it."""
+    """Write the export into a file of its own; return the button that downloads it."""
     _, form, name = EXPORTS[what]
-    target = Path(tempfile.mkdtemp(prefix="hone-export-")) / name
+    target = new_folder() / name
     done = imports.export_file(workspace.store, target, form, names=names)
     written, found = done["written"], personal.told(done["personal_data"])
     if not written:

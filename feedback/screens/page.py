@@ -27,12 +27,17 @@ LOG_OUT = '<form class="hone-out" method="post" action="logout"><button>Log out<
 MAX_UPLOAD = "1gb"  # Choice: an import of a million votes is about 500 MB of text
 AT_ONCE = 8  # Choice: handlers of one event at the same time, unless the event says otherwise
 LOOK_SECONDS = 0.03  # Choice: from event to event; Gradio's own 0.001 keeps a core 7 % busy, idle
+# Seconds from one look for files that browsers sent or fetched to the next, and how old one that
+# goes is. Choice: who left the page open overnight sends or exports it again.
+OLD_FILES = (3_600, 86_400)
 QUEUE = 200  # Choice: events waiting before Gradio answers "full"; votes never wait here
 
 
 def lay_out(workspace: Any, screens: Mapping[str, Callable[[Any], None]]) -> gr.Blocks:
     """Return the Gradio app: one tab per screen, in the mapping's order."""
-    with gr.Blocks(title="Hone", analytics_enabled=False, fill_width=True) as blocks:
+    with gr.Blocks(
+        title="Hone", analytics_enabled=False, fill_width=True, delete_cache=OLD_FILES
+    ) as blocks:
         gr.HTML("<p>Hone</p>", js_on_load=None, elem_classes="hone-brand")
         gr.HTML(LOG_OUT, js_on_load=None, elem_classes="hone-leave")
         with gr.Tabs(elem_classes="hone-tabs"):

@@ -36,3 +36,23 @@ def make_adapter(
         wrapped.save_pretrained(folder)
     write_manifest(folder, base=str(model))
     return folder
+
+
+def make_copies(model: Path, folder: Path, seed: int = 1, strength: float = 0.05) -> Path:
+    """Make an adapter with a copy of every weight, moved at random, published with its manifest."""
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AutoModelForCausalLM
+
+    from align.tuning import TRAINED, weights_of, with_copies
+
+    wrapped = with_copies(AutoModelForCausalLM.from_pretrained(model))
+    make = torch.Generator().manual_seed(seed)
+    for weights in wrapped.parameters():
+        if weights.requires_grad:
+            weights.data += torch.randn(weights.shape, generator=make) * strength
+    folder.mkdir(parents=True)
+    wrapped.peft_config[TRAINED].save_pretrained(folder)
+    save_file(weights_of(wrapped), folder / "adapter_model.safetensors")
+    write_manifest(folder, base=str(model))
+    return folder

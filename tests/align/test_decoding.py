@@ -8,7 +8,7 @@ import torch
 from align.decoding import DecodeRow, decode
 from align.loaded import LoadedModel
 from storage.errors import BadInput, Unsupported
-from tests.align.talk import CHAT, chats, make_adapter
+from tests.align.talk import CHAT, chats, make_adapter, make_copies
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +160,20 @@ def test_many_adapters_are_loaded_and_the_oldest_leave(tiny, tmp_path):
     again = fresh.use_adapter(tmp_path / "0")
     assert run(fresh, [row(fresh, CHAT, seed=3, adapter=again)])[0] == answers[0]
     assert run(fresh, [row(fresh, CHAT, seed=3)]) == expected
+
+
+def test_an_adapter_that_had_to_leave_keeps_its_name_and_is_never_the_base(tiny, tmp_path):
+    fresh = LoadedModel(tiny, "fp32")
+    folders = [make_adapter(tiny, tmp_path / str(i), seed=i) for i in range(2)]
+    copies = make_copies(tiny, tmp_path / "copies")
+    names = [fresh.use_adapter(folder) for folder in folders]
+    rows = [row(fresh, CHAT, seed=3, adapter=name) for name in names]
+    expected = run(fresh, rows)
+    fresh.use_adapter(copies)  # another kind takes their place
+    with pytest.raises(LookupError, match=names[0]):
+        run(fresh, rows)
+    assert [fresh.use_adapter(folder) for folder in folders] == names
+    assert run(fresh, rows) == expected
 
 
 def test_a_prompt_too_long_for_the_model_loses_its_beginning(model):

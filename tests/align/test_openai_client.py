@@ -290,6 +290,19 @@ def test_a_stream_without_a_word_ends_when_it_is_stopped_and_hangs_up() -> None:
         assert there.left.wait(5)
 
 
+def test_a_stop_reaches_a_server_that_has_not_answered_yet() -> None:
+    """As one that sends its headers together with the first token."""
+
+    def mute(call: Call) -> None:
+        assert call.rfile.read(1) == b"", "it was hung up"
+        raise BrokenPipeError
+
+    with stranger(mute) as there:
+        pieces = stream(there.endpoint, ASKED, **HOW, stopped=lambda: bool(there.calls))
+        assert list(pieces) == []
+        assert there.left.wait(5)
+
+
 def test_a_reader_that_goes_away_hangs_up() -> None:
     def endless(call: Call) -> None:
         call.send()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from align import attention, logprobs, preflight
-from align.device import cgroup_memory, cpu, device_now, gpu, instructions
+from align.device import cgroup_memory, cpu, device_now, first_visible, gpu, instructions
 from align.models import EMBEDDED, find_model
 from align.policy import load_policy
 from align.preflight import BUDGET, Device, Passes, Rows, Shape, Unit, choose, memory_of, settle
@@ -297,7 +297,8 @@ def test_a_gpu_is_asked_by_its_drivers_tool(
     tool = tmp_path / "nvidia-smi"
     tool.write_text(
         "#!/bin/sh\ncase $1 in *compute*) echo '41, 2000'; echo '42, 300';;"
-        " *) echo 'NVIDIA A10, 20000, 23028';; esac\n"
+        " *) echo '0, GPU-4f1c, NVIDIA A10, 20000, 23028';"
+        " echo '1, GPU-7a90, NVIDIA T4, 900, 15360';; esac\n"
     )
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
@@ -307,8 +308,26 @@ def test_a_gpu_is_asked_by_its_drivers_tool(
     assert found is not None
     assert (found.kind, found.name) == ("cuda", "NVIDIA A10")
     assert (found.free, found.total) == (22_000 << 20, 23_028 << 20)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")  # the one that the run will have
+    other = gpu()
+    assert other is not None
+    assert (other.name, other.free, other.total) == ("NVIDIA T4", 900 << 20, 15_360 << 20)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert gpu() is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "number"),
+    [
+        (None, 0), ("0", 0), ("1", 1), (" 1, 0", 1), ("GPU-7a90", 1), ("GPU-7", 1), ("MIG-33", 0),
+        ("", None), ("-1", None), ("-1,0", None), ("2", None), ("GPU-9", None), ("none", None),
+    ],
+)  # fmt: skip
+def test_the_gpu_that_cuda_is_left_with_is_found_among_all(
+    listed: str | None, number: int | None
+) -> None:
+    assert first_visible(listed, ["0, GPU-4f1c, A10", "1, GPU-7a90, T4"]) == number
+    assert first_visible(listed, []) is None
 
 
 @pytest.mark.slow

@@ -62,8 +62,7 @@ def trainer(folder):
         assert child.stdout.readline() == b"holding\n"
         if record:
             born = psutil.Process(child.pid).create_time()
-            process = {"pid": child.pid, "started": born, "at": time.time()}
-            (folder / "process.json").write_text(json.dumps(process))
+            (folder / "process.json").write_text(json.dumps({"pid": child.pid, "started": born}))
         started.append(child)
         return child
 
@@ -111,6 +110,20 @@ def test_a_torn_or_missing_status_is_no_crash(folder, tmp_path):
     assert runs.status(tmp_path, "r-1").status == "stopped"
 
 
+def test_a_child_that_starts_slowly_goes_as_long_as_it_lives(folder, tmp_path):
+    """An hour after its start it has no lock yet, as one of many processes on a busy machine."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = {"pid": child.pid, "started": psutil.Process(child.pid).create_time()}
+    (folder / "process.json").write_text(json.dumps(process | {"at": time.time() - 3600}))
+    tell(folder, status="starting", message="loading the model")
+    found = runs.status(tmp_path, "r-1")
+    assert (found.status, found.running) == ("starting", True)
+    with pytest.raises(Busy, match="r-1"):
+        runs.start(tmp_path, "r-1")
+    child.communicate(b"\n")
+    assert runs.status(tmp_path, "r-1").status == "stopped"
+
+
 def test_an_app_that_starts_adopts_the_run_that_goes(folder, tmp_path, trainer):
     assert runs.adopt(tmp_path) is None
     trainer()
@@ -155,8 +168,7 @@ def test_a_run_started_by_hand_can_be_cancelled_too(folder, tmp_path, trainer):
 def test_a_foreign_process_with_the_old_number_is_never_signalled(folder, tmp_path):
     """The run's child is gone and its number went to a stranger; another host holds the lock."""
     stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    process = {"pid": stranger.pid, "started": 12345.0, "at": time.time()}
-    (folder / "process.json").write_text(json.dumps(process))
+    (folder / "process.json").write_text(json.dumps({"pid": stranger.pid, "started": 12345.0}))
     tell(folder, status="training", pid=stranger.pid)
     lock = FileLock(folder / "lock")
     assert lock.acquire()
