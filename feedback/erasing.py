@@ -236,10 +236,10 @@ def _labeler(store: Store, what: str) -> Found:
     judged: list[Vote | Rating] = list(store.rows(Vote, labeler=name))
     judged += store.rows(Rating, labeler=name)
     edits = store.rows(Edit, labeler=name)
-    own = look_up(store, Response, [one.corrected for one in edits if one.corrected])
-    texts = {one.comment for one in judged} - {""} | {one.text for one in own}
+    said = look_up(store, Response, [one.corrected for one in edits if one.corrected])
+    texts = {one.comment for one in judged} - {""} | {one.text for one in said}
     beside = _beside(store, {one.id for one in (*judged, *edits)})
-    kept = _said_by_others(store, texts, name, {one.id for one in own}, set())
+    kept = _said_by_others(store, texts, name, _own(store, said, name), set())
     return Found("labeler", tuple(sorted(texts - kept | beside)), len(kept), name)
 
 
@@ -288,6 +288,16 @@ def _beside(store: Store, events: set[str]) -> set[str]:
         return set()
     others = {one.text for one in store.rows(Extra, text=texts) if one.id not in events}
     return set(texts) - others
+
+
+def _own(store: Store, said: Sequence[Response], name: str) -> set[str]:
+    """Return those of somebody's corrections that nobody else wrote, nor an import brought.
+
+    The same words as a correction of the same prompt are one response, whoever wrote them.
+    """
+    ids = [one.id for one in said if one.source == "edit"]
+    edits = store.rows(Edit, corrected=ids) if ids else []
+    return set(ids) - {one.corrected for one in edits if one.labeler != name}
 
 
 def _said_by_others(

@@ -14,11 +14,23 @@ from feedback import audit, browse, curation, erasing, exports, snapshots
 from feedback.accounts import people_of
 from feedback.assignments import serve_items
 from feedback.frozen import load, verify
+from feedback.items import NewResponse, add_responses
 from feedback.product.pseudonyms import Pseudonyms
 from feedback.seen import history
 from feedback.votes import cast_vote, save_edit
 from storage.errors import BadInput, Conflict, NotFound
-from storage.records import ERASED, Comparison, Erased, Labeler, Prompt, Response, Vote
+from storage.records import (
+    ERASED,
+    Assignment,
+    Comparison,
+    Edit,
+    Erased,
+    Labeler,
+    Prompt,
+    Response,
+    Vote,
+    digest,
+)
 from storage.store import Store
 from tests.feedback.stock import comparison_records, stock
 from tests.storage.test_erase import files_with
@@ -135,6 +147,37 @@ def test_a_labeler_becomes_a_pseudonym_and_their_remarks_go(store: Store, tmp_pa
     gone = next(one for one, _ in people.accounts() if one.id == done["pseudonym"])
     assert (bool(gone.ended_at), gone.password) == (True, "")
     assert store.texts([vote.comment for vote in store.rows(Vote, labeler="ada")])
+
+
+def correct(store: Store, name: str, *texts: str) -> None:
+    """Let somebody correct the first answer to question 0, again and again."""
+    place = Assignment(f"{name}'s", "default", name, "c_00000", "", "a", "plain", "screen")
+    store.add([place])
+    for revision, text in enumerate(texts):
+        how = {"assignment": place.id, "side": "left", "revision": revision}
+        save_edit(store, name, id=str(uuid.uuid4()), text=text, **how)
+
+
+def test_a_correction_that_others_wrote_as_well_stays(store: Store) -> None:
+    """Ann and Bob correct one answer to the same words: they are one response, and nobody's own."""
+    correct(store, "Ann", "Paris.", "Only Ann says so.")
+    correct(store, "Bob", "Paris.")
+    found = erasing.find(store, "labeler", "Ann")
+    assert (found.shared, erasing.preview(store, found)["shown"]) == (1, ["Only Ann says so."])
+    erasing.erase(store, found, by="lea")
+    (kept,) = store.rows(Response, text=digest("Paris."))
+    assert store.texts([kept.text]) == {kept.text: "Paris."}
+    assert kept.id not in {one.item for one in curation.excluded(store)}
+
+
+def test_an_imported_answer_with_the_words_of_a_correction_stays(store: Store) -> None:
+    (compared,) = store.rows(Comparison, id="c_00000")
+    told = NewResponse(compared.prompt, "Paris.", "human", source="import:capitals.jsonl")
+    (imported,) = add_responses(store, [told])
+    correct(store, "Ann", "Paris.")
+    assert [one.corrected for one in store.rows(Edit)] == [imported.id]
+    found = erasing.find(store, "labeler", "Ann")
+    assert (found.texts, found.shared) == ((), 1)
 
 
 def test_the_last_lead_and_what_is_not_there_are_refused(store: Store) -> None:
