@@ -6,6 +6,7 @@ import json
 import random
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,14 @@ from feedback.frozen import load, verify
 from feedback.items import NewResponse, add_responses
 from feedback.product.pseudonyms import Pseudonyms
 from feedback.seen import history
+from feedback.values import shown
 from feedback.votes import cast_vote, save_edit
 from storage.errors import BadInput, Conflict, NotFound
 from storage.records import (
     ERASED,
     Assignment,
+    Audit,
+    Campaign,
     Comparison,
     Edit,
     Erased,
@@ -147,6 +151,35 @@ def test_a_labeler_becomes_a_pseudonym_and_their_remarks_go(store: Store, tmp_pa
     gone = next(one for one, _ in people.accounts() if one.id == done["pseudonym"])
     assert (bool(gone.ended_at), gone.password) == (True, "")
     assert store.texts([vote.comment for vote in store.rows(Vote, labeler="ada")])
+
+
+@pytest.mark.parametrize("name", ["Jürgen Müller", 'Al "B" \\ C', "علی\u200cرضا", "x" * 70])
+def test_a_name_goes_also_where_it_is_escaped_or_cut(store: Store, name: str) -> None:
+    """A campaign's list is JSON in ASCII; an audit quotes a name, up to 60 characters."""
+    judge(store, name, 1)
+    made = Campaign("c", "C", "", 1, labelers=("ada", name, f"{name} junior"))
+    store.add([made])
+    store.update(replace(made, state="paused"))
+    audit.note(store, "lea", "add account", f"{shown(name)} as labeler")
+    new = erasing.erase(store, erasing.find(store, "labeler", name), by="lea")["pseudonym"]
+    check_forgotten(store, new, f"{name} junior")
+    data, listed = store.data, json.dumps(json.dumps(name)[1:-1])[1:-1]
+    lines = "".join(path.read_text("utf-8") for path in (data / "journal").iterdir())
+    assert lines.count(listed) == lines.count(f"{listed} junior") == 2  # added, and paused
+    store.close()
+    (data / "hone.duckdb").unlink()
+    with Store.open(data) as again:  # made from the journal
+        check_forgotten(again, new, f"{name} junior")
+
+
+def check_forgotten(store: Store, pseudonym: str, other: str) -> None:
+    """Check that a campaign and an audit have the pseudonym, and somebody else their name."""
+    (campaign,) = store.rows(Campaign, id="c")
+    assert (campaign.state, campaign.labelers) == ("paused", ("ada", pseudonym, other))
+    (told,) = store.rows(Audit, did="add account")
+    assert told.what.strip("'").startswith(pseudonym)
+    assert told.what.endswith(" as labeler")
+    assert len(told.what) < len(pseudonym) + 15
 
 
 def correct(store: Store, name: str, *texts: str) -> None:
