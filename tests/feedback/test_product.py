@@ -35,6 +35,7 @@ from storage.records import (
     Rating,
     Response,
     Vote,
+    digest,
 )
 from storage.store import Store
 
@@ -107,6 +108,24 @@ def test_the_same_again_gets_the_same_answer_and_something_else_a_conflict(
         assert body["id"] in told["detail"]
     assert (store.count(Rating), store.count(Vote), store.count(Edit)) == (2, 1, 1)
     assert store.verify() == []
+
+
+def test_the_words_of_what_is_refused_are_not_stored(store: Store, client: TestClient) -> None:
+    """No event would tell whose they are, so nobody could erase them."""
+    fix = {"id": "fix_1", "response_id": "msg_1", "text": "Eight to ten."}
+    send(client, "feedback", {**UP, "comment": "first"})
+    send(client, "corrections", fix)
+    for what, body in (
+        ("feedback", {**UP, "comment": "second"}),
+        ("corrections", {**fix, "text": "Twelve."}),
+        ("corrections", [{**fix, "id": "f", "text": text} for text in ("Nine.", "Thirteen.")]),
+    ):
+        send(client, what, body)
+    kept = [digest(text) for text in ("first", "Eight to ten.", "Nine.")]
+    lost = [digest(text) for text in ("second", "Twelve.", "Thirteen.")]
+    assert set(store.texts([*kept, *lost])) == set(kept)
+    corrections = {one.id for one in store.rows(Response) if one.source == "edit"}
+    assert {one.corrected for one in store.rows(Edit)} == corrections
 
 
 def test_of_a_batch_each_item_counts_for_itself(store: Store, client: TestClient) -> None:
