@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from feedback import audit, browse, curation, erasing, exports, snapshots
+from feedback import audit, browse, curation, erasing, exports, selection, snapshots
 from feedback.accounts import people_of
 from feedback.assignments import serve_items
 from feedback.frozen import load, verify
@@ -20,7 +20,7 @@ from feedback.product.pseudonyms import Pseudonyms
 from feedback.seen import history
 from feedback.values import shown
 from feedback.votes import cast_vote, save_edit
-from storage.errors import BadInput, Conflict, NotFound
+from storage.errors import BadInput, Busy, Conflict, NotFound
 from storage.records import (
     ERASED,
     Assignment,
@@ -109,6 +109,29 @@ def test_what_was_erased_is_left_out_of_what_comes_later(store: Store, tmp_path:
     assert [one.item for one in curation.excluded(store)] == [response.id]
     with pytest.raises(BadInput, match="was erased: it cannot count again"):
         curation.include(store, "response", response.id, by="lea")
+
+
+def test_what_is_erased_while_a_snapshot_is_made_is_not_frozen(store: Store) -> None:
+    """A training selects, looks at what it has for some seconds, and then freezes that."""
+    judge(store, "ada", 13)
+    chosen = selection.select(store, snapshots.SnapshotSettings())
+    assert SECRET in json.dumps(snapshots.rows_of(store, chosen))
+    erasing.erase(store, erasing.find(store, "text", SECRET), by="lea")
+    with pytest.raises(Busy, match="erased meanwhile"):
+        snapshots.freeze(store, chosen=chosen)
+    assert list((store.data / "snapshots").iterdir()) == []
+    assert len(list(load(store.data / "snapshots" / snapshots.freeze(store).id).pairs())) == 12
+
+
+def test_a_snapshot_that_was_there_stays_where_something_is_erased_meanwhile(store: Store) -> None:
+    """The same rows again give the same folder; the name of a labeler is none of them."""
+    judge(store, "ada", 13)
+    folder = store.data / "snapshots" / snapshots.freeze(store).id
+    chosen = selection.select(store, snapshots.SnapshotSettings())
+    erasing.erase(store, erasing.find(store, "labeler", "ada"), by="lea")
+    with pytest.raises(Busy, match="erased meanwhile"):
+        snapshots.freeze(store, chosen=chosen)
+    assert verify(folder)["id"] == folder.name
 
 
 def test_the_screens_show_that_it_was_erased(store: Store) -> None:
