@@ -203,9 +203,9 @@ class People:
 
     def set_password(self, name: str, password: str, *, by: str) -> None:
         """Give an account another password and end its sessions."""
-        account = self._known(name)
-        hashed = self._hashed(password, account.id)
+        hashed = self._hashed(password, self._known(name).id)
         with self._lock:
+            account = self._known(name)  # it may have been ended, or got another role, meanwhile
             self._put_account(replace(account, password=hashed))
             self._store.forget_passwords(account.id)
             self._sessions.end_all(account.id)
