@@ -43,6 +43,7 @@ from storage.records import (
     Record,
     Response,
     Vote,
+    canonical_messages,
     now,
 )
 
@@ -269,9 +270,23 @@ def _text(store: Store, what: str) -> Found:
     texts = store.containing(words, MOST + 1)
     if len(texts) > MOST:
         raise BadInput(f"more than {MOST:,} texts hold {shown(what)}: search for more words")
-    if not texts:
+    asked = store.texts(one.text for one in _places(store, texts)[0])
+    found = set(texts) - {id for id, text in asked.items() if _only_around(text, words)}
+    if not found:
         raise NotFound(f"no text holds {shown(what)}: check its spelling")
-    return Found("text", tuple(sorted(texts)))
+    return Found("text", tuple(sorted(found)))
+
+
+def _only_around(conversation: str, words: str) -> bool:
+    """Say whether a prompt's text has some words only in the JSON around what is said.
+
+    >>> said = '[{"role":"user","content":"Hi, how do I use it?"}]'
+    >>> _only_around(said, "User"), _only_around(said, "use it")
+    (True, False)
+    """
+    messages, words = json.loads(conversation), words.lower()
+    around = canonical_messages([{**one, "content": ""} for one in messages])
+    return words in around and not any(words in one["content"].lower() for one in messages)
 
 
 KINDS: dict[str, Callable[[Store, str], Found]] = {

@@ -15,7 +15,7 @@ from feedback import audit, browse, curation, erasing, exports, selection, snaps
 from feedback.accounts import people_of
 from feedback.assignments import serve_items
 from feedback.frozen import load, verify
-from feedback.items import NewResponse, add_responses
+from feedback.items import NewResponse, add_prompts, add_responses
 from feedback.product.pseudonyms import Pseudonyms
 from feedback.seen import history
 from feedback.values import shown
@@ -203,6 +203,17 @@ def check_forgotten(store: Store, pseudonym: str, other: str) -> None:
     assert told.what.strip("'").startswith(pseudonym)
     assert told.what.endswith(" as labeler")
     assert len(told.what) < len(pseudonym) + 15
+
+
+def test_a_search_looks_at_what_prompts_say_and_not_at_the_json_around_it(store: Store) -> None:
+    with pytest.raises(NotFound, match="no text holds 'assistant'"):
+        erasing.find(store, "text", "assistant")
+    with pytest.raises(NotFound, match="no text holds 'content'"):
+        erasing.find(store, "text", "content")
+    said = [{"role": "user", "content": "Who is a USER here?"}]
+    (prompt,) = add_prompts(store, [said], "test")
+    assert erasing.find(store, "text", "user").texts == (prompt.text,)
+    assert len(erasing.find(store, "text", "please?").texts) == 13
 
 
 def correct(store: Store, name: str, *texts: str) -> None:
