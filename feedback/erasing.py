@@ -13,7 +13,7 @@ import os
 import secrets
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,7 +128,11 @@ def erase(store: Store, found: Found, *, by: str, leave_out: bool = False) -> di
         Conflict: the labeler is the last lead.
         Busy, DiskFull: it is not finished; the next start or the next erasure finishes it.
     """
-    resume(store)
+    if (before := _unfinished(store)) is not None:
+        carry_out(store, before)
+        if found.name and found.name == before.name:  # tried again: it has its pseudonym already
+            by = before.pseudonym if by == found.name else by
+            found = replace(found, name=before.pseudonym)
     pseudonym = ""
     if found.name:
         people_of(store).forget(found.name, by=by)
@@ -154,10 +158,8 @@ def erase(store: Store, found: Found, *, by: str, leave_out: bool = False) -> di
 
 def resume(store: Store) -> dict[str, Any] | None:
     """Carry out to the end what a kill interrupted; None where nothing was."""
-    path = store.data / INTENTION
-    if not path.is_file():
-        return None
-    return carry_out(store, Intention(**json.loads(path.read_text("utf-8"))))
+    plan = _unfinished(store)
+    return None if plan is None else carry_out(store, plan)
 
 
 def carry_out(store: Store, plan: Intention) -> dict[str, Any]:
@@ -360,6 +362,12 @@ def _events(store: Store, name: str) -> int:
     if not name:
         return 0
     return sum(len(store.rows(kind, labeler=name)) for kind in (Vote, Rating, Edit))
+
+
+def _unfinished(store: Store) -> Intention | None:
+    """Return the erasure that was interrupted, if one was."""
+    path = store.data / INTENTION
+    return Intention(**json.loads(path.read_text("utf-8"))) if path.is_file() else None
 
 
 def _write(path: Path, plan: Intention) -> None:

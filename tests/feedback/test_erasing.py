@@ -290,6 +290,30 @@ def test_a_kill_in_the_middle_is_finished_by_the_next(
     assert erasing.resume(store) is None
 
 
+def test_who_tries_again_after_an_interruption_erases_under_one_pseudonym(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second try leaves the votes out; they are those that the first gave a pseudonym."""
+    judge(store, NAME, 3, comment=REMARK)
+    found = erasing.find(store, "labeler", NAME)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "erase", busy)
+        with pytest.raises(Busy, match="try again"):
+            erasing.erase(store, found, by="lea")
+    found = erasing.find(store, "labeler", NAME)
+    done = erasing.erase(store, found, by=NAME, leave_out=True)
+    assert {vote.labeler for vote in store.rows(Vote)} == {done["pseudonym"]}
+    out = [(one.kind, one.item) for one in curation.excluded(store)]
+    assert out == [("labeler", done["pseudonym"])]
+    told = [one for one in audit.entries(store) if one.did == "erase"]
+    assert all(f"{done['pseudonym']} now, 3 votes" in one.what for one in told)
+    assert files_with(store.data, NAME, REMARK) == set()
+
+
+def busy(*_: object, **__: object) -> None:
+    raise Busy("Somebody reads much of the store at this moment: try again.")
+
+
 def interrupted(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
