@@ -7,6 +7,7 @@ never removed. Tokens are random, 256 bits; only their SHA-256 is kept.
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -131,7 +132,9 @@ class People:
         with self._lock:
             if wait := self._throttle.wait(keys):
                 said = f"Too many wrong passwords: try again in {_seconds(wait)}."
-                raise TooMany(said, code="wait", seconds=f"{max(wait, 1):.0f}")
+                why = TooMany(said, code="wait", seconds=f"{max(wait, 1):.0f}")
+                why.retry_after = math.ceil(wait)
+                raise why
             self._throttle.begin(keys)
             self._remember()
         if not self._hashing().fits(account.password if account else None, password):
