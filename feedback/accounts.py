@@ -251,12 +251,18 @@ class People:
     def forget(self, name: str, *, by: str) -> None:
         """End whatever lets somebody in: account, sessions, keys, invitations; nobody is no error.
 
+        Args:
+            name: as it is stored; a labeler whose letters are cased otherwise is another one.
+
         Raises:
             Conflict: it is the last lead.
         """
         with self._lock:
-            self._end_invitations(name)
-            if self._active(name):
+            for one in self.invitations():
+                if one.account == name:
+                    self._end_invitation(one)
+            account = self._accounts.get(name)
+            if account is not None and not account.ended_at:
                 self.end(name, by=by)
 
     def end_sessions(self, name: str, *, by: str) -> int:
@@ -398,7 +404,10 @@ class People:
     def _end_invitations(self, name: str) -> None:
         for one in self.invitations():
             if one.account.casefold() == name.casefold():
-                self._put_invitation(replace(one, ends_at=self._clock()))
+                self._end_invitation(one)
+
+    def _end_invitation(self, invitation: Invitation) -> None:
+        self._put_invitation(replace(invitation, ends_at=self._clock()))
 
     def _put_invitation(self, invitation: Invitation) -> None:
         self._store.update(invitation)

@@ -279,6 +279,20 @@ def test_the_last_lead_stays(people: People) -> None:
         people.end("bob", by="Lea")
 
 
+def test_who_is_forgotten_is_nobody_else_whose_letters_are_cased_otherwise(people: People) -> None:
+    """An import's labeler "max" has no account; Max and the invited Bo have."""
+    people.add("Max", "labeler", LONG, by="Lea")
+    people.invite("Bo", "labeler", by="Lea")
+    for name in ("max", "bo"):
+        people.forget(name, by="Lea")
+    assert {one.id: one.ended_at for one, _ in people.accounts()} == {"Lea": None, "Max": None}
+    assert [one.account for one in people.invitations()] == ["Bo"]
+    for name in ("Max", "Bo"):
+        people.forget(name, by="Lea")
+    assert [one.id for one, _ in people.accounts() if one.ended_at] == ["Max"]
+    assert people.invitations() == []
+
+
 def test_an_invitation_works_once(people: People, store: Store) -> None:
     token = people.invite("ann", "labeler", by="Lea")
     assert [one.id for one in store.rows(Invitation)] == [digest(token)]
