@@ -7,6 +7,7 @@ never removed. Tokens are random, 256 bits; only their SHA-256 is kept.
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -131,7 +132,9 @@ class People:
         with self._lock:
             if wait := self._throttle.wait(keys):
                 said = f"Too many wrong passwords: try again in {_seconds(wait)}."
-                raise TooMany(said, code="wait", seconds=f"{max(wait, 1):.0f}")
+                why = TooMany(said, code="wait", seconds=f"{max(wait, 1):.0f}")
+                why.retry_after = math.ceil(wait)
+                raise why
             self._throttle.begin(keys)
             self._remember()
         if not self._hashing().fits(account.password if account else None, password):
@@ -203,9 +206,9 @@ class People:
 
     def set_password(self, name: str, password: str, *, by: str) -> None:
         """Give an account another password and end its sessions."""
-        account = self._known(name)
-        hashed = self._hashed(password, account.id)
+        hashed = self._hashed(password, self._known(name).id)
         with self._lock:
+            account = self._known(name)  # it may have been ended, or got another role, meanwhile
             self._put_account(replace(account, password=hashed))
             self._store.forget_passwords(account.id)
             self._sessions.end_all(account.id)
@@ -248,12 +251,18 @@ class People:
     def forget(self, name: str, *, by: str) -> None:
         """End whatever lets somebody in: account, sessions, keys, invitations; nobody is no error.
 
+        Args:
+            name: as it is stored; a labeler whose letters are cased otherwise is another one.
+
         Raises:
             Conflict: it is the last lead.
         """
         with self._lock:
-            self._end_invitations(name)
-            if self._active(name):
+            for one in self.invitations():
+                if one.account == name:
+                    self._end_invitation(one)
+            account = self._accounts.get(name)
+            if account is not None and not account.ended_at:
                 self.end(name, by=by)
 
     def end_sessions(self, name: str, *, by: str) -> int:
@@ -395,7 +404,10 @@ class People:
     def _end_invitations(self, name: str) -> None:
         for one in self.invitations():
             if one.account.casefold() == name.casefold():
-                self._put_invitation(replace(one, ends_at=self._clock()))
+                self._end_invitation(one)
+
+    def _end_invitation(self, invitation: Invitation) -> None:
+        self._put_invitation(replace(invitation, ends_at=self._clock()))
 
     def _put_invitation(self, invitation: Invitation) -> None:
         self._store.update(invitation)

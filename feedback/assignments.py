@@ -253,18 +253,22 @@ def _extra(
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Return what may be shown of the kinds besides new items, in an order drawn by chance.
 
-    First comes which response stood on the left of what may be repeated.
+    First comes which response stood on the left of what may be repeated. What is being stored for
+    the labeler is left out.
     """
+    coming = _places(store).coming(labeler)  # before the looks into the store: it is there after
     stood: dict[str, str] = {}
     found: dict[str, list[str]] = {}
     if REPEAT in kinds:
         frame = store.frame("open_repeats", labeler=labeler, after=REPEAT_AFTER, limit=CANDIDATES)
         frame = frame[frame["left"] != ""]  # of some pairs of a ranking it is in the id alone
+        frame = frame[~frame["comparison"].isin(coming)]
         stood = dict(zip(frame["comparison"], frame["left"], strict=True))
         found[REPEAT] = sorted(stood, key=lambda _: rng.random())
     if GOLD in kinds:
         frame = store.frame("open_gold", labeler=labeler, limit=CANDIDATES)
-        found[GOLD] = sorted(frame["comparison"], key=lambda _: rng.random())
+        open = frame["comparison"][~frame["comparison"].isin(coming)]
+        found[GOLD] = sorted(open, key=lambda _: rng.random())
     return stood, found
 
 

@@ -25,10 +25,11 @@ from feedback.accounts import LEAD, People, Person
 from feedback.api import LimitedRoute
 from feedback.frame import element
 from feedback.gate import ADDRESS, cookie_name, person_of, session_of
+from feedback.problems import when_again
 from feedback.roles import INVITE, LABEL, LOG_IN, LOG_OUT, RATE
 from feedback.sessions import LONGEST
 from feedback.words import say
-from storage.errors import UserError
+from storage.errors import BadInput, UserError
 
 SCREENS = Path(__file__).with_name("screens")
 ASSETS = {
@@ -47,6 +48,7 @@ ASSETS = {
 }
 FONTS = ("SourceSansPro-Regular.woff2", "SourceSansPro-Bold.woff2")  # as Gradio ships them
 COLOURS = "colours.css"
+MOST_FIELDS = 20  # Choice: a form has three
 
 
 def router(people: People) -> APIRouter:
@@ -66,9 +68,16 @@ def router(people: People) -> APIRouter:
 
 
 async def fields(request: Request) -> dict[str, str]:
-    """Return what a form sends; of a field that comes twice the last."""
+    """Return what a form sends; of a field that comes twice the last.
+
+    Raises:
+        BadInput: more fields than any form has.
+    """
     body = (await request.body()).decode("utf-8", "replace")
-    sent = parse_qs(body, keep_blank_values=True, max_num_fields=20)
+    try:
+        sent = parse_qs(body, keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise BadInput(f"The form has more than {MOST_FIELDS} fields: send its own.") from None
     return {name: values[-1] for name, values in sent.items()}
 
 
@@ -114,7 +123,7 @@ class Doors:
         """Make the account, and be logged in."""
         password = form.get("password", "")
         if password != form.get("again", ""):
-            return self._invitation(request, token, UserError(code="differ"))
+            return self._invitation(request, token, BadInput(code="differ"))
         try:
             return self._inside(request, self.people.accept(token, password), "")
         except UserError as error:
@@ -135,8 +144,7 @@ class Doors:
         name = escape(asked.account, quote=True)
         invited = say(language, "door.invited", name=f"<b>{name}</b>")
         inside = _filled(INVITED, language, said=_said(error, language), name=name)
-        status = 422 if error else 200
-        return page(request, "door.welcome", f"<p>{invited}</p>{inside}", status=status)
+        return page(request, "door.welcome", f"<p>{invited}</p>{inside}", error=error)
 
     def _inside(self, request: Request, token: str, next: str) -> Response:
         """Give the browser its session, in place of one that it had."""
@@ -176,7 +184,7 @@ def log_in_form(request: Request, name: str, next: str, error: UserError | None 
         next=escape(next, quote=True), first=first, second=second,
     )  # fmt: skip
     more = {"next": next} if next else {}
-    return page(request, "door.log_in", inside, more, error.status if error else 200)
+    return page(request, "door.log_in", inside, more, error=error)
 
 
 def labeler_document(request: Request, name: str, mode: str) -> Response:
@@ -193,12 +201,14 @@ def labeler_document(request: Request, name: str, mode: str) -> Response:
 
 
 def page(
-    request: Request, title: str, inside: str, more: dict[str, str] | None = None, status: int = 200
-) -> Response:
+    request: Request, title: str, inside: str, more: dict[str, str] | None = None, *,
+    status: int = 200, error: UserError | None = None,
+) -> Response:  # fmt: skip
     """Return a small page: a title (a key of the table), a form or a sentence, the languages.
 
     Args:
         more: What the page was asked with, for the links to it in other languages.
+        error: What went wrong, whose status the page then has.
     """
     language = language_of(request)
     links = "".join(
@@ -208,7 +218,9 @@ def page(
     )
     title = say(language, title)
     body = _filled(DOOR, language, title=title, inside=inside, links=links)
-    return document(request, f"{title} – Hone", body, status=status)
+    answer = document(request, f"{title} – Hone", body, status=error.status if error else status)
+    answer.headers.update(when_again(error) if error else {})
+    return answer
 
 
 def document(

@@ -13,7 +13,7 @@ import os
 import secrets
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ from storage.records import (
     Record,
     Response,
     Vote,
+    canonical_messages,
     now,
 )
 
@@ -127,7 +128,11 @@ def erase(store: Store, found: Found, *, by: str, leave_out: bool = False) -> di
         Conflict: the labeler is the last lead.
         Busy, DiskFull: it is not finished; the next start or the next erasure finishes it.
     """
-    resume(store)
+    if (before := _unfinished(store)) is not None:
+        carry_out(store, before)
+        if found.name and found.name == before.name:  # tried again: it has its pseudonym already
+            by = before.pseudonym if by == found.name else by
+            found = replace(found, name=before.pseudonym)
     pseudonym = ""
     if found.name:
         people_of(store).forget(found.name, by=by)
@@ -153,10 +158,8 @@ def erase(store: Store, found: Found, *, by: str, leave_out: bool = False) -> di
 
 def resume(store: Store) -> dict[str, Any] | None:
     """Carry out to the end what a kill interrupted; None where nothing was."""
-    path = store.data / INTENTION
-    if not path.is_file():
-        return None
-    return carry_out(store, Intention(**json.loads(path.read_text("utf-8"))))
+    plan = _unfinished(store)
+    return None if plan is None else carry_out(store, plan)
 
 
 def carry_out(store: Store, plan: Intention) -> dict[str, Any]:
@@ -236,10 +239,10 @@ def _labeler(store: Store, what: str) -> Found:
     judged: list[Vote | Rating] = list(store.rows(Vote, labeler=name))
     judged += store.rows(Rating, labeler=name)
     edits = store.rows(Edit, labeler=name)
-    own = look_up(store, Response, [one.corrected for one in edits if one.corrected])
-    texts = {one.comment for one in judged} - {""} | {one.text for one in own}
+    said = look_up(store, Response, [one.corrected for one in edits if one.corrected])
+    texts = {one.comment for one in judged} - {""} | {one.text for one in said}
     beside = _beside(store, {one.id for one in (*judged, *edits)})
-    kept = _said_by_others(store, texts, name, {one.id for one in own}, set())
+    kept = _said_by_others(store, texts, name, _own(store, said, name), set())
     return Found("labeler", tuple(sorted(texts - kept | beside)), len(kept), name)
 
 
@@ -269,9 +272,23 @@ def _text(store: Store, what: str) -> Found:
     texts = store.containing(words, MOST + 1)
     if len(texts) > MOST:
         raise BadInput(f"more than {MOST:,} texts hold {shown(what)}: search for more words")
-    if not texts:
+    asked = store.texts(one.text for one in _places(store, texts)[0])
+    found = set(texts) - {id for id, text in asked.items() if _only_around(text, words)}
+    if not found:
         raise NotFound(f"no text holds {shown(what)}: check its spelling")
-    return Found("text", tuple(sorted(texts)))
+    return Found("text", tuple(sorted(found)))
+
+
+def _only_around(conversation: str, words: str) -> bool:
+    """Say whether a prompt's text has some words only in the JSON around what is said.
+
+    >>> said = '[{"role":"user","content":"Hi, how do I use it?"}]'
+    >>> _only_around(said, "User"), _only_around(said, "use it")
+    (True, False)
+    """
+    messages, words = json.loads(conversation), words.lower()
+    around = canonical_messages([{**one, "content": ""} for one in messages])
+    return words in around and not any(words in one["content"].lower() for one in messages)
 
 
 KINDS: dict[str, Callable[[Store, str], Found]] = {
@@ -288,6 +305,16 @@ def _beside(store: Store, events: set[str]) -> set[str]:
         return set()
     others = {one.text for one in store.rows(Extra, text=texts) if one.id not in events}
     return set(texts) - others
+
+
+def _own(store: Store, said: Sequence[Response], name: str) -> set[str]:
+    """Return those of somebody's corrections that nobody else wrote, nor an import brought.
+
+    The same words as a correction of the same prompt are one response, whoever wrote them.
+    """
+    ids = [one.id for one in said if one.source == "edit"]
+    edits = store.rows(Edit, corrected=ids) if ids else []
+    return set(ids) - {one.corrected for one in edits if one.labeler != name}
 
 
 def _said_by_others(
@@ -335,6 +362,12 @@ def _events(store: Store, name: str) -> int:
     if not name:
         return 0
     return sum(len(store.rows(kind, labeler=name)) for kind in (Vote, Rating, Edit))
+
+
+def _unfinished(store: Store) -> Intention | None:
+    """Return the erasure that was interrupted, if one was."""
+    path = store.data / INTENTION
+    return Intention(**json.loads(path.read_text("utf-8"))) if path.is_file() else None
 
 
 def _write(path: Path, plan: Intention) -> None:

@@ -46,6 +46,11 @@ class NewResponse:
     finished: bool | None = None
     source: str = "generated"
 
+    def id(self) -> str:
+        """Return the id that it has once it is stored."""
+        text = Text.of(self.text).id
+        return Response.id_of(self.prompt, text, self.model, self.adapter, self.seed)
+
 
 def add_prompts(store: Store, prompts: Sequence[Sequence[Message]], source: str) -> list[Prompt]:
     """Store prompts and return them in the same order; known ones come back as they are stored.

@@ -47,6 +47,11 @@ class Places(Moving):
         with self.lock:
             return self._read(labeler).had.union(map(_item, self._coming.get(labeler, ())))
 
+    def coming(self, labeler: str) -> set[str]:
+        """Return the ids of the comparisons and responses that are being stored for a labeler."""
+        with self.lock:
+            return set(map(_item, self._coming.get(labeler, ())))
+
     @contextmanager
     def giving(self, labeler: str, places: Sequence[Assignment]) -> Iterator[None]:
         """Count as given what is being stored; it waits for a verdict once it is, at the end."""

@@ -86,8 +86,20 @@ def said_no(
 
 def said_why(error: UserError) -> JSONResponse:
     """Return the response of an error of the domain."""
-    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-    return _response(problem_of(error), headers)
+    return _response(problem_of(error), when_again(error))
+
+
+def when_again(error: UserError) -> dict[str, str]:
+    """Return the header that says when it is worth trying again, where that is known or promised.
+
+    Example:
+        >>> from storage.errors import BadInput, Overloaded, TooMany
+        >>> when_again(BadInput()), when_again(Overloaded()), when_again(TooMany())
+        ({}, {'Retry-After': '2'}, {'Retry-After': '1'})
+    """
+    if error.retry_after is not None:
+        return {"Retry-After": str(error.retry_after)}
+    return {"Retry-After": str(SOON)} if error.status in NOT_NOW else {}
 
 
 def _response(content: dict[str, Any], headers: dict[str, str]) -> JSONResponse:

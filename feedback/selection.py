@@ -23,6 +23,7 @@ from feedback.settling import settle
 from feedback.treatment import balanced, capped, repeats_of, weighed
 from feedback.values import shown
 from storage.errors import BadInput
+from storage.records import Erasure
 
 if TYPE_CHECKING:
     from storage.store import Store
@@ -89,6 +90,7 @@ class Selection:
     left_out: LeftOut
     remedies: tuple[Mapping[str, Any], ...]  # what each did and cost
     rounds: Mapping[str, int]  # Response.id → the round it was made in, where that is not 0
+    erasures: int  # how many had been asked for when the reading began
 
     def round_of(self, row: Pair | Label) -> int:
         """Return the round in which a row's answers were made; of a pair's two, that of the older.
@@ -172,6 +174,7 @@ def select_settled(
 
 def select(store: Store, settings: SnapshotSettings) -> Selection:
     """Read the live feedback, turn it into pairs and labels, and apply the remedies."""
+    erasures = store.count(Erasure)
     live = live_feedback(store, simulated=settings.simulated)
     sources = _sources(*live.frames())
     live, beyond, told = capped(live, settings.cap_labeler)
@@ -198,7 +201,9 @@ def select(store: Store, settings: SnapshotSettings) -> Selection:
         remedies.append(told)
     left_out = LeftOut(beyond, repeats, balance)
     ages = rounds_of_responses(store)
-    return Selection(found, prompts, live.texts(), sources, left_out, tuple(remedies), ages)
+    return Selection(
+        found, prompts, live.texts(), sources, left_out, tuple(remedies), ages, erasures
+    )
 
 
 def _prompts(store: Store) -> dict[str, tuple[str, str]]:

@@ -38,8 +38,8 @@ from feedback.quality import run_checks
 from feedback.remedies import Share
 from feedback.selection import Selection, SnapshotSettings, select, select_settled
 from storage.durable import sync_folder
-from storage.errors import BadInput, Damaged, DiskFull, NotFound
-from storage.records import Snapshot, now
+from storage.errors import BadInput, Busy, Damaged, DiskFull, NotFound
+from storage.records import Erasure, Snapshot, now
 
 if TYPE_CHECKING:
     from storage.store import Store
@@ -89,6 +89,7 @@ def freeze(
     Raises:
         BadInput: The feedback gives no pair and no label.
         DiskFull: There is no room for the files; nothing is left behind.
+        Busy: Something was erased since this was selected, and the files may hold it.
     """
     chosen = select_settled(store, settings, chosen)
     if not chosen.preferences.pairs and not chosen.preferences.labels:
@@ -101,6 +102,10 @@ def freeze(
             checks = run_checks(store, simulated=settings.simulated)
         manifest = _write(store, work, chosen, settings, checks)
         folder = _publish(work, home / manifest["id"])
+        if store.count(Erasure) != chosen.erasures:
+            if not work.exists():  # it was moved there: nobody knows of it yet
+                folder.rename(work)
+            raise Busy("Something was erased meanwhile, so nothing was frozen: try again.")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

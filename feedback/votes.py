@@ -151,19 +151,21 @@ def save_edit(
     text = plain_text(text, "text", MAX_EDIT_CHARS)
     if text == "" and revision == 0:
         raise BadInput("text is empty: write the corrected answer (there is no edit to take back).")
-    corrected = "" if text == "" else _add_correction(store, original, text)
-    return store.append(
-        Edit(
-            id=id,
-            assignment=place.id,
-            revision=revision,
-            original=original.id,
-            corrected=corrected,
-            labeler=place.labeler,
-            seconds_spent=seconds,
-            source=place.source,
-        )
+    correction = None if text == "" else _correction(original, text)
+    edit = Edit(
+        id=id,
+        assignment=place.id,
+        revision=revision,
+        original=original.id,
+        corrected="" if correction is None else correction.id(),
+        labeler=place.labeler,
+        seconds_spent=seconds,
+        source=place.source,
     )
+    if correction is not None and store.get(Edit, id) is None:
+        store.check_next(edit)  # no edit would tell whose a refused one's text is
+        add_responses(store, [correction])
+    return store.append(edit)
 
 
 def text_to_edit(store: Store, labeler: str, assignment: str, side: str) -> str:
@@ -313,14 +315,13 @@ def _response_on(store: Store, place: Assignment, side: str) -> Response:
     return response
 
 
-def _add_correction(store: Store, original: Response, text: str) -> str:
-    """Store a person's version of an answer; return its response id."""
+def _correction(original: Response, text: str) -> NewResponse:
+    """Return a person's version of an answer, to be stored."""
     if not text.strip():
         raise BadInput("text has only white space: write the corrected answer.")
     if Text.of(text).id == original.text:
         raise BadInput("text is the same as the answer: change something, or just vote for it.")
-    correction = NewResponse(original.prompt, text, "human", finished=True, source="edit")
-    return add_responses(store, [correction])[0].id
+    return NewResponse(original.prompt, text, "human", finished=True, source="edit")
 
 
 def _nothing_to_undo(verdict: str, revision: int) -> None:

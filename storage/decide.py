@@ -186,7 +186,7 @@ def _decide_events(
             continue
         place = type(event), event.assignment
         head = newest.get(place)
-        why = refusal or _conflict(event, head)
+        why = refusal or conflict_of(event, head)
         _take_event(plan, job, why, head, at)
         answered[event.id] = why or Receipt(event.id, repeated=True)
         if why is None:
@@ -234,7 +234,7 @@ def _table_of(kind: type) -> tuple[str, tuple[str, ...]]:
     return str(table.name), tuple(str(column.name) for column in table.columns)
 
 
-def _conflict(event: Event, head: Event | None) -> UserError | None:
+def conflict_of(event: Event, head: Event | None) -> UserError | None:
     """Return why an event may not follow the newest one of its assignment; None if it may."""
     following = 0 if head is None else head.revision + 1
     what = type(event).__name__.lower()

@@ -49,7 +49,7 @@ class Duck:
         self._limits, self._reads = limits, reads
         self._users = 0
         self._gate = threading.Condition()
-        self._reopening = False
+        self._reopening = self._closed = False
         self._root: Cursor | None = self._connect()
         self.engine = sa.create_engine("duckdb://", creator=self._wrapped, poolclass=NullPool)
 
@@ -77,9 +77,17 @@ class Duck:
         return ConnectionWrapper(self._live_root().cursor())
 
     def _live_root(self) -> Cursor:
-        if self._root is None:
-            raise StoreError(f"{self.path} is closed: start Hone again")
-        return self._root
+        """Return the connection; where an earlier try to open the file again failed, try again."""
+        root = self._root
+        if root is not None:
+            return root
+        with self._gate:
+            if self._root is None:
+                if self._closed or self._reopening:
+                    raise StoreError(f"{self.path} is closed: start Hone again")
+                self._root = self._connect()
+                self.generation += 1
+            return self._root
 
     @contextmanager
     def using(self) -> Iterator[None]:
@@ -197,6 +205,7 @@ class Duck:
             if self._root is not None:
                 self._root.close()
             self._root = None
+            self._closed = True
 
 
 def present(

@@ -37,22 +37,23 @@ from storage.records import (
     Rewritten,
     Text,
 )
-from storage.rows import COMPACT, Row
+from storage.rows import COMPACT, Row, encoded
 from storage.tables import EVENTS, KINDS, TABLES
 
 FRESH = ".erasing"  # how the next file ends, beside the one whose place it takes
 SPARE = 1.5  # times the file that must be free. Choice: the copy, and its log meanwhile
+CUT = 80, 59  # characters of a name that `feedback.values.shown` looks at, and that it keeps
 NAMES = {"labeler", "account"}  # columns that hold a person's name and nothing else
 WORDS: dict[type, tuple[str, ...]] = {  # columns in which people write of each other
     Exclusion: ("reason",),
     Promotion: ("reason", "evidence"),
     Audit: ("what",),
     Adjudication: ("reason",),
-    Campaign: ("labelers",),  # a list of names
 }
 OTHER_NAMES = {
     (Labeler, "id"), (Account, "id"), (ApiKey, "name"), (Exclusion, "item"), (Admission, "person"),
 }  # fmt: skip
+LISTS = {(Campaign, "labelers")}  # columns with a list of names, as JSON
 _TEXT_ID = re.compile(rb'"id":"([0-9a-f]{64})"')
 
 
@@ -65,13 +66,24 @@ class Erasing:
     pseudonym: str = ""  # what takes its place
 
     @cached_property
-    def _name(self) -> re.Pattern[str]:
-        return re.compile(rf"(?<!\w){re.escape(self.name)}(?!\w)")
+    def forms(self) -> tuple[str, ...]:
+        """The name as it stands in columns: itself, inside JSON in ASCII, and as `shown` has it."""
+        if not self.name:
+            return ()
+        chars, kept = CUT
+        quoted = repr(self.name[:chars])
+        shown = quoted[1:-1] if len(quoted) <= kept + 1 else f"{quoted[1:kept]}…"
+        return tuple(dict.fromkeys((self.name, json.dumps(self.name)[1:-1], shown)))
 
     @cached_property
-    def _line(self) -> bytes:
-        """The name as it stands inside JSON."""
-        return COMPACT.encode(self.name)[1:-1].encode()
+    def _name(self) -> re.Pattern[str]:
+        longest_first = sorted(self.forms, key=len, reverse=True)
+        return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
+
+    @cached_property
+    def _in_lines(self) -> list[bytes]:
+        """The forms as they stand inside the journal's JSON."""
+        return [COMPACT.encode(form)[1:-1].encode() for form in self.forms]
 
     def words(self, text: str) -> str:
         """Return a text of others with the pseudonym in the name's place."""
@@ -79,7 +91,7 @@ class Erasing:
 
     def told(self, line: bytes) -> bool:
         """Say whether a line of the journal may hold any of it."""
-        if self.name and self._line in line:
+        if any(form in line for form in self._in_lines):
             return True
         found = _TEXT_ID.search(line[:120])  # of a text's line it comes right after the number
         return found is not None and found[1].decode() in self.blanks
@@ -119,6 +131,9 @@ class Erasing:
             return value
         if column in WORDS.get(kind, ()):
             return self.words(value)
+        if (kind, column) in LISTS:
+            names = [self.pseudonym if one == self.name else one for one in json.loads(value)]
+            return encoded(kind, column, names)
         return self.pseudonym if value == self.name and _is_name(kind, column) else value
 
 
@@ -197,12 +212,16 @@ def _changed(cursor: Cursor, kind: type, erasing: Erasing) -> dict[int, Row]:
     """Return rowid → row, as it is then, of the rows that hold any of it."""
     table = TABLES[kind]
     columns = [column.name for column in table.columns]
+    values: list[Any]
     if kind is Text:
         tests, values = ["id IN (SELECT unnest(?::VARCHAR[]))"], [list(erasing.blanks)]
     elif erasing.name:
         tests = [f'"{name}" = ?' for name in columns if _is_name(kind, name)]
-        tests += [f'contains("{name}", ?)' for name in WORDS.get(kind, ())]
         values = [erasing.name] * len(tests)
+        for name in columns:
+            if name in WORDS.get(kind, ()) or (kind, name) in LISTS:
+                tests += [f'contains("{name}", ?)'] * len(erasing.forms)
+                values += erasing.forms
     else:
         return {}
     if not tests:

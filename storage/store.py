@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from storage.aside import FOLDER, Aside, NoCopy, Work
 from storage.columns import COLUMNS
-from storage.decide import Addition, Alone, Append, Kept, Together, Update, events_of
+from storage.decide import Addition, Alone, Append, Kept, Together, Update, conflict_of, events_of
 from storage.duck import LOOKUPS, Duck, present, translated
 from storage.erase import Erasing, carry_out, forget_passwords
 from storage.errors import BadInput, NotFound, StoreError, UserError
@@ -36,6 +36,7 @@ from storage.news import News, Told
 from storage.reconcile import open_database, reconcile, settle_logs
 from storage.records import (
     Assignment,
+    Edit,
     Event,
     Message,
     Prompt,
@@ -45,7 +46,7 @@ from storage.records import (
     json_string,
 )
 from storage.remembered import Remembered
-from storage.rows import encoded, from_row, to_row, to_rows
+from storage.rows import Row, encoded, from_row, to_row, to_rows
 from storage.tables import EVENTS, MUTABLE, TABLES
 from storage.verify import verify
 from storage.writer import Writer
@@ -195,11 +196,10 @@ class Store:
     ) -> list[Receipt | UserError]:
         """Store events in their order, `AT_ONCE` in one commit; return the answer of each.
 
-        The texts are stored first, whatever becomes of the events.
+        Args:
+            texts: the events' comments; that of a refused event is not stored.
         """
-        if texts:
-            self.add(list(texts))
-        jobs = _together(events)
+        jobs = _together(events, texts)
         going = [job for job in jobs if isinstance(job, Append)]
         parts = [
             self._submit(Together(going[start : start + AT_ONCE]))
@@ -207,6 +207,16 @@ class Store:
         ]
         answers = iter([answer for part in parts for answer in part.result()])
         return [next(answers) if isinstance(job, Append) else job for job in jobs]
+
+    def check_next(self, event: Event) -> None:
+        """Refuse an event that would be refused now, before something is stored for its sake.
+
+        Raises:
+            Conflict: the assignment has this revision already, or another one is next.
+        """
+        why = conflict_of(event, self.live(type(event), event.assignment))
+        if why is not None:
+            raise why
 
     def update(self, row: Record) -> None:
         """Let a row of a mutable table (`tables.MUTABLE`) take the place of the one with its id.
@@ -436,23 +446,31 @@ def _append(event: Event, texts: Sequence[Text]) -> Append:
     return Append(event, to_row(event), [to_row(text) for text in texts])
 
 
-def _together(events: Sequence[Event]) -> list[Append | UserError]:
+def _together(events: Sequence[Event], texts: Sequence[Text]) -> list[Append | UserError]:
     """Return what is to be done for each of many events, or why it cannot be stored."""
+    comments = {row[0]: [row] for row in to_rows(Text, texts)}
     kinds: dict[type, list[Event]] = {}
     for event in events:
         kinds.setdefault(type(event), []).append(event)
     try:
         rows = {kind: iter(to_rows(kind, some)) for kind, some in kinds.items()}
     except BadInput:
-        return [_alone(event) for event in events]
-    return [Append(event, next(rows[type(event)]), (), Kept()) for event in events]
+        return [_alone(event, comments) for event in events]
+    return [
+        Append(event, next(rows[type(event)]), _said(event, comments), Kept()) for event in events
+    ]
 
 
-def _alone(event: Event) -> Append | UserError:
+def _alone(event: Event, comments: Mapping[str, Sequence[Row]]) -> Append | UserError:
     try:
-        return Append(event, to_row(event), (), Kept())
+        return Append(event, to_row(event), _said(event, comments), Kept())
     except BadInput as error:
         return error
+
+
+def _said(event: Event, comments: Mapping[str, Sequence[Row]]) -> Sequence[Row]:
+    """Return the texts that come with an event: its comment, if it has one."""
+    return () if isinstance(event, Edit) else comments.get(event.comment, ())
 
 
 def _column(kind: type, name: str) -> sa.Column[Any]:

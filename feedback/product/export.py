@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import Query, Request
-from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
+from starlette.types import Receive, Scope, Send
 
 from feedback import audit
 from feedback.accounts import ALONE
@@ -28,7 +28,7 @@ def export(
     request: Request,
     format: Format = "trl",
     snapshot: Annotated[str, Query(max_length=100)] = "",
-) -> FileResponse:
+) -> Once:
     """Return pairs, labels or votes as JSON lines: those that count now, or a snapshot's.
 
     It is written first, row by row, and sent from the disk: a million rows need no memory.
@@ -52,6 +52,30 @@ def export(
         what = f"{name} of {snapshot or 'what counts now'}"
         audit.note(store, person.name if person else ALONE, "export", what)
         unsent.pop_all()  # from here on the answer removes it
-    done = BackgroundTask(shutil.rmtree, folder)
-    headers = {"Cache-Control": "no-store"}
-    return FileResponse(folder / name, 200, headers, "application/x-ndjson", done, filename=name)
+    return Once(folder, name)
+
+
+class Once(FileResponse):
+    """A file that is sent whole; its folder is removed then, whatever came of it.
+
+    No part of it is sent: a download that goes on would be spliced from two exports.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        """Send a file of JSON lines.
+
+        Args:
+            folder: holds nothing else.
+        """
+        headers = {"Cache-Control": "no-store"}
+        super().__init__(folder / name, 200, headers, "application/x-ndjson", filename=name)
+        del self.headers["accept-ranges"]
+        self._folder = folder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        whole = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        try:
+            await super().__call__({**scope, "headers": whole}, receive, send)
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)

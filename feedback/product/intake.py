@@ -208,43 +208,36 @@ class Intake:
         events: dict[int, Event],
         refused: dict[int, UserError],
     ) -> None:
-        """Add the corrected responses; note the edits."""
+        """Note the edits, and add the corrected responses of those whose id is new.
+
+        No edit would tell whose a refused one's text is.
+        """
         if not items:
             return
         originals = self._store.found(Response, [responses[one.response] for one in items])
-        changed = []
+        fresh: dict[str, NewResponse] = {}  # by their edits' ids, the first of each
         for one in items:
-            if digest(one.text) == originals[responses[one.response]].text:
+            original = originals[responses[one.response]]
+            if digest(one.text) == original.text:
                 refused[id(one)] = BadInput(
                     f"text is what response {shown(one.response)} says already: send the "
                     "corrected one."
                 )
-            else:
-                changed.append(one)
-        corrected = add_responses(
-            self._store,
-            [
-                NewResponse(
-                    originals[responses[one.response]].prompt,
-                    one.text,
-                    "human",
-                    finished=True,
-                    source="edit",
-                )
-                for one in changed
-            ],
-        )
-        for one, version in zip(changed, corrected, strict=True):
+                continue
             event = _event_id(one)
+            written = NewResponse(original.prompt, one.text, "human", finished=True, source="edit")
             events[id(one)] = Edit(
                 id=event,
                 assignment=event,
                 revision=0,
-                original=responses[one.response],
-                corrected=version.id,
+                original=original.id,
+                corrected=written.id(),
                 labeler=self._names.of(one.user),
                 source=PRODUCT,
             )
+            fresh.setdefault(event, written)
+        known = self._store.found(Edit, fresh)
+        add_responses(self._store, [fresh[event] for event in fresh if event not in known])
 
     def _append(
         self, items: Sequence[Said], events: Mapping[int, Event], refused: Mapping[int, UserError]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -248,12 +248,49 @@ def test_another_password_and_an_ended_account_end_the_sessions(people: People) 
     assert people.end_sessions("Max", by="Lea") == 0
 
 
+def test_a_new_password_undoes_no_change_that_was_made_meanwhile(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hashing takes a tenth of a second; others go on meanwhile."""
+    people.add("max", "lead", LONG, by="Lea")
+
+    def set_password(meanwhile: Callable[..., None]) -> None:
+        def hashed(password: str, name: str) -> str:
+            meanwhile(name, by="Lea")
+            return f"hash of {password}"
+
+        with monkeypatch.context() as patch:
+            patch.setattr(people, "_hashed", hashed)
+            people.set_password("max", "another word", by="Lea")
+
+    set_password(people.swap_role)
+    ((max, _),) = [one for one in people.accounts() if one[0].id == "max"]
+    assert (max.role, max.password) == ("labeler", "hash of another word")
+    with pytest.raises(NotFound, match="nobody has an account 'max'"):
+        set_password(people.end)
+    assert [one.ended_at is None for one, _ in people.accounts()] == [True, False]
+
+
 def test_the_last_lead_stays(people: People) -> None:
     people.add("ann", "labeler", LONG, by="Lea")
     with pytest.raises(Conflict, match="last lead"):
         people.end("Lea", by="Lea")
     with pytest.raises(NotFound, match="there are: Lea, ann"):
         people.end("bob", by="Lea")
+
+
+def test_who_is_forgotten_is_nobody_else_whose_letters_are_cased_otherwise(people: People) -> None:
+    """An import's labeler "max" has no account; Max and the invited Bo have."""
+    people.add("Max", "labeler", LONG, by="Lea")
+    people.invite("Bo", "labeler", by="Lea")
+    for name in ("max", "bo"):
+        people.forget(name, by="Lea")
+    assert {one.id: one.ended_at for one, _ in people.accounts()} == {"Lea": None, "Max": None}
+    assert [one.account for one in people.invitations()] == ["Bo"]
+    for name in ("Max", "Bo"):
+        people.forget(name, by="Lea")
+    assert [one.id for one, _ in people.accounts() if one.ended_at] == ["Max"]
+    assert people.invitations() == []
 
 
 def test_an_invitation_works_once(people: People, store: Store) -> None:

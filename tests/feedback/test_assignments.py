@@ -20,6 +20,7 @@ from feedback.curation import exclude
 from feedback.gold import set_gold
 from feedback.items import NewResponse, add_prompts, add_responses
 from feedback.judging import progress
+from feedback.places import Places
 from feedback.seen import LEASE_MINUTES, Item, history
 from feedback.votes import cast_rating, cast_vote, text_to_edit
 from storage.errors import BadInput, NotFound
@@ -358,6 +359,28 @@ def test_gold_comes_among_the_others_once_for_each_labeler_whoever_judged_it(sto
         golden = {place.comparison for place in places if place.kind == "gold"}
         assert len(golden) >= 5
         assert golden <= {comparison.id for comparison in made[:10]}
+
+
+def test_of_two_requests_at_once_the_second_gets_other_gold_and_other_repeats(store):
+    """What the first one gets is on its way: no look into the store finds it yet."""
+    made = stock(store, 60)
+    set_collecting(store, repeats=0, gold=0, shared=0)
+    judge(store, "ada", 40)
+    had = {place.comparison for place in store.rows(Assignment)}
+    gold = [one.id for one in made if one.id not in had][:2]
+    for id in gold:
+        set_gold(store, id, "a")
+    going = [coming(id, "repeat") for id in had] + [coming(gold[0], "gold")]
+    set_collecting(store, repeats=0.5, gold=0, shared=0)
+    with store.companions[Places].giving("ada", going):
+        serve(store, "ada", 2, trial_left=2)
+        serve(store, "ada", 10)
+    assert places_of(store, "repeat") == []
+    assert [place.comparison for place in places_of(store, "gold")] == gold[1:]
+
+
+def coming(comparison: str, kind: str) -> Assignment:
+    return Assignment(f"{kind} {comparison}", "default", "ada", comparison, "", "a", kind, "screen")
 
 
 def test_a_repeat_takes_nothing_from_others_and_can_be_undone(store):

@@ -15,6 +15,7 @@ from feedback import api, doors
 from feedback.accounts import WRONG, People, people_of
 from feedback.gate import HERE, OWN_POLICY, Gate, Reach
 from feedback.roles import rule_of
+from storage.errors import DiskFull, StoreError, UserError
 from storage.records import Labeler, Vote
 from storage.store import Store
 from tests.feedback.stock import MODELS, stock
@@ -144,6 +145,8 @@ def test_a_wrong_password_says_so_and_many_have_to_wait(people: People, store: S
     answers = [log_in(client, "Lea", "wrong password") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [401, 401, 429]
     assert "try again in" in answers[-1].text
+    assert ["retry-after" in answer.headers for answer in answers] == [False, False, True]
+    assert int(answers[-1].headers["retry-after"]) >= 1
 
 
 def test_who_logs_out_or_is_ended_is_nobody(people: People, store: Store) -> None:
@@ -177,6 +180,23 @@ def test_an_invitation_becomes_an_account_once(people: People, store: Store) -> 
     for answer in (browser(store).get(path), browser(store).get("/invite/x")):
         assert answer.status_code == 404
         assert "each one works once" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status"), [(DiskFull("the disk is full"), 507), (StoreError("closed"), 503)]
+)
+def test_an_invitation_that_cannot_be_kept_says_that_it_is_not_the_forms_fault(
+    people: People, store: Store, monkeypatch: pytest.MonkeyPatch, trouble: UserError, status: int
+) -> None:
+    path = f"/invite/{people.invite('bo', 'labeler', by='Lea')}"
+
+    def fails(*_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(people, "accept", fails)
+    answer = browser(store).post(path, data={"password": LONG, "again": LONG})
+    assert (answer.status_code, answer.headers["retry-after"]) == (status, "5")
+    assert 'role="alert"' in answer.text
 
 
 def test_a_labeler_votes_under_the_accounts_name_alone(people: People, store: Store) -> None:
@@ -265,6 +285,12 @@ def test_every_file_that_the_pages_load_is_there(store: Store) -> None:
 def test_an_odd_cookie_is_nobodys(people: People, store: Store, cookie: str) -> None:
     headers = {"cookie": cookie.encode("latin-1")}
     assert browser(store).get("/label", headers=headers).status_code == 401
+
+
+def test_a_form_of_many_fields_is_refused(people: People, store: Store) -> None:
+    answer = log_in(browser(store), "Lea", **{f"field{n}": "" for n in range(20)})
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:hone:problem:bad-input")
+    assert "more than 20 fields" in answer.json()["detail"]
 
 
 def test_a_long_form_is_refused(people: People, store: Store) -> None:

@@ -6,19 +6,35 @@ import json
 import random
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from feedback import audit, browse, curation, erasing, exports, snapshots
+from feedback import audit, browse, curation, erasing, exports, selection, snapshots
 from feedback.accounts import people_of
 from feedback.assignments import serve_items
 from feedback.frozen import load, verify
+from feedback.items import NewResponse, add_prompts, add_responses
 from feedback.product.pseudonyms import Pseudonyms
 from feedback.seen import history
+from feedback.values import shown
 from feedback.votes import cast_vote, save_edit
-from storage.errors import BadInput, Conflict, NotFound
-from storage.records import ERASED, Comparison, Erased, Labeler, Prompt, Response, Vote
+from storage.errors import BadInput, Busy, Conflict, NotFound
+from storage.records import (
+    ERASED,
+    Assignment,
+    Audit,
+    Campaign,
+    Comparison,
+    Edit,
+    Erased,
+    Labeler,
+    Prompt,
+    Response,
+    Vote,
+    digest,
+)
 from storage.store import Store
 from tests.feedback.stock import comparison_records, stock
 from tests.storage.test_erase import files_with
@@ -95,6 +111,29 @@ def test_what_was_erased_is_left_out_of_what_comes_later(store: Store, tmp_path:
         curation.include(store, "response", response.id, by="lea")
 
 
+def test_what_is_erased_while_a_snapshot_is_made_is_not_frozen(store: Store) -> None:
+    """A training selects, looks at what it has for some seconds, and then freezes that."""
+    judge(store, "ada", 13)
+    chosen = selection.select(store, snapshots.SnapshotSettings())
+    assert SECRET in json.dumps(snapshots.rows_of(store, chosen))
+    erasing.erase(store, erasing.find(store, "text", SECRET), by="lea")
+    with pytest.raises(Busy, match="erased meanwhile"):
+        snapshots.freeze(store, chosen=chosen)
+    assert list((store.data / "snapshots").iterdir()) == []
+    assert len(list(load(store.data / "snapshots" / snapshots.freeze(store).id).pairs())) == 12
+
+
+def test_a_snapshot_that_was_there_stays_where_something_is_erased_meanwhile(store: Store) -> None:
+    """The same rows again give the same folder; the name of a labeler is none of them."""
+    judge(store, "ada", 13)
+    folder = store.data / "snapshots" / snapshots.freeze(store).id
+    chosen = selection.select(store, snapshots.SnapshotSettings())
+    erasing.erase(store, erasing.find(store, "labeler", "ada"), by="lea")
+    with pytest.raises(Busy, match="erased meanwhile"):
+        snapshots.freeze(store, chosen=chosen)
+    assert verify(folder)["id"] == folder.name
+
+
 def test_the_screens_show_that_it_was_erased(store: Store) -> None:
     judge(store, "ada", 13)
     prompt = store.rows(Comparison, id="c_00099")[0].prompt
@@ -135,6 +174,77 @@ def test_a_labeler_becomes_a_pseudonym_and_their_remarks_go(store: Store, tmp_pa
     gone = next(one for one, _ in people.accounts() if one.id == done["pseudonym"])
     assert (bool(gone.ended_at), gone.password) == (True, "")
     assert store.texts([vote.comment for vote in store.rows(Vote, labeler="ada")])
+
+
+@pytest.mark.parametrize("name", ["Jürgen Müller", 'Al "B" \\ C', "علی\u200cرضا", "x" * 70])
+def test_a_name_goes_also_where_it_is_escaped_or_cut(store: Store, name: str) -> None:
+    """A campaign's list is JSON in ASCII; an audit quotes a name, up to 60 characters."""
+    judge(store, name, 1)
+    made = Campaign("c", "C", "", 1, labelers=("ada", name, f"{name} junior"))
+    store.add([made])
+    store.update(replace(made, state="paused"))
+    audit.note(store, "lea", "add account", f"{shown(name)} as labeler")
+    new = erasing.erase(store, erasing.find(store, "labeler", name), by="lea")["pseudonym"]
+    check_forgotten(store, new, f"{name} junior")
+    data, listed = store.data, json.dumps(json.dumps(name)[1:-1])[1:-1]
+    lines = "".join(path.read_text("utf-8") for path in (data / "journal").iterdir())
+    assert lines.count(listed) == lines.count(f"{listed} junior") == 2  # added, and paused
+    store.close()
+    (data / "hone.duckdb").unlink()
+    with Store.open(data) as again:  # made from the journal
+        check_forgotten(again, new, f"{name} junior")
+
+
+def check_forgotten(store: Store, pseudonym: str, other: str) -> None:
+    """Check that a campaign and an audit have the pseudonym, and somebody else their name."""
+    (campaign,) = store.rows(Campaign, id="c")
+    assert (campaign.state, campaign.labelers) == ("paused", ("ada", pseudonym, other))
+    (told,) = store.rows(Audit, did="add account")
+    assert told.what.strip("'").startswith(pseudonym)
+    assert told.what.endswith(" as labeler")
+    assert len(told.what) < len(pseudonym) + 15
+
+
+def test_a_search_looks_at_what_prompts_say_and_not_at_the_json_around_it(store: Store) -> None:
+    with pytest.raises(NotFound, match="no text holds 'assistant'"):
+        erasing.find(store, "text", "assistant")
+    with pytest.raises(NotFound, match="no text holds 'content'"):
+        erasing.find(store, "text", "content")
+    said = [{"role": "user", "content": "Who is a USER here?"}]
+    (prompt,) = add_prompts(store, [said], "test")
+    assert erasing.find(store, "text", "user").texts == (prompt.text,)
+    assert len(erasing.find(store, "text", "please?").texts) == 13
+
+
+def correct(store: Store, name: str, *texts: str) -> None:
+    """Let somebody correct the first answer to question 0, again and again."""
+    place = Assignment(f"{name}'s", "default", name, "c_00000", "", "a", "plain", "screen")
+    store.add([place])
+    for revision, text in enumerate(texts):
+        how = {"assignment": place.id, "side": "left", "revision": revision}
+        save_edit(store, name, id=str(uuid.uuid4()), text=text, **how)
+
+
+def test_a_correction_that_others_wrote_as_well_stays(store: Store) -> None:
+    """Ann and Bob correct one answer to the same words: they are one response, and nobody's own."""
+    correct(store, "Ann", "Paris.", "Only Ann says so.")
+    correct(store, "Bob", "Paris.")
+    found = erasing.find(store, "labeler", "Ann")
+    assert (found.shared, erasing.preview(store, found)["shown"]) == (1, ["Only Ann says so."])
+    erasing.erase(store, found, by="lea")
+    (kept,) = store.rows(Response, text=digest("Paris."))
+    assert store.texts([kept.text]) == {kept.text: "Paris."}
+    assert kept.id not in {one.item for one in curation.excluded(store)}
+
+
+def test_an_imported_answer_with_the_words_of_a_correction_stays(store: Store) -> None:
+    (compared,) = store.rows(Comparison, id="c_00000")
+    told = NewResponse(compared.prompt, "Paris.", "human", source="import:capitals.jsonl")
+    (imported,) = add_responses(store, [told])
+    correct(store, "Ann", "Paris.")
+    assert [one.corrected for one in store.rows(Edit)] == [imported.id]
+    found = erasing.find(store, "labeler", "Ann")
+    assert (found.texts, found.shared) == ((), 1)
 
 
 def test_the_last_lead_and_what_is_not_there_are_refused(store: Store) -> None:
@@ -178,6 +288,30 @@ def test_a_kill_in_the_middle_is_finished_by_the_next(
     assert store.verify() == []
     assert {vote.labeler for vote in store.rows(Vote)} == {done["pseudonym"]}
     assert erasing.resume(store) is None
+
+
+def test_who_tries_again_after_an_interruption_erases_under_one_pseudonym(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second try leaves the votes out; they are those that the first gave a pseudonym."""
+    judge(store, NAME, 3, comment=REMARK)
+    found = erasing.find(store, "labeler", NAME)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "erase", busy)
+        with pytest.raises(Busy, match="try again"):
+            erasing.erase(store, found, by="lea")
+    found = erasing.find(store, "labeler", NAME)
+    done = erasing.erase(store, found, by=NAME, leave_out=True)
+    assert {vote.labeler for vote in store.rows(Vote)} == {done["pseudonym"]}
+    out = [(one.kind, one.item) for one in curation.excluded(store)]
+    assert out == [("labeler", done["pseudonym"])]
+    told = [one for one in audit.entries(store) if one.did == "erase"]
+    assert all(f"{done['pseudonym']} now, 3 votes" in one.what for one in told)
+    assert files_with(store.data, NAME, REMARK) == set()
+
+
+def busy(*_: object, **__: object) -> None:
+    raise Busy("Somebody reads much of the store at this moment: try again.")
 
 
 def interrupted(*_: object, **__: object) -> None:

@@ -35,6 +35,7 @@ from storage.records import (
     Rating,
     Response,
     Vote,
+    digest,
 )
 from storage.store import Store
 
@@ -107,6 +108,24 @@ def test_the_same_again_gets_the_same_answer_and_something_else_a_conflict(
         assert body["id"] in told["detail"]
     assert (store.count(Rating), store.count(Vote), store.count(Edit)) == (2, 1, 1)
     assert store.verify() == []
+
+
+def test_the_words_of_what_is_refused_are_not_stored(store: Store, client: TestClient) -> None:
+    """No event would tell whose they are, so nobody could erase them."""
+    fix = {"id": "fix_1", "response_id": "msg_1", "text": "Eight to ten."}
+    send(client, "feedback", {**UP, "comment": "first"})
+    send(client, "corrections", fix)
+    for what, body in (
+        ("feedback", {**UP, "comment": "second"}),
+        ("corrections", {**fix, "text": "Twelve."}),
+        ("corrections", [{**fix, "id": "f", "text": text} for text in ("Nine.", "Thirteen.")]),
+    ):
+        send(client, what, body)
+    kept = [digest(text) for text in ("first", "Eight to ten.", "Nine.")]
+    lost = [digest(text) for text in ("second", "Twelve.", "Thirteen.")]
+    assert set(store.texts([*kept, *lost])) == set(kept)
+    corrections = {one.id for one in store.rows(Response) if one.source == "edit"}
+    assert {one.corrected for one in store.rows(Edit)} == corrections
 
 
 def test_of_a_batch_each_item_counts_for_itself(store: Store, client: TestClient) -> None:
@@ -324,6 +343,23 @@ def test_an_export_is_streamed_and_leaves_a_trace(store: Store, client: TestClie
     assert client.get("/api/v1/export?format=csv").status_code == 422
     for odd in ("nope", "..", "../snapshots", "a/b", "%00"):
         assert client.get(f"/api/v1/export?snapshot={odd}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "part", ["bytes=0-4", "bytes=99999999-", "bytes=-0", "bytes=x", "lines=1-2"]
+)
+def test_an_export_is_sent_whole_and_leaves_no_file(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    send(client, "feedback", UP)
+    (there := tmp_path / "there").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(there))
+    asked = "/api/v1/export?format=trl-labels"
+    whole = client.get(asked)
+    answer = client.get(asked, headers={"Range": part})
+    assert (answer.status_code, answer.text) == (200, whole.text)
+    assert "accept-ranges" not in answer.headers
+    assert list(there.iterdir()) == []
 
 
 def test_pseudonyms_are_the_same_for_ever_and_others_elsewhere(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from feedback.seen import Item
 from feedback.snapshots import freeze
 from feedback.votes import MAX_COMMENT_CHARS, cast_rating, cast_vote, save_edit
 from storage.errors import BadInput, Conflict, NotFound, UserError
-from storage.records import Assignment, Edit, Response, Vote
+from storage.records import Assignment, Edit, Response, Vote, digest
 from storage.store import Store
 from tests.feedback.stock import fill, stock
 
@@ -283,6 +283,19 @@ def test_an_edit_is_changed_by_the_next_and_taken_back_by_an_empty_one(store, it
     assert len(frame) == 1
     edit(store, item, "left", "", 2)
     assert store.frame("edits").empty
+
+
+def test_the_text_of_a_refused_edit_is_not_stored(store, item):
+    """Another tab was first; and what is sent again under its id is what it was."""
+    id = new_id()
+    edit(store, item, "left", "The first tab's.", id=id)
+    with pytest.raises(Conflict, match="has a edit with revision 0 already"):
+        edit(store, item, "left", "The second tab's.")
+    assert edit(store, item, "left", "Sent again, but other words.", id=id).repeated
+    corrections = [one.text for one in store.rows(Response) if one.source == "edit"]
+    assert list(store.texts(corrections).values()) == ["The first tab's."]
+    lost = [digest("The second tab's."), digest("Sent again, but other words.")]
+    assert store.texts(lost) == {}
 
 
 def test_an_edit_and_a_vote_on_one_assignment_do_not_disturb_each_other(store, item):

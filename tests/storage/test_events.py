@@ -101,6 +101,23 @@ def test_the_comment_of_a_refused_vote_is_not_stored(store: Store, make: SimpleN
     assert store.texts([comment.id]) == {}
 
 
+def test_of_many_the_comment_of_a_refused_vote_is_not_stored(
+    store: Store, make: SimpleNamespace
+) -> None:
+    """Two say the same, of whom the second is refused, and one says something else in vain."""
+    said, lost = Text.of("said"), Text.of("too early")
+    votes = [
+        make.vote(1, comment=said.id),
+        make.vote(2, assignment=1, comment=said.id),
+        make.vote(3, revision=5, comment=lost.id),
+        make.vote(4),
+    ]
+    answers = store.append_many(votes, [said, lost])
+    assert [type(one) for one in answers] == [Receipt, Conflict, Conflict, Receipt]
+    assert store.texts([said.id, lost.id]) == {said.id: "said"}
+    assert store.verify() == []
+
+
 def test_one_bad_vote_in_a_group_fails_alone(store: Store, make: SimpleNamespace) -> None:
     """64 votes, one with a repeated slot, one with a verdict that the table's CHECK refuses: 62."""
     votes = [make.vote(n) for n in range(64)]

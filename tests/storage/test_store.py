@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.errors import BadInput, NotFound, StoreError
+from storage.errors import BadInput, DiskFull, NotFound, StoreError
 from storage.records import Campaign, Labeler, Prompt, Response, Snapshot, Text, Vote
 from storage.store import Store
 
@@ -125,6 +126,32 @@ def test_many_threads_read_and_write_at_once(store: Store, make: SimpleNamespace
     assert failed == []
     assert len(store.rows(Vote)) == 200
     assert store.verify() == []
+
+
+def test_a_file_that_could_not_be_opened_again_is_tried_again(
+    store: Store, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the disk is full for a moment after an error that needs every connection closed."""
+    store.append(make.vote(1))
+    duck = store._duck
+
+    def fails() -> None:
+        raise duckdb.IOException("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(duck, "_connect", fails)
+        with pytest.raises(DiskFull):
+            duck.reopen(duck.generation)
+        with pytest.raises(DiskFull):
+            store.rows(Vote)
+        with pytest.raises(DiskFull):
+            store.append(make.vote(2))
+    assert [vote.id for vote in store.rows(Vote)] == ["v1"]
+    store.append(make.vote(2))
+    assert store.verify() == []
+    duck.close()
+    with pytest.raises(StoreError, match="start Hone again"):
+        store.rows(Vote)
 
 
 def test_a_closed_store_says_so(store: Store, make: SimpleNamespace) -> None:
