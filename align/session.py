@@ -48,15 +48,14 @@ from align.policy import (
 )
 from align.probes import Prober
 from align.processes import Processes
-from align.reference import ReferenceScores, batching_noise, score
+from align.reference import ReferenceScores, score
 from align.rendering import Template
 from align.run_files import ANSWERING, SCORING, TRAINING, RunFiles
 from align.scored import cache_of, start_of
-from align.step import Job, first_row, idle_pass
+from align.step import KEPT, Job, first_row, idle_pass
 from align.trainer import PreferenceTrainer
 from align.tuning import TRAINED, copies_weights
 
-TOLERANCE = 1e-4  # of a reward before the first step, in fp32
 GENERATED_WORK = (
     12  # forward tokens that one generated token costs in time. Choice: 2 cores, 16 rows
 )
@@ -169,7 +168,7 @@ class Session:
         self._score_reference()
         self.files.keep_metrics(done if checkpoint else -1)
         if checkpoint is None:
-            self.files.add_metrics(self._first_row())
+            self.files.add_metrics(first_row(self.policy, self.job, apart=KEPT[self.precision]))
         self.files.status("training", TRAINING)
         trainer = PreferenceTrainer(
             self.policy,
@@ -327,14 +326,6 @@ class Session:
             with self.policy.reference():
                 idle_pass(self.policy, self.job)
             self._tick(0)
-
-    def _first_row(self) -> dict[str, Any]:
-        tolerance = TOLERANCE
-        if self.precision != "fp32":
-            micro = self.together.from_first(self.job.batch(0).micros[:1])[0]
-            noise = batching_noise(self.policy, micro, shared=self.cutter.shared)
-            tolerance = max(TOLERANCE, 2 * self.job.loss_settings.get("beta", 1.0) * noise)
-        return first_row(self.policy, self.job, tolerance)
 
     def _write(self, row: dict[str, Any]) -> None:
         self.files.add_metrics(row)

@@ -281,6 +281,36 @@ def test_a_run_that_goes_on_is_resumed_to_the_same_weights(tiny: Path, tmp_path:
     assert same_weights(cut, whole)
 
 
+def run_again_beside_other_scores(data: Path, model: Path, precision: str, nats: float) -> Path:
+    """Train, let every kept score differ, and train again in passes of a row; return that run."""
+    assert train.main([str(write_run(data, model, epochs=1, precision=precision))]) == 0
+    (place,) = (data / "cache" / "reference").glob("*.safetensors")
+    scores = {name: tensor - nats for name, tensor in load_file(place).items()}
+    ReferenceScores(scores, precision).save(place)
+    return write_run(data, model, name="r-2", epochs=1, precision=precision, micro_batch=1)
+
+
+@pytest.mark.parametrize(("precision", "nats"), [("fp32", 1e-3), ("bf16", 0.06), ("nf4", 0.06)])
+def test_a_later_run_takes_kept_scores_that_rounding_makes_others(
+    tiny: Path, tmp_path: Path, precision: str, nats: float
+) -> None:
+    """As passes of another shape, or another kernel for attention, would have made them."""
+    run = run_again_beside_other_scores(tmp_path, tiny, precision, nats)
+    assert train.main([str(run)]) == 0
+    assert rows_of(run)[0]["largest_reward"] == 0.0
+    assert read(run / "report.json")["step0"]["loss"] == pytest.approx(math.log(2), abs=1e-6)
+
+
+@pytest.mark.parametrize(("precision", "nats"), [("fp32", 0.01), ("bf16", 0.5)])
+def test_kept_scores_of_another_model_stop_a_run_before_its_first_step(
+    tiny: Path, tmp_path: Path, precision: str, nats: float
+) -> None:
+    """As a cache under a wrong name would bring them."""
+    run = run_again_beside_other_scores(tmp_path, tiny, precision, nats)
+    assert train.main([str(run)]) == 1
+    assert "kept scores of the reference differ" in read(run / "status.json")["message"]
+
+
 def test_a_torn_cache_is_scored_again(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
