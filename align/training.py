@@ -165,8 +165,9 @@ def begin_again(workspace: Workspace, run: str, progress: Progress) -> None:
 
     Raises:
         NotFound, Busy, Conflict: no such run, another is going, or this one is done.
+        BadInput, Unsupported: its base is not the one that it began with.
     """
-    runs.run_folder(workspace.data, run)
+    runs.model_of(workspace.data, run)
     refuse_second(workspace.data)
     workspace.client.leave()
     runs.resume(workspace.data, run)

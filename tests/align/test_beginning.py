@@ -216,3 +216,18 @@ def test_a_run_that_goes_on_from_lora_is_lora_whatever_is_said(
         found = settings_of(workspace, settings=settings)
         assert (found["tune"], found["learning_rate"]) == ("lora", 2e-4)
         assert (found["lora_rank"], found["lora_alpha"]) == (4, 8)
+
+
+def test_a_run_is_not_resumed_on_another_base(workspace: Workspace, tiny: Path) -> None:
+    """Its folder holds other weights since the run was cancelled."""
+    earlier_run(workspace, tiny)
+    config = workspace.data / "runs" / "r-0" / "config.json"
+    other = {**read_json(config), "model_fingerprint": f"sha256:{'0' * 64}"}
+    config.write_text(json.dumps(other), "utf-8")
+    with pytest.raises(BadInput, match="is not the one that r-0 was trained on"):
+        training.begin_again(workspace, "r-0", lambda line: None)
+    with pytest.raises(BadInput, match="is not the one that r-0 was trained on"):
+        workspace.client.token_scores(
+            [{"role": "user", "content": "Why?"}], "So.", [config.parent / "adapter", None],
+            finished=True,
+        )  # fmt: skip
