@@ -29,6 +29,7 @@ from align.checkpoints import newest_complete
 from align.losses import LOSSES
 from align.manifest import verify_manifest
 from align.reference import ReferenceScores
+from align.scored import cache_of
 from align.session import Session
 from align.step import Job
 from storage.errors import BadInput
@@ -309,6 +310,16 @@ def test_kept_scores_of_another_model_stop_a_run_before_its_first_step(
     run = run_again_beside_other_scores(tmp_path, tiny, precision, nats)
     assert train.main([str(run)]) == 1
     assert "kept scores of the reference differ" in read(run / "status.json")["message"]
+
+
+def test_every_base_has_a_cache_of_its_own() -> None:
+    """Also two whose weights came from the same format, as their fingerprints begin by saying."""
+    whole = ("sha256:", "dequantised-q4_1:")
+    prints = [f"{kind}{digit * 64}" for kind in whole for digit in "ab"]
+    places = [cache_of({"cache": "c", "model_fingerprint": one}, "bf16") for one in prints]
+    assert [place.name for place in places if place] == [
+        f"{digit * 16}-bf16.safetensors" for digit in "abab"
+    ]
 
 
 def test_a_torn_cache_is_scored_again(
