@@ -31,6 +31,7 @@ from align.health import Course, concerns_of
 from align.judge import Judge
 from align.keeping import Published, judged_steps
 from align.losses import LOSSES
+from align.models import context_of
 from align.opening import (
     Tokenised,
     choose_cutter,
@@ -94,7 +95,7 @@ class Session:
         transformers.utils.logging.disable_progress_bar()
         path, train = config["model"], settings.train
         base = read_base(path)
-        limit = min(train.max_tokens, base.get("max_position_embeddings") or train.max_tokens)
+        limit = min(train.max_tokens, context_of(base) or train.max_tokens)
         references = ReferenceScores.load(files.folder / "reference.safetensors")
         stops = stop_ids(path)
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
