@@ -31,6 +31,7 @@ from align.health import Course, concerns_of
 from align.judge import Judge
 from align.keeping import Published, judged_steps
 from align.losses import LOSSES
+from align.manifest import read_manifest
 from align.models import context_of
 from align.opening import (
     Tokenised,
@@ -56,6 +57,7 @@ from align.scored import cache_of, start_of
 from align.step import KEPT, Job, first_row, idle_pass
 from align.trainer import PreferenceTrainer
 from align.tuning import TRAINED, copies_weights
+from storage.errors import BadInput
 
 GENERATED_WORK = (
     12  # forward tokens that one generated token costs in time. Choice: 2 cores, 16 rows
@@ -160,6 +162,8 @@ class Session:
         mine = newest_complete(checkpoints) if self.together.first else None  # it clears up
         checkpoint = self.together.from_first(mine)
         done = _steps_of(checkpoint)
+        if checkpoint is not None:
+            refuse_other_plan(read_manifest(checkpoint), self.job)
         self._read_cache()
         self._plan_work(done)
         scoring = time.monotonic()
@@ -394,6 +398,19 @@ def versions() -> dict[str, str]:
         "transformers": transformers.__version__,
         "peft": peft.__version__,
     }
+
+
+def refuse_other_plan(manifest: Mapping[str, Any], job: Job) -> None:
+    """Refuse a checkpoint whose steps took other rows than the job's do.
+
+    Raises:
+        BadInput: rows are missing by now.
+    """
+    if manifest.get("plan", job.digest) != job.digest:  # older checkpoints do not say
+        raise BadInput(
+            "the rows are not those that this run began with (texts of its snapshot were erased): "
+            "its steps would be other ones; train again"
+        )
 
 
 def _steps_of(checkpoint: Path | None) -> int:

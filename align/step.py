@@ -6,6 +6,8 @@ how many processes share them.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -50,6 +52,12 @@ class Job:
     @property
     def steps_per_epoch(self) -> int:
         return len(self.steps) // self.settings.train.epochs
+
+    @property
+    def digest(self) -> str:
+        """Return a SHA-256 over which rows each step takes, in hex."""
+        plan = [[self.rows[i].id for i in step] for step in self.steps]
+        return hashlib.sha256(json.dumps(plan).encode()).hexdigest()
 
     @property
     def loss(self) -> Loss:

@@ -8,6 +8,7 @@ import fcntl
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -550,6 +551,30 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         return [{k: v for k, v in row.items() if k != "seconds"} for row in rows_of(of)]
 
     assert figures(run) == figures(dpo_run)
+
+
+def test_a_run_whose_rows_were_erased_is_not_resumed_as_if_it_were_the_same(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after step 2 of 6; then a text of its snapshot goes. Untouched it goes on."""
+
+    def falls_over(self: Session, row: dict[str, Any]) -> None:
+        if row["step"] == 3 and "grad_norm" in row:
+            raise RuntimeError("the power failed")
+
+    run = write_run(tmp_path, tiny, save_every=1)
+    monkeypatch.setattr(Session, "_write", falls_over)
+    assert train.main([str(run)]) == 1
+    monkeypatch.undo()
+    snapshot, whole = tmp_path / "snapshots" / "s_1", tmp_path / "whole"
+    snapshot.rename(whole)
+    lines = pair_lines(12) + pair_lines(4, "held_out")
+    write_snapshot(snapshot, [{**lines[0], "erased": ["chosen"]}, *lines[1:]], [])
+    assert train.main([str(run)]) == 2
+    assert "texts of its snapshot were erased" in read(run / "status.json")["message"]
+    shutil.rmtree(snapshot)
+    whole.rename(snapshot)
+    assert train.main([str(run)]) == 0
 
 
 def test_an_adapter_appears_whole_or_not_at_all(tmp_path: Path) -> None:
