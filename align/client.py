@@ -6,7 +6,6 @@ Knows no torch. Any thread may ask; a job that a killed worker left unfinished i
 from __future__ import annotations
 
 import itertools
-import json
 import queue
 import threading
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from align import runs
+from align.json_files import read_json
 from align.manifest import MANIFEST
 from align.models import EMBEDDED, Model, find_model
 from align.wire import (
@@ -327,12 +327,13 @@ def _adapter_folder(folder: Path | None) -> Path | None:
     return (inner if (inner / MANIFEST).is_file() else Path(folder)).resolve()
 
 
-def _trained_on(folder: Path) -> str:
-    """Return the base model of an adapter: from its run's config, else the default."""
+def _trained_on(folder: Path) -> Model | str:
+    """Return the base model of an adapter: from its run's config, else the default.
+
+    Raises:
+        BadInput: the model's files are other ones than those the run was made with.
+    """
     adapter = _adapter_folder(folder)
     assert adapter is not None
-    try:
-        config = json.loads((adapter.parent / "config.json").read_text("utf-8"))
-        return str(config["model"])
-    except (OSError, ValueError, KeyError):
-        return EMBEDDED
+    config = read_json(adapter.parent / "config.json")
+    return runs.model_named(config, adapter.parent.name) if "model" in config else EMBEDDED

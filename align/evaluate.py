@@ -181,6 +181,24 @@ def greedy_answers(
     return [answer_of(tokenizer, row, stops) for row in rows]
 
 
+def fitted(prompts: Sequence[Ids], max_tokens: int, context: int) -> tuple[list[Ids], int]:
+    """Return the prompts cut at their beginning, and how many tokens their answers may have, so
+    that both fit a context; at least half of it is the prompt's.
+
+    Args:
+        max_tokens: of an answer, as asked for.
+        context: in tokens; 0 where it is not known.
+
+    Example:
+        >>> fitted([(1, 2, 3, 4, 5), (6,)], 4, 6), fitted([(1, 2, 3)], 4, 0)
+        (([(3, 4, 5), (6,)], 3), ([(1, 2, 3)], 4))
+    """
+    if not context:
+        return list(prompts), max_tokens
+    most = min(max_tokens, context // 2)
+    return [prompt[-(context - most) :] for prompt in prompts], most
+
+
 def generated(
     policy: Policy,
     prompts: Sequence[Ids],
@@ -194,12 +212,15 @@ def generated(
 ) -> list[Ids]:
     """Return the tokens of an answer to each prompt, its end-of-turn among them if it has one.
 
+    Prompts and answers are cut so that both fit the base's context, as `fitted` does.
+
     Args:
         seeds: None answers greedily; a number draws from the model's own distribution
             (temperature 1, nothing cut off), the same answer for the same number.
         pad: a token to fill up with; None takes one of the stops.
         budget: tokens per batch, prompts and answers with their padding; 0: `ANSWER_ROWS` rows.
     """
+    prompts, max_tokens = fitted(prompts, max_tokens, policy.context)
     fill = min(stops) if pad is None else pad
     found: dict[int, Ids] = {}
     lengths = [len(prompt) + max_tokens for prompt in prompts]

@@ -87,8 +87,13 @@ def find_model(name_or_path: str | Path = EMBEDDED) -> Model:
         parameters=parameters,
         template=True,
         what=str(origin.get("what", "")),
-        context_tokens=int(config.get("max_position_embeddings") or config.get("n_positions") or 0),
+        context_tokens=context_of(config),
     )
+
+
+def context_of(config: Mapping[str, Any]) -> int:
+    """Return the longest input (tokens) that a config.json names; 0 where it does not say."""
+    return int(config.get("max_position_embeddings") or config.get("n_positions") or 0)
 
 
 def _find_folder(name: str) -> Path:

@@ -31,7 +31,7 @@ from align.preflight import BUDGET, Passes, Rows, of_one, settle
 from align.probes import PROBE_PROMPTS
 from align.processes import ALONE, Processes
 from align.reference import ReferenceScores
-from align.rendering import Ids, LabelRow, PairRow, Row, Template, label_rows, pair_rows
+from align.rendering import Ids, LabelRow, PairRow, Row, Template, fit, label_rows, pair_rows
 from align.scored import start_of
 from align.sharing import riders_agree, shared_prompts_agree, why_apart
 from align.subset import rows_of
@@ -171,7 +171,7 @@ def choose_cutter(
         shared=False,
         budget=budget or BUDGET[policy.device.type],
         limit=train.micro_batch,
-        max_tokens=train.max_tokens,
+        max_tokens=min(train.max_tokens, policy.context or train.max_tokens),
         pad=pad,
         prompts=bool(settings.loss.get("prompt_weight")),
     )
@@ -182,8 +182,9 @@ def choose_cutter(
         return alone
     sample = [Fork(row.prompt, row.responses) for row in rows[:SAMPLE]]
     if len(sample[0].responses) == 1:  # labels: each with another one's response beside it
-        sample = [Fork(f.prompt, (*f.responses, *sample[i - 1].responses))
-                  for i, f in enumerate(sample)]  # fmt: skip
+        beside = [(*f.responses, *sample[i - 1].responses) for i, f in enumerate(sample)]
+        sample = [Fork(*fit(f.prompt, both, alone.max_tokens))
+                  for f, both in zip(sample, beside, strict=True)]  # fmt: skip
     in_step = together.lockstep  # then nobody tries what might fail in one process alone
     policy.flex = not in_step and together.from_first(flex_is_faster(policy, sample))
     shared, difference = together.from_first(shared_prompts_agree(policy, sample, precision))

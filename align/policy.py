@@ -214,6 +214,11 @@ class Policy(nn.Module):
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
+    @property
+    def context(self) -> int:
+        """Return the longest input (tokens) that the base was made for; 0 if it does not say."""
+        return int(getattr(self._base().config, "max_position_embeddings", 0) or 0)
+
     def trainable(self) -> list[nn.Parameter]:
         return [p for p in self.model.parameters() if p.requires_grad]
 

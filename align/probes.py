@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from align.batches import Cutter, Fork
-from align.evaluate import Answer, answer_of, generated, repeats_itself
+from align.evaluate import Answer, answer_of, fitted, generated, repeats_itself
 from align.policy import Policy
 from align.rendering import Ids
 
@@ -53,21 +53,22 @@ class Prober:
         """
         if not self.prompts:
             return {}
-        greedy: list[int | None] = [None] * len(self.prompts)
-        drawn = [self.seed * PROBE_PROMPTS + i for i in range(len(self.prompts))]
+        prompts, most = fitted(self.prompts, PROBE_TOKENS, policy.context)
+        greedy: list[int | None] = [None] * len(prompts)
+        drawn = [self.seed * PROBE_PROMPTS + i for i in range(len(prompts))]
         rows = generated(
             policy,
-            [*self.prompts, *self.prompts],
+            [*prompts, *prompts],
             [*greedy, *drawn],
             stops=self.stops,
-            max_tokens=PROBE_TOKENS,
+            max_tokens=most,
             pad=self.cutter.pad,
             budget=LIGHTER * self.cutter.budget,
             pause=pause,
         )
-        half = len(self.prompts)
+        half = len(prompts)
         answers = [answer_of(self.tokenizer, row, self.stops) for row in rows[:half]]
-        forks = [Fork(p, (row,)) for p, row in zip(self.prompts, rows[half:], strict=True)]
+        forks = [Fork(p, (row,)) for p, row in zip(prompts, rows[half:], strict=True)]
         return {**shares(answers), **kl_per_token(policy, forks, self.cutter, tick)}
 
 

@@ -3,9 +3,8 @@ training.
 
 They are kept by content (the token ids), in one file of the run, so a resumed run reads what the
 first one wrote, and in one file for the base in the data folder's cache, so that later runs score
-only what is new: another seed, rank, beta or method costs nothing. They are scored in the forward
-passes of the first epoch: the same rows side by side give the same rounding, so that the first
-step's margin is exactly 0. From the cache they may differ by the noise of the precision.
+only what is new: another seed, rank, beta or method costs nothing. The same response differs by the
+noise of the precision where other rows stand beside it, as they may have in the run that scored it.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from align.batches import Fork, Micro, pack
+from align.batches import Fork, Micro
 from align.policy import Policy
 from align.rendering import Ids
 from align.scored import name_of
@@ -61,6 +60,12 @@ class ReferenceScores:
         """Take over all scores of another mapping."""
         self._scores = {**self._scores, **other._scores}
 
+    def apart(self, other: ReferenceScores) -> float:
+        """Return the root mean square difference per token (nats) of what both have; 0 for none."""
+        both = [name for name in self._scores if name in other._scores]
+        gaps = [self._scores[name] - other._scores[name] for name in both]
+        return torch.cat(gaps).square().mean().sqrt().item() if gaps else 0.0
+
     def save(self, path: Path) -> None:
         """Write all scores to one safetensors file, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,11 +105,17 @@ def score(
         forks = [fork for part in parts for fork in part.forks]
         if all((fork.prompt, r) in scores for fork in forks for r in fork.responses):
             continue
-        with policy.reference():
-            found = log_probabilities(policy, micro)
-        for part, rows in zip(parts, found, strict=False):
-            _add(scores, part, rows.cpu())
+        score_pass(policy, micro, scores)
         tick(sum(part.block.ids.numel() for part in parts))
+
+
+def score_pass(policy: Policy, micro: Micro, scores: ReferenceScores) -> None:
+    """Put the reference's scores of one forward pass in the place of those that were there."""
+    parts = [micro] if micro.riders is None else [micro, micro.riders]
+    with policy.reference():
+        found = log_probabilities(policy, micro)
+    for part, rows in zip(parts, found, strict=False):
+        _add(scores, part, rows.cpu())
 
 
 def log_probabilities(policy: Any, micro: Micro) -> tuple[Tensor, Any]:
@@ -125,16 +136,3 @@ def _add(scores: ReferenceScores, micro: Micro, rows: Tensor) -> None:
     for fork in micro.forks:
         scores.add(fork, rows[: len(fork.responses)])
         rows = rows[len(fork.responses) :]
-
-
-@torch.no_grad()
-def batching_noise(policy: Policy, micro: Micro, *, shared: bool) -> float:
-    """Return the largest difference of a response's log-probability, alone against in this batch.
-
-    In nats, adapter off. In bf16 the same row differs with the rows beside it; twice this is what a
-    margin of 0 may look like at the first step.
-    """
-    with policy.reference():
-        together = policy(micro.block.to(policy.device)).sum(-1)
-        alone = [policy(pack([f], shared=shared).to(policy.device)).sum(-1) for f in micro.forks]
-    return (together - torch.cat(alone)).abs().max().item()

@@ -313,7 +313,11 @@ def model_of(data: Path, run_id: str) -> Model:
         NotFound, Unsupported: no such run, or its model is gone.
         BadInput: the model's files are other ones than those the run was made with.
     """
-    config = read_json(run_folder(data, run_id) / "config.json")
+    return model_named(read_json(run_folder(data, run_id) / "config.json"), run_id)
+
+
+def model_named(config: Mapping[str, Any], run_id: str) -> Model:
+    """Return the base model that a run's config.json names; raises as `model_of` does."""
     found = find_model(str(config["model"]))
     made_with = config.get("model_fingerprint", found.fingerprint)
     if found.fingerprint != made_with:

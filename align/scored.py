@@ -27,7 +27,7 @@ def cache_of(config: Mapping[str, Any], precision: str) -> Path | None:
     folder, base = config.get("cache"), config.get("model_fingerprint")
     if not folder or not base:
         return None
-    words = [base[:16], precision]
+    words = [base.rpartition(":")[2][:16], precision]  # without the kind of fingerprint
     if config.get("settings", {}).get("tune") == FULL:  # its base is held in fp32
         words.append(FULL)
     if start_of(config)[1]:

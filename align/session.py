@@ -31,6 +31,8 @@ from align.health import Course, concerns_of
 from align.judge import Judge
 from align.keeping import Published, judged_steps
 from align.losses import LOSSES
+from align.manifest import read_manifest
+from align.models import context_of
 from align.opening import (
     Tokenised,
     choose_cutter,
@@ -48,15 +50,15 @@ from align.policy import (
 )
 from align.probes import Prober
 from align.processes import Processes
-from align.reference import ReferenceScores, batching_noise, score
+from align.reference import ReferenceScores, score
 from align.rendering import Template
 from align.run_files import ANSWERING, SCORING, TRAINING, RunFiles
 from align.scored import cache_of, start_of
-from align.step import Job, first_row, idle_pass
+from align.step import KEPT, Job, first_row, idle_pass
 from align.trainer import PreferenceTrainer
 from align.tuning import TRAINED, copies_weights
+from storage.errors import BadInput
 
-TOLERANCE = 1e-4  # of a reward before the first step, in fp32
 GENERATED_WORK = (
     12  # forward tokens that one generated token costs in time. Choice: 2 cores, 16 rows
 )
@@ -95,7 +97,7 @@ class Session:
         transformers.utils.logging.disable_progress_bar()
         path, train = config["model"], settings.train
         base = read_base(path)
-        limit = min(train.max_tokens, base.get("max_position_embeddings") or train.max_tokens)
+        limit = min(train.max_tokens, context_of(base) or train.max_tokens)
         references = ReferenceScores.load(files.folder / "reference.safetensors")
         stops = stop_ids(path)
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
@@ -160,6 +162,8 @@ class Session:
         mine = newest_complete(checkpoints) if self.together.first else None  # it clears up
         checkpoint = self.together.from_first(mine)
         done = _steps_of(checkpoint)
+        if checkpoint is not None:
+            refuse_other_plan(read_manifest(checkpoint), self.job)
         self._read_cache()
         self._plan_work(done)
         scoring = time.monotonic()
@@ -169,7 +173,7 @@ class Session:
         self._score_reference()
         self.files.keep_metrics(done if checkpoint else -1)
         if checkpoint is None:
-            self.files.add_metrics(self._first_row())
+            self.files.add_metrics(first_row(self.policy, self.job, apart=KEPT[self.precision]))
         self.files.status("training", TRAINING)
         trainer = PreferenceTrainer(
             self.policy,
@@ -328,14 +332,6 @@ class Session:
                 idle_pass(self.policy, self.job)
             self._tick(0)
 
-    def _first_row(self) -> dict[str, Any]:
-        tolerance = TOLERANCE
-        if self.precision != "fp32":
-            micro = self.together.from_first(self.job.batch(0).micros[:1])[0]
-            noise = batching_noise(self.policy, micro, shared=self.cutter.shared)
-            tolerance = max(TOLERANCE, 2 * self.job.loss_settings.get("beta", 1.0) * noise)
-        return first_row(self.policy, self.job, tolerance)
-
     def _write(self, row: dict[str, Any]) -> None:
         self.files.add_metrics(row)
         if "loss" in row:
@@ -402,6 +398,19 @@ def versions() -> dict[str, str]:
         "transformers": transformers.__version__,
         "peft": peft.__version__,
     }
+
+
+def refuse_other_plan(manifest: Mapping[str, Any], job: Job) -> None:
+    """Refuse a checkpoint whose steps took other rows than the job's do.
+
+    Raises:
+        BadInput: rows are missing by now.
+    """
+    if manifest.get("plan", job.digest) != job.digest:  # older checkpoints do not say
+        raise BadInput(
+            "the rows are not those that this run began with (texts of its snapshot were erased): "
+            "its steps would be other ones; train again"
+        )
 
 
 def _steps_of(checkpoint: Path | None) -> int:

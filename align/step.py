@@ -6,6 +6,8 @@ how many processes share them.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -13,15 +15,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from align.batches import Batch, Cutter, Micro, References, label_batch, pair_batch
+from align.batches import Batch, Cutter, Micro, label_batch, pair_batch
 from align.losses import LOSSES, Loss, kl_estimate
 from align.overflow import too_large
 from align.policy import Policy
 from align.processes import ALONE, Processes
 from align.recipes import Settings
-from align.reference import log_probabilities
+from align.reference import ReferenceScores, log_probabilities, score_pass
 from align.rendering import Row
 from align.tally import Sums, Tally
+
+TOLERANCE = 1e-4  # of a reward before the first step; it is 0 where nothing is wrong
+KEPT = {"fp32": 2e-3, "bf16": 0.2, "nf4": 0.2}
+"""Root mean square difference per token (nats) between the reference's kept scores and new ones.
+
+Choice: SmolLM2's differ by 0.02 to 0.06 with the kernel and with the rows beside it, in bf16 and
+NF4, and by 1e-5 in fp32; those of other rows or of another model by nats.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +43,21 @@ class Job:
     rows: Sequence[Row]
     steps: Sequence[tuple[int, ...]]  # which rows each step takes
     cutter: Cutter
-    references: References
+    references: ReferenceScores
     from_reference: bool = True  # the policy starts as the reference, not as a later adapter
     processes: Processes = ALONE  # that share each step's rows
     idle: Micro | None = None  # the pass of a process without rows, where all have to go in step
+    before: Callable[[Micro], None] | None = None  # called with each pass before it is computed
 
     @property
     def steps_per_epoch(self) -> int:
         return len(self.steps) // self.settings.train.epochs
+
+    @property
+    def digest(self) -> str:
+        """Return a SHA-256 over which rows each step takes, in hex."""
+        plan = [[self.rows[i].id for i in step] for step in self.steps]
+        return hashlib.sha256(json.dumps(plan).encode()).hexdigest()
 
     @property
     def loss(self) -> Loss:
@@ -93,7 +110,7 @@ def passes(
     if z is None and riders is not None:
         (micro,) = batch.micros
         pause()
-        policy, ridden = log_probabilities(model, micro)
+        policy, ridden = compute(model, micro, job)
         reference = job.reference(riders, ridden)
         return estimate_z(job, [(ridden - reference).sum(-1)]), iter([(micro, policy)])
 
@@ -103,7 +120,7 @@ def passes(
             if micro is None:
                 yield None, idle_pass(model, job)
             else:
-                yield micro, log_probabilities(model, micro)[0]
+                yield micro, compute(model, micro, job)[0]
 
     return mismatch(model, batch, job, pause) if z is None else z, one_by_one()
 
@@ -121,7 +138,7 @@ def mismatch(
             if micro is None:
                 idle_pass(model, job)
                 continue
-            policy, _ = log_probabilities(model, micro)
+            policy, _ = compute(model, micro, job)
             ratios.append((policy - job.reference(micro, policy)).sum(-1))
     return estimate_z(job, ratios)
 
@@ -156,12 +173,18 @@ def whole(tally: Tally, job: Job, *more: Tensor) -> tuple[Sums, list[float]]:
     return Sums(*map(sum, columns)), own[count:]
 
 
+def compute(model: nn.Module, micro: Micro, job: Job) -> tuple[Tensor, Any]:
+    """Return what one forward pass gives (M, R), and what its riders get (M', R') or None."""
+    if job.before is not None:
+        job.before(micro)
+    return log_probabilities(model, micro)
+
+
 def idle_pass(model: nn.Module, job: Job) -> Tensor:
     """Return the log-probabilities of a pass that counts for nothing; other processes need it."""
     if job.idle is None:
         raise RuntimeError("a job in lockstep has no idle pass")
-    found: Tensor = model(job.idle.block.to(_device(model)))
-    return found
+    return compute(model, job.idle, job)[0]
 
 
 def beta_z(job: Job, z: Tensor | None) -> list[Tensor]:
@@ -169,22 +192,31 @@ def beta_z(job: Job, z: Tensor | None) -> list[Tensor]:
     return [] if z is None else [job.loss_settings["beta"] * z]
 
 
-def first_row(policy: Policy, job: Job, tolerance: float) -> dict[str, Any]:
+def first_row(
+    policy: Policy, job: Job, tolerance: float = TOLERANCE, apart: float = KEPT["fp32"]
+) -> dict[str, Any]:
     """Return the row of step 0: the first batch before any update, where nothing was learned yet.
 
     With a reference every reward has to be 0 there, and the loss what the method gives for that
     (ln 2 for DPO). It is the one test that reference, masks and rows fit together, so it is made in
-    every run. Without a reference, or on top of an adapter that is not the reference, nothing is
-    asked of the row.
+    every run. Rewards are those over the reference's scores of the very same passes, where rounding
+    is the same too; the scores that the run keeps, perhaps of other passes, have to be as near to
+    these as the precision allows. On top of an adapter that is not the reference rewards are not 0;
+    without a reference nothing is asked of the row.
 
     Args:
         tolerance: how far a reward may be from 0.
+        apart: root mean square difference per token (nats) that the kept scores may have.
 
     Raises:
-        RuntimeError: they do not fit: a bug, or a base that is not deterministic.
+        RuntimeError: they do not fit: a bug, scores of another model, or a base that is not
+            deterministic.
     """
     batch, tally, neutral = job.batch(0), Tally(policy.device), 0.0
-    known = job.loss.reference and job.from_reference
+    known, kept = job.loss.reference and job.from_reference, job.references
+    own = ReferenceScores()
+    if job.loss.reference:
+        job = replace(job, references=own, before=lambda micro: score_pass(policy, micro, own))
     with torch.no_grad():
         z, scored = passes(policy, batch, job)
         for micro, values in scored:
@@ -193,6 +225,7 @@ def first_row(policy: Policy, job: Job, tolerance: float) -> dict[str, Any]:
             evaluate(values, micro, job, z, tally)
             if known:
                 neutral += untrained_loss(micro, job).sum().item() / batch.size
+    check_kept(own, kept, job.processes, apart)
     sums, start = whole(tally, job, *beta_z(job, z))
     neutral = sum(job.processes.gather(neutral))
     row = {"step": 0, "epoch": 0.0, **sums.as_json(batch.size, *start)}
@@ -207,6 +240,18 @@ def first_row(policy: Policy, job: Job, tolerance: float) -> dict[str, Any]:
             f"{loss:.6g} ({neutral:.6g}); allowed are {tolerance:.2g}"
         )
     return {**row, "largest_reward": largest, "expected_loss": neutral, "tolerance": tolerance}
+
+
+def check_kept(
+    own: ReferenceScores, kept: ReferenceScores, processes: Processes, apart: float
+) -> None:
+    """Raise unless the reference's kept scores are those of its passes now, but for rounding."""
+    found = max(processes.gather(own.apart(kept)))
+    if not found <= apart:
+        raise RuntimeError(
+            f"the kept scores of the reference differ from it by {found:.3g} nats per token "
+            f"(allowed are {apart:.2g}): they are of another model or of other rows"
+        )
 
 
 def untrained_loss(micro: Micro, job: Job) -> Tensor:

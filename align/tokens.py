@@ -16,6 +16,7 @@ from typing import Any
 
 from align import recipes
 from align.losses import LOSSES
+from align.models import context_of
 from align.rendering import Ids, PairRow, Row, Template, label_rows, pair_rows
 from align.subset import rows_of
 from storage.errors import Unsupported
@@ -51,7 +52,7 @@ def count(
         rows: of the snapshot, {"pairs": …, "labels": …}.
     """
     loss, limit = LOSSES[settings.method], settings.train.max_tokens
-    limit = min(limit, int(config.get("max_position_embeddings") or limit))
+    limit = min(limit, context_of(config) or limit)
     train, judged = rows_of(loss, rows, settings.train.max_rows)
     template = read_template(folder)
     used: Any = template or Guess()

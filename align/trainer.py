@@ -193,7 +193,7 @@ class PreferenceTrainer(Trainer):
             return
         super()._save_checkpoint(model, trial)
         place = self.folder / f"checkpoint-{self.state.global_step}"
-        seal(place, step=self.state.global_step)
+        seal(place, step=self.state.global_step, plan=self.job.digest)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         self.write_weights(Path(output_dir or self.folder))

@@ -75,6 +75,8 @@ def begin(
         base = runs.model_of(workspace.data, start_from)
     else:
         base = find_model(model or EMBEDDED)
+    if start_from:
+        settings = shaped_as(settings, runs.status(workspace.data, start_from))
     chosen = chosen_settings(method, settings, base.path)
     if shard:
         recipes.refuse_sharded(chosen.train)
@@ -83,8 +85,6 @@ def begin(
     check_enough(method, rows.counts)
     count = rows.counts[LOSSES[method].needs]["train"]
     chosen = chosen_settings(method, settings, base.path, count)
-    if start_from:
-        chosen = shaped_as(chosen, runs.status(workspace.data, start_from))
     how = {"reference": reference, "processes": processes, "sharded": shard}
     # a prepared run may go to another machine, and is settled there
     seen = None if prepare else look_ahead(workspace, rows, base, chosen, **how)
@@ -165,8 +165,9 @@ def begin_again(workspace: Workspace, run: str, progress: Progress) -> None:
 
     Raises:
         NotFound, Busy, Conflict: no such run, another is going, or this one is done.
+        BadInput, Unsupported: its base is not the one that it began with.
     """
-    runs.run_folder(workspace.data, run)
+    runs.model_of(workspace.data, run)
     refuse_second(workspace.data)
     workspace.client.leave()
     runs.resume(workspace.data, run)
@@ -198,12 +199,16 @@ def check_processes(processes: int, shared: bool = False) -> None:
         raise BadInput("--shard shares the base among processes: give --processes 2 or more")
 
 
-def shaped_as(settings: recipes.Settings, earlier: runs.RunStatus) -> recipes.Settings:
-    """Return settings with the earlier adapter's kind, rank and alpha: its weights have that
-    shape."""
+def shaped_as(
+    settings: Sequence[str] | Mapping[str, Any], earlier: runs.RunStatus
+) -> Sequence[str] | Mapping[str, Any]:
+    """Return what is asked for with the earlier adapter's kind, rank and alpha: its weights have
+    that shape, and the recipe goes by the kind."""
     shape = {name: earlier.settings[name] for name in ("lora_rank", "lora_alpha")}
     shape["tune"] = recipes.tuning(earlier.settings)
-    return recipes.from_json(settings.method, {**settings.as_json(), **shape})
+    if isinstance(settings, Mapping):
+        return {**settings, **shape}
+    return [*settings, *(f"{name}={value}" for name, value in shape.items())]
 
 
 def chosen_settings(

@@ -374,6 +374,9 @@ def start(
 ) -> dict[Any, Any]:  # fmt: skip
     """Freeze a snapshot, start the run, and show it."""
     settings = chosen(form, method, beta, values)
+    if origin:  # an earlier run may be of another kind, with a recipe of its own
+        own = changed(settings, method, model)
+        settings = {name: settings[name] for name in settings if name in own or name == "beta"}
     begun = COMMANDS["train"](
         workspace, progress=quiet, method=method, settings=settings,
         model=None if model == EMBEDDED else model or None,  # as the command says it

@@ -190,6 +190,7 @@ def cancel(workspace: Any, view: Watch, run: str, *, by: str = ALONE) -> dict[An
 
 def resume(workspace: Any, view: Watch, run: str, *, by: str = ALONE) -> dict[Any, Any]:
     """Let the run go on from its newest checkpoint."""
+    runs.model_of(workspace.data, run)  # refused here where its base is another one by now
     workspace.client.leave()
     runs.resume(workspace.data, run)
     audit.note(workspace.store, by, "resume", run)

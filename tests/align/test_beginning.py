@@ -18,6 +18,8 @@ from align import training
 from align.client import WorkerClient
 from align.generation import Replenisher
 from align.json_files import read_json
+from align.manifest import write_manifest
+from align.models import find_model
 from align.workspace import Workspace
 from feedback.frozen import seal_of
 from feedback.simulate import simulate_votes
@@ -171,3 +173,61 @@ def test_the_feedback_is_read_once_for_the_light_and_the_snapshot(workspace: Wor
 def test_rows_of_several_rounds_are_told_by_round(ages: dict[str, int], words: str) -> None:
     assert training.age_words({"rounds": {"labels": ages}}, "labels") == words
     assert training.age_words({}, "labels") == ""
+
+
+def earlier_run(workspace: Workspace, base: Path, **settings: Any) -> None:
+    """Write a finished run r-0 of a base."""
+    adapter = workspace.data / "runs" / "r-0" / "adapter"
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    write_manifest(adapter)
+    told = {"method": "dpo", "model": str(base), "model_fingerprint": find_model(base).fingerprint}
+    told["settings"] = {"lora_rank": 4, "lora_alpha": 8, **settings}
+    (adapter.parent / "config.json").write_text(json.dumps(told), "utf-8")
+
+
+def settings_of(workspace: Workspace, **how: Any) -> dict[str, Any]:
+    """Prepare a run that goes on from r-0 and return its settings."""
+    run = training.begin(
+        workspace, lambda line: None, method="dpo", snapshot=None, model=None, prepare=True,
+        because="x", start_from="r-0", **how,
+    )  # fmt: skip
+    found: dict[str, Any] = read_json(workspace.data / "runs" / run / "config.json")["settings"]
+    return found
+
+
+def test_a_run_that_goes_on_has_the_recipe_of_the_earlier_ones_kind(
+    workspace: Workspace, embedded: Path
+) -> None:
+    """All weights are trained at 5e-7, and the learning rate is checked as theirs."""
+    earlier_run(workspace, embedded, tune="full")
+    found = settings_of(workspace, settings=())
+    assert (found["tune"], found["learning_rate"], found["epochs"]) == ("full", 5e-7, 1)
+    for settings in (["learning_rate=2e-4"], {"learning_rate": 2e-4}):
+        with pytest.raises(BadInput, match="on all weights on a base of 135 million"):
+            settings_of(workspace, settings=settings)
+
+
+def test_a_run_that_goes_on_from_lora_is_lora_whatever_is_said(
+    workspace: Workspace, embedded: Path
+) -> None:
+    earlier_run(workspace, embedded, tune="lora")
+    for settings in (["tune=full"], {"tune": "full", "lora_rank": 16}):
+        found = settings_of(workspace, settings=settings)
+        assert (found["tune"], found["learning_rate"]) == ("lora", 2e-4)
+        assert (found["lora_rank"], found["lora_alpha"]) == (4, 8)
+
+
+def test_a_run_is_not_resumed_on_another_base(workspace: Workspace, tiny: Path) -> None:
+    """Its folder holds other weights since the run was cancelled."""
+    earlier_run(workspace, tiny)
+    config = workspace.data / "runs" / "r-0" / "config.json"
+    other = {**read_json(config), "model_fingerprint": f"sha256:{'0' * 64}"}
+    config.write_text(json.dumps(other), "utf-8")
+    with pytest.raises(BadInput, match="is not the one that r-0 was trained on"):
+        training.begin_again(workspace, "r-0", lambda line: None)
+    with pytest.raises(BadInput, match="is not the one that r-0 was trained on"):
+        workspace.client.token_scores(
+            [{"role": "user", "content": "Why?"}], "So.", [config.parent / "adapter", None],
+            finished=True,
+        )  # fmt: skip

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+import torch
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from align import reference, train
 from align.rendering import Template
@@ -52,6 +53,26 @@ def test_rows_are_cut_to_the_context_of_the_base(tiny: Path, tmp_path: Path) -> 
     assert dropped
     assert all(count > 0 for count in dropped.values())
     assert sum(dropped.values()) <= 12
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_a_base_with_learned_places_never_meets_one_that_it_has_not(
+    tiny: Path, tmp_path: Path, method: str
+) -> None:
+    """GPT-2 names its context `n_positions`. Rows, mismatched answers, and prompts with the answers
+    that are generated behind them: place 64 would be an error."""
+    base = tmp_path / "gpt2"
+    shutil.copytree(tiny, base)
+    words = len(AutoTokenizer.from_pretrained(tiny))
+    config = GPT2Config(
+        vocab_size=words, n_positions=64, n_embd=16, n_layer=2, n_head=2,
+        bos_token_id=None, eos_token_id=None,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    GPT2LMHeadModel(config).save_pretrained(base)
+    run = write_run(tmp_path / "data", base, method, train=6, held_out=2)
+    assert train.main([str(run)]) == 0, read(run / "status.json")["message"]
+    assert read(run / "report.json")["dropped"]["prompts cut at their beginning"]
 
 
 def test_a_tokenizer_in_which_answers_cannot_end_is_refused(tiny: Path) -> None:

@@ -20,7 +20,7 @@ from align.policy import (
     check_head,
     load_policy,
 )
-from align.reference import ReferenceScores, batching_noise, score
+from align.reference import ReferenceScores, score
 from storage.errors import Unsupported
 from tests.align.small import plain_llama, tiny_policy
 
@@ -207,8 +207,23 @@ def test_each_response_is_scored_once_and_read_back_the_same(llama: Path, tmp_pa
 
 
 def test_in_fp32_a_row_hardly_differs_with_the_rows_beside_it(adapted: Policy) -> None:
-    micro = Cutter().micros(forks(5))[0]
-    assert batching_noise(adapted, micro, shared=True) < 1e-4
+    some, together, alone = forks(5), ReferenceScores(), ReferenceScores()
+    (micro,) = Cutter().micros(some)
+    score(adapted, [micro], together)
+    for fork in some:
+        score(adapted, Cutter().micros([fork]), alone)
+    for key in [(fork.prompt, response) for fork in some for response in fork.responses]:
+        assert (together[key] - alone[key]).sum().abs() < 1e-4
+    assert together.apart(alone) < 1e-5
+
+
+def test_scores_are_compared_per_token_over_what_both_have() -> None:
+    """√((0.3² + 0.1² + 0²) / 3) over three tokens; a response of one side does not count."""
+    one, other = ReferenceScores(), ReferenceScores()
+    one.add(Fork((1,), ((2, 3), (4,))), torch.tensor([[-1.0, -2.0], [-3.0, 0.0]]))
+    other.add(Fork((1,), ((2, 3), (4,), (5,))), torch.tensor([[-1.3, -1.9], [-3.0, 0], [-9, 0]]))
+    assert one.apart(other) == pytest.approx((0.1 / 3) ** 0.5)
+    assert one.apart(ReferenceScores()) == 0.0
 
 
 def test_nf4_gradients_are_those_of_its_dequantised_weights(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import fcntl
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from align.checkpoints import newest_complete
 from align.losses import LOSSES
 from align.manifest import verify_manifest
 from align.reference import ReferenceScores
+from align.scored import cache_of
 from align.session import Session
 from align.step import Job
 from storage.errors import BadInput
@@ -281,6 +283,46 @@ def test_a_run_that_goes_on_is_resumed_to_the_same_weights(tiny: Path, tmp_path:
     assert same_weights(cut, whole)
 
 
+def run_again_beside_other_scores(data: Path, model: Path, precision: str, nats: float) -> Path:
+    """Train, let every kept score differ, and train again in passes of a row; return that run."""
+    assert train.main([str(write_run(data, model, epochs=1, precision=precision))]) == 0
+    (place,) = (data / "cache" / "reference").glob("*.safetensors")
+    scores = {name: tensor - nats for name, tensor in load_file(place).items()}
+    ReferenceScores(scores, precision).save(place)
+    return write_run(data, model, name="r-2", epochs=1, precision=precision, micro_batch=1)
+
+
+@pytest.mark.parametrize(("precision", "nats"), [("fp32", 1e-3), ("bf16", 0.06), ("nf4", 0.06)])
+def test_a_later_run_takes_kept_scores_that_rounding_makes_others(
+    tiny: Path, tmp_path: Path, precision: str, nats: float
+) -> None:
+    """As passes of another shape, or another kernel for attention, would have made them."""
+    run = run_again_beside_other_scores(tmp_path, tiny, precision, nats)
+    assert train.main([str(run)]) == 0
+    assert rows_of(run)[0]["largest_reward"] == 0.0
+    assert read(run / "report.json")["step0"]["loss"] == pytest.approx(math.log(2), abs=1e-6)
+
+
+@pytest.mark.parametrize(("precision", "nats"), [("fp32", 0.01), ("bf16", 0.5)])
+def test_kept_scores_of_another_model_stop_a_run_before_its_first_step(
+    tiny: Path, tmp_path: Path, precision: str, nats: float
+) -> None:
+    """As a cache under a wrong name would bring them."""
+    run = run_again_beside_other_scores(tmp_path, tiny, precision, nats)
+    assert train.main([str(run)]) == 1
+    assert "kept scores of the reference differ" in read(run / "status.json")["message"]
+
+
+def test_every_base_has_a_cache_of_its_own() -> None:
+    """Also two whose weights came from the same format, as their fingerprints begin by saying."""
+    whole = ("sha256:", "dequantised-q4_1:")
+    prints = [f"{kind}{digit * 64}" for kind in whole for digit in "ab"]
+    places = [cache_of({"cache": "c", "model_fingerprint": one}, "bf16") for one in prints]
+    assert [place.name for place in places if place] == [
+        f"{digit * 16}-bf16.safetensors" for digit in "abab"
+    ]
+
+
 def test_a_torn_cache_is_scored_again(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -509,6 +551,30 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         return [{k: v for k, v in row.items() if k != "seconds"} for row in rows_of(of)]
 
     assert figures(run) == figures(dpo_run)
+
+
+def test_a_run_whose_rows_were_erased_is_not_resumed_as_if_it_were_the_same(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after step 2 of 6; then a text of its snapshot goes. Untouched it goes on."""
+
+    def falls_over(self: Session, row: dict[str, Any]) -> None:
+        if row["step"] == 3 and "grad_norm" in row:
+            raise RuntimeError("the power failed")
+
+    run = write_run(tmp_path, tiny, save_every=1)
+    monkeypatch.setattr(Session, "_write", falls_over)
+    assert train.main([str(run)]) == 1
+    monkeypatch.undo()
+    snapshot, whole = tmp_path / "snapshots" / "s_1", tmp_path / "whole"
+    snapshot.rename(whole)
+    lines = pair_lines(12) + pair_lines(4, "held_out")
+    write_snapshot(snapshot, [{**lines[0], "erased": ["chosen"]}, *lines[1:]], [])
+    assert train.main([str(run)]) == 2
+    assert "texts of its snapshot were erased" in read(run / "status.json")["message"]
+    shutil.rmtree(snapshot)
+    whole.rename(snapshot)
+    assert train.main([str(run)]) == 0
 
 
 def test_an_adapter_appears_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import LlamaForCausalLM
 
 from align import recipes
-from align.batches import Cutter, plan
+from align.batches import Cutter, Fork, plan
 from align.losses import LOSSES
-from align.policy import Policy
+from align.policy import Policy, load_policy
 from align.reference import ReferenceScores, score
 from align.rendering import LabelRow, PairRow, Row
-from align.step import Job, evaluate, first_row, passes
+from align.step import KEPT, Job, evaluate, first_row, passes
 from align.tally import Tally
 from align.trainer import Diverged, PreferenceTrainer
 from tests.align.small import plain_llama, tiny_policy
@@ -236,6 +238,71 @@ def test_a_policy_that_is_not_its_reference_at_the_start_is_noticed(llama: Path)
     whole = job(policy, "dpo")
     with pytest.raises(RuntimeError, match="before the first step a reward is"):
         first_row(tiny_policy(llama, adapted=True), whole, tolerance=1e-4)
+
+
+def loud_llama(folder: Path, seed: int = 0) -> Path:
+    """Write a random Llama that tells words apart, so that rounding shows."""
+    base = LlamaForCausalLM.from_pretrained(plain_llama(folder, width=64))
+    torch.manual_seed(seed)
+    for weight in base.parameters():
+        if weight.dim() > 1:
+            weight.data.normal_(0, 0.1)
+    base.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+@pytest.mark.parametrize("precision", KEPT)
+def test_kept_scores_of_other_passes_fit_in_every_precision(
+    tmp_path: Path, precision: str, method: str
+) -> None:
+    """They were made in one pass with a row for each response; the first step shares prompts and
+    takes row by row. Half of what rounding may make lies between the two besides, now above, now
+    below. Rewards are 0 all the same."""
+    policy = load_policy(str(loud_llama(tmp_path)), precision=precision, rank=4, alpha=8, seed=0)
+    whole = job(policy, method, shared=False)
+    for number, scores in enumerate(whole.references._scores.values()):
+        scores += KEPT[precision] / 2 * (-1) ** number
+    now = replace(whole, cutter=replace(whole.cutter, shared=True, limit=1))
+    row = first_row(policy, now, apart=KEPT[precision])
+    assert row["largest_reward"] == 0.0
+    assert row["loss"] == pytest.approx(row["expected_loss"], abs=1e-6)
+
+
+@pytest.mark.parametrize("precision", KEPT)
+def test_kept_scores_of_another_model_or_of_other_rows_are_noticed(
+    tmp_path: Path, precision: str
+) -> None:
+    first, second = (
+        load_policy(
+            str(loud_llama(tmp_path / str(n), n)), precision=precision, rank=4, alpha=8, seed=0
+        )
+        for n in (0, 1)
+    )
+    whole = job(first, "dpo")
+    first_row(first, whole, apart=KEPT[precision])
+    with pytest.raises(RuntimeError, match="of another model or of other rows"):
+        first_row(second, whole, apart=KEPT[precision])
+    shifted = ReferenceScores()
+    keys = [(row.prompt, response) for row in whole.rows for response in row.responses]
+    for (prompt, response), other in zip(keys, [*keys[1:], keys[0]], strict=True):
+        line = torch.zeros(1, len(response))
+        its = whole.references[other][: len(response)]
+        line[0, : len(its)] = its
+        shifted.add(Fork(prompt, (response,)), line)
+    with pytest.raises(RuntimeError, match="of another model or of other rows"):
+        first_row(first, replace(whole, references=shifted), apart=KEPT[precision])
+
+
+def test_an_adapter_that_hardly_moves_is_noticed_too(llama: Path) -> None:
+    """Far less than rounding in bf16 makes between two passes."""
+    policy = tiny_policy(llama)
+    whole = job(policy, "dpo")
+    for name, weight in policy.model.named_parameters():
+        if "lora_B" in name:
+            weight.data.fill_(0.01)
+    with pytest.raises(RuntimeError, match="before the first step a reward is"):
+        first_row(policy, whole, apart=KEPT["bf16"])
 
 
 def test_a_loss_that_is_no_number_stops_the_run_in_plain_words(llama: Path, tmp_path: Path) -> None:

@@ -76,6 +76,26 @@ def test_the_command_of_the_sweep_says_what_its_button_does(
     assert "--balance-length --because 'a demo'" in words
 
 
+def test_a_run_that_goes_on_is_asked_for_what_differs_from_the_recipe_alone(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The form holds LoRA's recipe; the earlier run may train all weights. β is always meant."""
+    taken: list[Any] = []
+
+    def begun(workspace: Workspace, **how: Any) -> dict[str, str]:
+        taken.append(how["settings"])
+        return {"run": "r-1"}
+
+    monkeypatch.setitem(train.COMMANDS, "train", begun)
+    monkeypatch.setattr(train, "look", lambda *view: {})
+    how = asked(tiny_model(tmp_path / "tiny"))
+    how[2] = "r-0"
+    train.start(workspace, FORM, WATCH, [], "x", *how)
+    how[5 + list(SETTINGS).index("epochs")] = 7
+    train.start(workspace, FORM, WATCH, [], "x", *how)
+    assert taken == [{"beta": 0.1}, {"beta": 0.1, "epochs": 7}]
+
+
 def test_the_cost_of_a_sweep_is_that_of_what_the_remedies_leave(workspace: Workspace) -> None:
     """Balancing leaves out pairs, so that fewer rows are tried."""
     part = FORM.tryout
