@@ -82,7 +82,7 @@ def serve_folder(
     with listen(host, port) as listener:
         address = address_of(listener)
         try:
-            with Workspace.open(folder) as workspace, telling(folder, hook):
+            with Workspace.open(folder, serving=True) as workspace, telling(folder, hook):
                 check_accounts(workspace, host, reach)
                 workspace.store.announce(address, workspace.token)
                 if beside is not None:

@@ -17,6 +17,7 @@ from typing import Any
 from align.client import WorkerClient
 from align.folder import prepare_folder
 from align.generation import Replenisher
+from storage.limits import Limits
 from storage.store import Store
 
 # Choice: answers that one press of a button lets a model score, some three minutes on two cores: as
@@ -39,8 +40,11 @@ class Workspace:
     )
 
     @classmethod
-    def open(cls, data: Path) -> Workspace:
+    def open(cls, data: Path, *, serving: bool = False) -> Workspace:
         """Take the folder's lock, open its store and prepare (not start) worker and generator.
+
+        Args:
+            serving: requests are answered beside whatever reads the store.
 
         Raises:
             BadInput: `data` is a file or cannot be made.
@@ -48,7 +52,7 @@ class Workspace:
             Damaged, DiskFull: the store cannot be opened.
         """
         folder = prepare_folder(data)
-        store = Store.open(folder)
+        store = Store.open(folder, Limits(alone=not serving))
         shutil.rmtree(folder / TRANSFERS, ignore_errors=True)  # what a kill left there
         if (folder / INTENTION).is_file():
             from feedback.erasing import resume  # here: a start that nothing waits for needs none

@@ -161,9 +161,10 @@ def measure(data: Path) -> dict[str, Any]:
     """Return what the checks and the meters take on a data folder, in this process."""
     from feedback.checks import CHECKS
     from feedback.quality import gather
+    from storage.limits import Limits
     from storage.store import Store
 
-    with Store.open(data) as store:
+    with Store.open(data, Limits(alone=True)) as store:  # as the command `check` opens it
         started = time.perf_counter()
         first = gather(store)
         first_seconds = time.perf_counter() - started

@@ -59,7 +59,7 @@ class Duck:
             read_only=self._reads,
             config={
                 "memory_limit": f"{self._limits.memory_now()}B",
-                "threads": str(self._limits.threads_now(alone=self._reads)),
+                "threads": str(self._limits.threads_now()),
                 "checkpoint_threshold": f"{self._limits.checkpoint}B",
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",

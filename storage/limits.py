@@ -22,22 +22,23 @@ class Limits:
     journal_file: int = 16 << 20  # that starts the next file: what a start may have to scan, 0.1 s
     spare: int = 500_000_000  # room on the disk that voting leaves
     spare_share: float = 0.05  # of the disk, where that is less
+    alone: bool = False  # nobody is answered beside: queries take all cores, not half of them
 
     def memory_now(self) -> int:
         """Return how much memory DuckDB may use on this machine."""
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return max(self.memory_least, min(self.memory, int(machine * self.memory_share)))
 
-    def threads_now(self, *, alone: bool = False) -> int:
-        """Return how many threads a query of DuckDB may use: half of the cores.
+    def threads_now(self) -> int:
+        """Return how many threads a query of DuckDB may use.
 
-        The other half answers requests; who answers none, and so is `alone`, takes all. With one
-        thread for two cores a vote's insert takes 2.0 ms of processor time, with two 3.6 ms:
-        handing a row to the other thread costs more than it is.
+        Half of the cores, unless `alone`: the other half answers requests, and with one thread for
+        two cores a vote's insert takes 2.0 ms of processor time, with two 3.6 ms: handing a row to
+        the other thread costs more than it is.
         """
         limited = hasattr(os, "sched_getaffinity")
         cores = len(os.sched_getaffinity(0)) if limited else os.cpu_count() or 1
-        return cores if alone else max(1, cores // 2)
+        return cores if self.alone else max(1, cores // 2)
 
     def missing_room(self, folder: Path) -> int:
         """Return the spare room, if the folder's disk has less than that; 0 where it has more."""

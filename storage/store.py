@@ -107,7 +107,7 @@ class Store:
     @classmethod
     def reading(cls, path: Path, data: Path) -> Store:
         """Open a copy of a folder's database, which nobody writes, for reading only."""
-        return cls(data, None, Duck(path, DEFAULT_LIMITS, reads=True), None)
+        return cls(data, None, Duck(path, Limits(alone=True), reads=True), None)
 
     @classmethod
     def _opened(cls, data: Path, lock: DataLock, limits: Limits) -> Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.errors import BadInput, DiskFull, NotFound, StoreError
+from storage.limits import Limits
 from storage.records import Campaign, Labeler, Prompt, Response, Snapshot, Text, Vote
 from storage.store import Store
 
@@ -217,3 +219,13 @@ def test_ten_megabytes_of_text_come_back(store: Store) -> None:
     big = Text.of("ü" * 5_000_000)
     store.add([big])
     assert store.texts([big.id])[big.id] == big.content
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_who_answers_nobody_beside_lets_a_query_take_all_cores(tmp_path: Path, alone: bool):
+    cores = len(os.sched_getaffinity(0))
+    with Store.open(tmp_path / "data", Limits(alone=alone)) as store:
+        (threads,) = store._duck.read(
+            lambda cursor: cursor.execute("SELECT current_setting('threads')").fetchone()
+        )
+    assert int(threads) == (cores if alone else max(1, cores // 2))
