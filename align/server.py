@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 from align import runs
 from align.folder import prepare_folder
 from align.webhook import SECRET, Webhook, telling
-from align.workspace import TRANSFERS, Workspace
+from align.workspace import Workspace
+from feedback import transfers
 from feedback.accounts import FIRST, people_of
 from feedback.gate import LOOPBACK, Reach
 from feedback.product.allowance import USUAL, Allowance
@@ -112,7 +113,7 @@ def _serve(
 ) -> None:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ["GRADIO_TEMP_DIR"] = str(workspace.data / TRANSFERS)
+    os.environ["GRADIO_TEMP_DIR"] = str(workspace.data / transfers.FOLDER)
     import uvicorn
 
     from align.later import Later

@@ -7,7 +7,6 @@ LOCK. Knows no torch: models run in the worker process, training in its own chil
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from align.client import WorkerClient
 from align.folder import prepare_folder
 from align.generation import Replenisher
+from feedback import transfers
 from storage.limits import Limits
 from storage.store import Store
 
@@ -24,7 +24,6 @@ from storage.store import Store
 # long as somebody waits.
 SCORED_AT_ONCE = 200
 INTENTION = "erasing.json"  # what an erasure that was interrupted leaves behind
-TRANSFERS = "transfers"  # files that browsers send or fetch: people's words, so not for long
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Workspace:
         """
         folder = prepare_folder(data)
         store = Store.open(folder, Limits(alone=not serving))
-        shutil.rmtree(folder / TRANSFERS, ignore_errors=True)  # what a kill left there
+        transfers.clear(folder)
         if (folder / INTENTION).is_file():
             from feedback.erasing import resume  # here: a start that nothing waits for needs none
 
@@ -85,7 +84,7 @@ class Workspace:
         """End the background work and the worker, and give the folder free. Training goes on."""
         self.replenisher.stop()
         self.client.leave()
-        shutil.rmtree(self.data / TRANSFERS, ignore_errors=True)
+        transfers.clear(self.data)
         self.store.close()
 
     def __enter__(self) -> Workspace:

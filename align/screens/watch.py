@@ -21,7 +21,8 @@ from align.screens.curves import curves_html
 from align.screens.report import against_words, concern_words, duel_words, report_words
 from feedback import audit
 from feedback.accounts import ALONE
-from feedback.screens.parts import minutes, new_folder, on_news, on_show, percent, plain, wire
+from feedback.screens.parts import minutes, on_news, on_show, percent, plain, wire
+from feedback.transfers import new_folder
 from storage.records import now
 
 MOMENT = timedelta(seconds=30)  # Choice: a slow machine's answer is there by then
@@ -200,7 +201,7 @@ def resume(workspace: Any, view: Watch, run: str, *, by: str = ALONE) -> dict[An
 def pack(workspace: Any, run: str) -> gr.DownloadButton:
     """Put the verified adapter into a zip file; return the button that downloads it."""
     folder = runs.load_adapter(workspace.data, run)
-    made = shutil.make_archive(str(new_folder() / f"{run}-adapter"), "zip", folder)
+    made = shutil.make_archive(str(new_folder(workspace.data) / f"{run}-adapter"), "zip", folder)
     return gr.DownloadButton(f"Download {Path(made).name}", value=made, visible=True)
 
 

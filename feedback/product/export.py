@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from feedback import audit
 from feedback.accounts import ALONE
 from feedback.gate import person_of
+from feedback.transfers import new_folder
 from feedback.values import shown
 from storage.errors import NotFound
 from storage.store import Store
@@ -44,7 +44,7 @@ def export(
         frozen.name == snapshot and snapshot.isprintable() and (frozen / "manifest.json").is_file()
     ):
         raise NotFound(f"there is no snapshot {shown(snapshot)}: `snapshot` freezes one")
-    folder = Path(tempfile.mkdtemp(prefix="hone-export-"))
+    folder = new_folder(store.data)
     name = f"hone-{format}.jsonl"
     with ExitStack() as unsent:
         unsent.callback(shutil.rmtree, folder)

@@ -20,7 +20,6 @@ from feedback.screens.collecting import GoldView, build_collecting, build_gold, 
 from feedback.screens.duplicates import build_duplicates
 from feedback.screens.parts import (
     heading,
-    new_folder,
     on_show,
     plain,
     sheet,
@@ -28,6 +27,7 @@ from feedback.screens.parts import (
     two_sides,
     wire,
 )
+from feedback.transfers import new_folder
 from feedback.values import brief
 
 PAGE_ROWS = 20
@@ -65,7 +65,7 @@ def take_out(
 ) -> tuple[gr.DownloadButton, str]:
     """Write the export into a file of its own; return the button that downloads it."""
     _, form, name = EXPORTS[what]
-    target = new_folder() / name
+    target = new_folder(workspace.store.data) / name
     done = imports.export_file(workspace.store, target, form, names=names)
     written, found = done["written"], personal.told(done["personal_data"])
     if not written:

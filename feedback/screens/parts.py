@@ -10,19 +10,16 @@ from __future__ import annotations
 import inspect
 import queue
 import re
-import tempfile
 import threading
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.context import Context
-from gradio.utils import get_upload_folder
 
 from feedback.accounts import ALONE, LEAD
 from feedback.gate import person_of
@@ -109,14 +106,6 @@ def minutes(seconds: float | None) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def new_folder() -> Path:
-    """Return a new folder for a file that a browser fetches next: one of Gradio's own, from which
-    it sends the file as it is and removes it later."""
-    place = Path(get_upload_folder())
-    place.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(dir=place))
 
 
 def ask(handler: Callable, *fixed: Any, role: str = LEAD) -> Callable:

@@ -349,17 +349,15 @@ def test_an_export_is_streamed_and_leaves_a_trace(store: Store, client: TestClie
     "part", ["bytes=0-4", "bytes=99999999-", "bytes=-0", "bytes=x", "lines=1-2"]
 )
 def test_an_export_is_sent_whole_and_leaves_no_file(
-    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+    store: Store, client: TestClient, part: str
 ) -> None:
     send(client, "feedback", UP)
-    (there := tmp_path / "there").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(there))
     asked = "/api/v1/export?format=trl-labels"
     whole = client.get(asked)
     answer = client.get(asked, headers={"Range": part})
     assert (answer.status_code, answer.text) == (200, whole.text)
     assert "accept-ranges" not in answer.headers
-    assert list(there.iterdir()) == []
+    assert list((store.data / "transfers").iterdir()) == []
 
 
 def test_pseudonyms_are_the_same_for_ever_and_others_elsewhere(tmp_path: Path) -> None:

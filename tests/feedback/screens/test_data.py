@@ -38,7 +38,7 @@ def test_an_export_is_written_once_where_it_is_sent_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that lies elsewhere is copied there, and itself stays for ever."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "transfers"))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "data" / "transfers"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with Store.open(tmp_path / "data") as store:
         workspace: Any = SimpleNamespace(store=store)
@@ -46,7 +46,7 @@ def test_an_export_is_written_once_where_it_is_sent_from(
         simulate_votes(store, 1)
         take_out(workspace, "pairs")
     (written,) = tmp_path.rglob("pairs.jsonl")
-    assert written.is_relative_to(tmp_path / "transfers")
+    assert written.is_relative_to(tmp_path / "data" / "transfers")
 
 
 def test_what_a_browser_sent_or_fetched_is_removed_within_two_days() -> None:
