@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # The same examples each time, so that a failure speaks of the change at hand; and no limit by the
-# clock, for the machine may be busy. `pytest --hypothesis-seed=random` looks elsewhere.
+# clock, for the machine may be busy.
 settings.register_profile(
     "hone", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
