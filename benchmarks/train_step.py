@@ -246,6 +246,9 @@ def hone_job(arguments: argparse.Namespace, model: str, policy: Any) -> Any:
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     end = tokenizer.eos_token_id
+    first: tuple[int, ...] = ()
+    if arguments.method == "orpo" and tokenizer.bos_token_id is not None:
+        first = (tokenizer.bos_token_id,)  # TRL puts it before ORPO's prompts, and before no others
     rows: list[Row] = []
     for number, row in enumerate(texts(arguments)):
         prompt = tuple(tokenizer.encode(row["prompt"], add_special_tokens=False))
@@ -258,7 +261,7 @@ def hone_job(arguments: argparse.Namespace, model: str, policy: Any) -> Any:
             rows.append(LabelRow(key, key, prompt, (answer(row["completion"]),), row["label"], 1.0))
         else:
             both = (answer(row["chosen"]), answer(row["rejected"]))
-            rows.append(PairRow(key, key, prompt, both, 1.0, 1.0))
+            rows.append(PairRow(key, key, first + prompt, both, 1.0, 1.0))
     values: dict[str, Any] = {
         "epochs": arguments.epochs, "batch_size": arguments.batch, "learning_rate": RATE,
         "lora_rank": RANK, "lora_alpha": ALPHA, "warmup": 0.0, "save_every": 10**6,
