@@ -143,7 +143,7 @@ class Screen {
     try {
       const { name, account } = await request("api/v1/labeler");
       this.account = Boolean(account);
-      document.documentElement.classList.toggle("hone-accounts", this.account);
+      showAccount(account);
       if (!name) return this.askName();
       this.begin(name);
     } catch (error) {
@@ -784,6 +784,16 @@ document.addEventListener("submit", async (event) => {
   await outbox().settled().catch(() => {}); // what cannot be sent stays in this browser
   event.target.submit();
 });
+
+/** Show on the page what belongs to an account: the way out. */
+function showAccount(account) {
+  document.documentElement.classList.toggle("hone-accounts", Boolean(account));
+}
+
+// A lead who opens another tab at once may never see a screen of this kind.
+if (!document.querySelector(LABELERS_PAGE)) {
+  request("api/v1/labeler").then(({ account }) => showAccount(account), () => {});
+}
 
 class HoneScreen extends HTMLElement {
   connectedCallback() {

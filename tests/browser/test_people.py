@@ -167,6 +167,18 @@ def test_votes_wait_while_a_session_is_over_and_are_sent_after_the_next(
     context.close()
 
 
+def test_a_lead_who_never_sees_the_label_screen_can_log_out(browser: Browser, team: Server) -> None:
+    """As when a link opens another tab: the screen is never in sight and asks for nothing."""
+    context = browser.new_context(viewport=WIDE)
+    page = context.new_page()
+    page.add_init_script("IntersectionObserver = class { observe() {} disconnect() {} }")
+    log_in(page, team.url, "Lea")
+    page.get_by_role("tab", name="People", exact=True).click()
+    page.get_by_role("button", name="Log out", exact=True).click()
+    expect(page).to_have_title(re.compile("Log in"))
+    context.close()
+
+
 def test_an_invitation_is_accepted_on_a_phone(browser: Browser, team: Server) -> None:
     link = user(team, "add", "bo", "--invite").splitlines()[-1]
     assert link.startswith(f"{team.url}/invite/")
