@@ -2,7 +2,8 @@
 but for reading earlier runs; knows no torch.
 
 The work is counted from tokens (`align/tokens.py`) and the model's shape: forward and backward
-passes, attention, the head at scored positions, the method's reference and mismatched responses.
+passes, attention, the head at scored positions, the method's reference and mismatched responses,
+and the answers to held-out prompts, while it trains and after.
 The rates are the medians of the newest finished runs of the same base on this device; else of any
 base there; else a first guess by cores and instructions.
 """
@@ -12,13 +13,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from align.keeping import judged_steps
+from align.answer_costs import (
+    ANSWER_ROWS,
+    ANSWER_TOKENS,
+    PROBE_PROMPTS,
+    PROBE_TOKENS,
+    REPORT_PROMPTS,
+    affordable,
+    probe_work,
+    report_work,
+)
+from align.keeping import judged_steps, thinned
 from align.losses import LOSSES
 from align.preflight import Device, Shape, Unit
 from align.rates import FULL
@@ -40,9 +51,9 @@ GUESSED_CORE = 20e9  # of a CPU whose instructions are not known
 GPU_RATE = 50e12  # Choice: an eighth of what an A100 does in bf16; not measured
 MOST_CORES = 8  # as many threads as a run gets (`align/children.py`)
 START_SECONDS = 15.0  # until the model is loaded: 2 cores
-ANSWERED = 32  # held-out prompts that are answered before and after (`evaluate.REPORT_PROMPTS`)
-ANSWER_TOKENS = 192
-ANSWER_ROWS = 16
+# Rows that a step of answers costs besides its own: all weights are read for it, however few there
+# are. Source: SmolLM2 on 2 cores with AVX2, fp32: 0.13 s and 8 ms a row.
+STEP_ROWS = 16
 STEP_SECONDS = 0.0025  # of a layer in one step of an answer. Choice: 78 ms for SmolLM2's 30 layers
 ENOUGH = 0.05  # of the work: phases shorter than that tell no rate
 RECENT = 5  # runs. Choice: the median of five withstands two that ran beside other work
@@ -55,15 +66,19 @@ class Work:
 
     scoring: float  # operations: the reference's log-probabilities
     training: float  # operations: all epochs, and held-out pairs as often as they judge the run
-    answers: int  # batches of held-out prompts, answered before and after
     tokens: int  # of one epoch's rows
+    probes: float = 0.0  # operations: tokens that are generated while it trains
+    answers: float = 0.0  # the same after it, before and after, as long as they may become
+    reading: float = 0.0  # operations: the prompts of these
 
     def as_json(self) -> dict[str, float]:
         return {
             "scoring": self.scoring,
             "training": self.training,
-            "answers": self.answers,
             "tokens": self.tokens,
+            "probes": self.probes,
+            "answers": self.answers,
+            "reading": self.reading,
         }
 
 
@@ -73,8 +88,11 @@ class Pace:
 
     scoring: float  # operations a second
     training: float
-    answer_seconds: float  # per batch of prompts, before and after together
+    answering: float  # operations a second, of generated tokens
     start_seconds: float
+    # Share of the length that answers may have. Choice: between that of earlier runs and all of it,
+    # for one long answer makes its whole batch long
+    answered: float = 1.0
     known: str = "guess"  # "run": by runs of this base; "machine": by another base's; "guess"
 
 
@@ -148,7 +166,7 @@ def work_of(
     known: float = 0.0,
     budget: int = 0,
     checkpointing: bool = False,
-    prompts: int = ANSWERED,
+    prompts: int = REPORT_PROMPTS,
     times: float = 1.0,
 ) -> Work:
     """Return what a run has to do.
@@ -174,19 +192,55 @@ def work_of(
         mismatched = sum(_mismatched(costs, step, budget) for step in _steps(units, train))
     trained = once * (2 if checkpointing else 1) + back + mismatched
     reference = once * (1 - known) + mismatched * (known < 1) if loss.reference else 0.0
+    judged = _judged(units, train, times)
+    tokens = times * sum(unit.tokens for unit in units)
+    asked = held_out or units
+    answers = Answers(costs, round(sum(unit.prompt for unit in asked) / max(1, len(asked))))
+    some = min(prompts, PROBE_PROMPTS)
+    passes = 3 + loss.mismatched  # forward tokens of a trained token, as the run counts them
+    run = (train.epochs * passes + loss.reference * (1 + loss.mismatched)) * tokens
+    run += times * sum(unit.tokens for unit in held_out) + report_work(prompts)
+    most = affordable(run, probe_work(some, some * (answers.prompt + PROBE_TOKENS)))
+    probes = len(thinned(judged, most)) if some else 0
+    measuring = answers.read(2 * some) + 2 * answers.again(some, PROBE_TOKENS)  # twice: KL
+    # before the first step the held-out pairs need no pass
+    training = train.epochs * trained + (len(judged) - 1) * judging
     return Work(
         scoring=(reference + judging * (1 - known)) * times,
-        training=(train.epochs * trained + _judgements(units, train, times) * judging) * times,
-        answers=math.ceil(min(prompts, ANSWERED) / ANSWER_ROWS),
-        tokens=round(times * sum(unit.tokens for unit in units)),
+        training=training * times + probes * measuring,
+        tokens=round(tokens),
+        probes=probes * answers.generated(2 * some, PROBE_TOKENS),
+        answers=2 * answers.generated(min(prompts, REPORT_PROMPTS), ANSWER_TOKENS),
+        reading=2 * answers.read(min(prompts, REPORT_PROMPTS)),
     )
 
 
-def _judgements(units: Sequence[Unit], train: TrainSettings, times: float) -> int:
-    """Return how often the held-out pairs are scored; before the first step nothing is to do."""
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Operations of answers to prompts of so many tokens."""
+
+    costs: Costs
+    prompt: int
+
+    def read(self, rows: int) -> float:
+        """Return those of reading the prompts; only the last token of each is scored."""
+        return rows * self.costs.forward(self.prompt, 1)
+
+    def again(self, rows: int, tokens: int) -> float:
+        """Return those of a pass over prompts and answers."""
+        return rows * self.costs.forward(self.prompt + tokens, tokens)
+
+    def generated(self, rows: int, tokens: int) -> float:
+        """Return those of generating answers of so many tokens, in batches."""
+        step = self.costs.forward(1, 1, row=self.prompt + tokens // 2)
+        return tokens * step * (math.ceil(rows / ANSWER_ROWS) * STEP_ROWS + rows)
+
+
+def _judged(units: Sequence[Unit], train: TrainSettings, times: float) -> tuple[int, ...]:
+    """Return after which steps the run is judged."""
     rows = times * sum(unit.rows for unit in units)
     per_epoch = max(1, math.ceil(rows / train.batch_size))
-    return len(judged_steps(train.epochs * per_epoch, per_epoch, train.eval_every)) - 1
+    return judged_steps(train.epochs * per_epoch, per_epoch, train.eval_every)
 
 
 def _steps(units: Sequence[Unit], train: TrainSettings) -> Iterator[list[Unit]]:
@@ -221,8 +275,8 @@ def estimate(work: Work, pace: Pace) -> Estimate:
     seconds = (
         pace.start_seconds
         + work.scoring / pace.scoring
-        + work.training / pace.training
-        + work.answers * pace.answer_seconds
+        + (work.training + work.reading) / pace.training
+        + (work.probes + work.answers * pace.answered) / pace.answering
     )
     return Estimate(seconds, work.tokens, pace.known)
 
@@ -235,9 +289,8 @@ def first_pace(shape: Shape, device: Device, precision: str) -> Pace:
         own = PER_CORE.get(device.instructions, GUESSED_CORE)
         plain = min(own, PER_CORE["avx512f"]) if precision == "fp32" else own
         rate = plain * min(device.cores, MOST_CORES)
-    step = shape.layers * STEP_SECONDS
-    answer = 2 * ANSWER_TOKENS * (step + 2 * shape.parameters / rate)
-    return Pace(rate, rate, answer, START_SECONDS)
+    step = 2.0 * shape.parameters * (STEP_ROWS + ANSWER_ROWS)  # operations
+    return Pace(rate, rate, step / (shape.layers * STEP_SECONDS + step / rate), START_SECONDS)
 
 
 def measured_pace(
@@ -263,8 +316,8 @@ def measured_pace(
         if not whole or not seconds or not work or {**here, **_place(config)} != here:
             continue
         known = "run" if config.get("model_name") == model_name else "machine"
-        trained = work["training"] * _share_trained(status)
-        found = _pace({**work, "training": trained}, seconds, guess, known)
+        found = _pace(_done(work, status), seconds, guess, known)
+        found = replace(found, answered=(1 + _share_answered(status)) / 2)
         paces[known].append((str(config.get("created_at", "")), found))
     for told in paces.values():
         if told:
@@ -284,14 +337,28 @@ def _middle(paces: Sequence[Pace], guess: Pace) -> Pace:
     return Pace(
         scoring=median(pace.scoring for pace in paces),
         training=median(pace.training for pace in paces),
-        answer_seconds=(
-            median(pace.answer_seconds for pace in paces)
+        answering=(
+            median(pace.answering for pace in paces)
             if paces[0].known == "run"
-            else guess.answer_seconds  # goes with the model's depth, not with its operations
+            else guess.answering  # goes with the model's depth too, not only with its operations
         ),
         start_seconds=median(pace.start_seconds for pace in paces),
+        answered=median(pace.answered for pace in paces),
         known=paces[0].known,
     )
+
+
+def _done(work: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
+    """Return what of its work a run has really done; older runs do not tell what they generated."""
+    if "reading" not in work:
+        work = {**work, "probes": 0.0, "answers": 0.0, "reading": 0.0}
+    trained = _share_trained(status)
+    return {
+        **work,
+        "training": work["training"] * trained,
+        "probes": work["probes"] * trained,
+        "answers": work["answers"] * _share_answered(status),
+    }
 
 
 def _share_trained(status: dict[str, Any]) -> float:
@@ -300,22 +367,42 @@ def _share_trained(status: dict[str, Any]) -> float:
     return done / planned if done and planned else 1.0
 
 
+def _share_answered(status: dict[str, Any]) -> float:
+    """Return how long the longest answers became, of the length that they may have."""
+    longest = status.get("longest_answers")
+    return max(1, sum(longest)) / (2 * ANSWER_TOKENS) if longest else 1.0
+
+
 def _pace(work: dict[str, Any], seconds: dict[str, float], guess: Pace, known: str) -> Pace:
     """Return the pace of one run; what it had too little of goes by its training."""
-    training = work["training"] / max(1e-3, seconds.get(TRAINING, 0.0))
+    training, answering = _rates(work, seconds, guess)
     enough = work["scoring"] > ENOUGH * work["training"] and seconds.get(SCORING)
     ratio = guess.scoring / guess.training
     return Pace(
         scoring=work["scoring"] / seconds[SCORING] if enough else training * ratio,
         training=training,
-        answer_seconds=(
-            seconds.get(ANSWERING, 0.0) / work["answers"]
-            if work["answers"]
-            else guess.answer_seconds
-        ),
+        answering=answering,
         start_seconds=seconds.get(LOADING, guess.start_seconds),
         known=known,
     )
+
+
+def _rates(work: dict[str, Any], seconds: dict[str, float], guess: Pace) -> tuple[float, float]:
+    """Return operations a second of passes and of generating.
+
+    Both are in what a run did while it trained and in what it did after: two equations. Where they
+    have no solution above 0 (it measured something else) or nothing was generated, generating goes
+    as guessed.
+    """
+    trained, after = max(1e-3, seconds.get(TRAINING, 0.0)), seconds.get(ANSWERING, 0.0)
+    passes, generated = (work["training"], work["reading"]), (work["probes"], work["answers"])
+    both = passes[0] * generated[1] - passes[1] * generated[0]
+    one = trained * generated[1] - after * generated[0]  # seconds an operation, times `both`
+    other = passes[0] * after - passes[1] * trained
+    if min(both, one, other) > 0:
+        return both / one, both / other
+    left = trained - work["probes"] / guess.answering
+    return passes[0] / max(left, trained / 2), guess.answering
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from align.answer_costs import ANSWER_ROWS, ANSWER_TOKENS
 from align.batches import Micro, References, by_length, pair_batch
 from align.losses import PairBatch, PairOutcome
 from align.policy import Policy
@@ -27,11 +28,6 @@ from align.rendering import Ids
 from align.sampling import gumbel
 from feedback.intervals import wilson
 
-REPORT_PROMPTS = (
-    32  # held-out prompts answered twice. Choice: about a minute on 2 cores for SmolLM2
-)
-ANSWER_TOKENS = 192  # an answer that is longer counts as unfinished. Choice: as `generate` samples
-ANSWER_ROWS = 16  # prompts per batch of greedy answers
 GRAM = 4  # words
 REPEATED_SHARE = 0.3  # Choice: of 100 answers read, all that looped had more, none of the others
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from align import keeping
+from align.answer_costs import PROBE_TOKENS, affordable, probe_work
 from align.batches import Micro
 from align.checkpoints import publish
 from align.evaluate import PairScore, judgement, score_pairs
@@ -23,12 +24,10 @@ from align.keeping import Published
 from align.losses import PairBatch, PairOutcome, dpo
 from align.manifest import verify_manifest
 from align.policy import Policy
-from align.probes import PROBE_TOKENS, Prober
+from align.probes import Prober
 from align.run_files import RunFiles
 from align.step import Job, idle_pass
 from storage.errors import BadInput, NotFound
-
-PROBED_SHARE = 0.05  # of a run's work. Choice: with the held-out pairs about a tenth in all
 
 
 @dataclass(slots=True)
@@ -108,15 +107,15 @@ class Judge:
 
     def probe_work(self, generated: float) -> float:
         """Return what one probe costs, in forward tokens: its answers, and KL under two models."""
-        width = sum(len(prompt) + PROBE_TOKENS for prompt in self.prober.prompts)
-        return self.prober.rows * PROBE_TOKENS * generated + 2 * width
+        prompts = self.prober.prompts
+        width = sum(len(prompt) + PROBE_TOKENS for prompt in prompts)
+        return probe_work(len(prompts), width, generated)
 
     def plan_probes(self, work: float, generated: float) -> None:
         """Choose the judgements that ask for answers too: as many as a share of the work pays for,
         and at least the first and the last."""
-        cost = self.probe_work(generated)
-        affordable = int(PROBED_SHARE * work / cost) if cost else 0
-        self.probed = frozenset(keeping.thinned(self.when, affordable))
+        most = affordable(work, self.probe_work(generated))
+        self.probed = frozenset(keeping.thinned(self.when, most))
 
     def _judge(self, step: int, rows: Sequence[keeping.Row]) -> dict[str, object]:
         """Judge the run now and write the row, after its weights if they are the best so far."""

@@ -17,9 +17,9 @@ import torch
 from transformers import AutoConfig
 
 from align import recipes, sharding
+from align.answer_costs import PROBE_PROMPTS, REPORT_PROMPTS
 from align.batches import Cutter, Fork
 from align.device import device_now
-from align.evaluate import REPORT_PROMPTS
 from align.losses import LOSSES, balanced_weights
 from align.policy import (
     Policy,
@@ -28,7 +28,6 @@ from align.policy import (
     load_policy,
 )
 from align.preflight import BUDGET, Passes, Rows, of_one, settle
-from align.probes import PROBE_PROMPTS
 from align.processes import ALONE, Processes
 from align.reference import ReferenceScores
 from align.rendering import Ids, LabelRow, PairRow, Row, Template, fit, label_rows, pair_rows

@@ -13,13 +13,12 @@ from typing import Any
 
 import torch
 
+from align.answer_costs import PROBE_PROMPTS, PROBE_TOKENS
 from align.batches import Cutter, Fork
 from align.evaluate import Answer, answer_of, fitted, generated, repeats_itself
 from align.policy import Policy
 from align.rendering import Ids
 
-PROBE_PROMPTS = 8  # Choice: two answers of eight that go wrong are seen; more would cost too much
-PROBE_TOKENS = 64  # Choice: echoes and circles show within them, and a short answer ends
 LIGHTER = 4  # Choice: so many tokens cost less memory without a gradient than one with: keys and
 # values stay, 1/30 of what a layer keeps for its backward pass (SmolLM2: 23 KB against 0.7 MB)
 

@@ -19,6 +19,7 @@ import transformers
 from transformers import AutoTokenizer
 
 from align import recipes, sharding
+from align.answer_costs import GENERATED_WORK, report_work
 from align.batches import Cutter, Micro, plan
 from align.checkpoints import newest_complete, publish
 from align.evaluate import (
@@ -58,10 +59,6 @@ from align.step import KEPT, Job, first_row, idle_pass
 from align.trainer import PreferenceTrainer
 from align.tuning import TRAINED, copies_weights
 from storage.errors import BadInput
-
-GENERATED_WORK = (
-    12  # forward tokens that one generated token costs in time. Choice: 2 cores, 16 rows
-)
 
 
 @dataclass(slots=True)
@@ -244,13 +241,14 @@ class Session:
             return
         with self.policy.reference():
             before = self._answers()
+        after = self._answers()
         rows = self.files.metrics()
         report = {
             "published": published.as_json(),
             "held_out": held_out(scores),
             "drift": drift(scores),
             "kl": kl,
-            **answers_report(before, self._answers()),
+            **answers_report(before, after),
             "dropped": dict(self.material.dropped),
             "step0": next((row for row in rows if row["step"] == 0), None),
             "seconds": self.files.seconds,
@@ -266,6 +264,7 @@ class Session:
             warnings=warnings,
             training_seconds=round(self.trained_seconds, 1),
             tokens_per_second=self.speed,
+            longest_answers=[max((a.tokens for a in some), default=0) for some in (before, after)],
         )
 
     def _read_cache(self) -> None:
@@ -377,7 +376,7 @@ class Session:
         whole = sum(map(self._tokens_of, range(len(self.job.steps))))
         judging = sum(micro.block.ids.numel() for micro in self.judge.held_out)
         scored = whole // epochs * (1 + mismatched) if self.job.loss.reference else 0
-        answers = 2 * len(self.material.prompts) * 100 * GENERATED_WORK
+        answers = report_work(len(self.material.prompts), GENERATED_WORK)
         run = whole * (3 + mismatched) + scored + judging + answers
         self.judge.plan_probes(run, GENERATED_WORK)  # by the whole run, wherever this one resumes
         reference = 0 if len(self.references) else scored + judging

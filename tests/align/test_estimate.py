@@ -45,9 +45,9 @@ def test_work_is_what_the_method_and_the_epochs_ask_for() -> None:
     def work(method: str, epochs: int = 1, **more: Any) -> Work:
         tune = more.pop("tune", "lora")
         settings = from_json(method, {"epochs": epochs, "lora_rank": 1, "tune": tune})
-        return work_of(SMALL, settings, rows, prompts=1, **more)
+        return work_of(SMALL, settings, rows, prompts=0, **more)
 
-    assert work("dpo") == Work(scoring=930, training=930 + 1440, answers=1, tokens=5)
+    assert work("dpo") == Work(scoring=930, training=930 + 1440, tokens=5)
     assert work("dpo", 3).training == 3 * work("dpo").training
     assert work("orpo").scoring == 0
     assert work("kto").scoring == 2 * 930  # mismatched responses too
@@ -61,16 +61,37 @@ def test_work_is_what_the_method_and_the_epochs_ask_for() -> None:
     assert work("dpo", checkpointing=True).training == work("dpo").training + 930
     assert work("dpo", times=2.0).training == 2 * work("dpo").training
     settings = from_json("dpo", {"epochs": 2, "lora_rank": 1})
-    judged = work_of(SMALL, settings, rows, held_out=rows, prompts=33)
+    judged = work_of(SMALL, settings, rows, held_out=rows, prompts=0)
     assert judged.training == 2 * (930 + 1440 + 930)
     assert judged.scoring == 2 * 930
-    assert judged.answers == 2  # 32 prompts, 16 side by side
+
+
+def test_generated_answers_are_counted_apart_from_passes() -> None:
+    """A generated token costs a step of its own, and each step as much as 16 rows more.
+
+    A step of one row, 3 tokens of prompt and half of the answer behind it: of 64 tokens
+    130 + 4·1·2·35 + 40 = 450, of 192 tokens 130 + 8·99 + 40 = 962. A prompt: 3 · (130 + 24) + 40 =
+    502; with 64 tokens once more: 67 · (130 + 8·67) + 64 · 40 = 47182."""
+    settings = from_json("dpo", {"epochs": 1, "lora_rank": 1})
+
+    def work(prompts: int) -> Work:
+        return work_of(SMALL, settings, [Unit(3, (2,))], prompts=prompts)
+
+    one, many, none = work(1), work(33), work(0)
+    assert (none.probes, none.answers, none.reading) == (0, 0, 0)
+    assert one.probes == 2 * 64 * 450 * (16 + 2)  # before the first step and after the last
+    assert one.answers == 2 * 192 * 962 * (16 + 1)  # before and after
+    assert one.reading == 2 * 502
+    assert one.training - none.training == 2 * (2 * 502 + 2 * 47182)
+    assert many.probes == 2 * 64 * 450 * (16 + 16)  # eight prompts, twice
+    assert many.answers == 2 * 192 * 962 * (2 * 16 + 32)  # 32 prompts, 16 side by side
 
 
 def test_time_is_work_over_pace() -> None:
-    pace = Pace(scoring=10.0, training=5.0, answer_seconds=7.0, start_seconds=3.0, known="run")
-    found = estimate(Work(scoring=100, training=200, answers=2, tokens=9), pace)
-    assert found.seconds == 10 + 40 + 14 + 3
+    pace = Pace(10.0, 5.0, answering=2.0, start_seconds=3.0, answered=0.5, known="run")
+    work = Work(scoring=100, training=200, tokens=9, probes=20, answers=16, reading=15)
+    found = estimate(work, pace)
+    assert found.seconds == 10 + 40 + 3 + (20 + 8) / 2 + 3
     assert found.sentence() == "about 1 min (as fast as earlier runs here)"
     assert found.measured
 
@@ -80,7 +101,7 @@ def finished(data: Path, name: str, model: str, at: str, **changes: Any) -> None
     run.mkdir(parents=True)
     phases = {LOADING: 9.0, SCORING: 10.0, TRAINING: 40.0, ANSWERING: 20.0}
     status = {"status": "done", "resumed": False, "phases": phases, **changes}
-    work = {"scoring": 1000.0, "training": 8000.0, "answers": 2, "tokens": 50}
+    work = {"scoring": 1000.0, "training": 8000.0, "answers": 2, "tokens": 50}  # as of old
     (run / "status.json").write_text(json.dumps(status))
     config = {"model_name": model, "created_at": at, "work": work}
     (run / "config.json").write_text(json.dumps(config))
@@ -89,17 +110,35 @@ def finished(data: Path, name: str, model: str, at: str, **changes: Any) -> None
 def test_pace_is_the_middle_of_the_newest_whole_runs_of_the_same_base(tmp_path: Path) -> None:
     assert measured_pace(tmp_path, "m", GUESS) is GUESS
     finished(tmp_path, "r-0", "m", "2026-01")
-    assert measured_pace(tmp_path, "m", GUESS) == Pace(100.0, 200.0, 10.0, 9.0, "run")
+    assert measured_pace(tmp_path, "m", GUESS) == Pace(100.0, 200.0, 30.0, 9.0, known="run")
     finished(tmp_path, "r-1", "m", "2026-03", status="failed")
     finished(tmp_path, "r-2", "m", "2026-03", resumed=True)
     finished(tmp_path, "r-3", "other", "2026-03", phases={TRAINING: 8.0, SCORING: 1.0})
     assert measured_pace(tmp_path, "m", GUESS).training == 200.0
     third = measured_pace(tmp_path, "third", GUESS)  # operations per second pass between bases
-    assert (third.known, third.training, third.answer_seconds) == ("machine", 600.0, 30.0)
+    assert (third.known, third.training, third.answering) == ("machine", 600.0, 30.0)
     for number, seconds in enumerate((100.0, 80.0, 16.0, 10.0, 8.0)):
         phases = {TRAINING: seconds, SCORING: 10.0}
         finished(tmp_path, f"r-{4 + number}", "m", f"2026-02-{number}", phases=phases)
     assert measured_pace(tmp_path, "m", GUESS).training == 500.0  # 80, 100, *500*, 800, 1000
+
+
+def test_what_a_run_generated_tells_how_fast_it_generates(tmp_path: Path) -> None:
+    """40 s are 6000 operations of passes and 400 generated, 20 s are 1000 and as many as the
+    longest answers became of 2000: at 200 and 40 a second 30 + 10 s and 5 + 15 s."""
+    longest = [100, 130.4]  # three fifths of twice 192
+    finished(tmp_path, "r-0", "m", "2026-01", longest_answers=longest)
+    path = tmp_path / "runs" / "r-0" / "config.json"
+    config = json.loads(path.read_text())
+    config["work"] |= {"training": 6000.0, "probes": 400.0, "reading": 1000.0, "answers": 1000.0}
+    path.write_text(json.dumps(config))
+    pace = measured_pace(tmp_path, "m", GUESS)
+    assert (pace.training, pace.answering) == pytest.approx((200.0, 40.0))
+    assert pace.answered == pytest.approx(0.8)  # half way to all of it
+    config["work"]["reading"] = 10000.0  # 20 s cannot hold them at the rate of the other 40
+    path.write_text(json.dumps(config))
+    pace = measured_pace(tmp_path, "m", GUESS)
+    assert (pace.training, pace.answering) == pytest.approx((6000 / (40 - 400 / 30), 30.0))
 
 
 def test_pace_is_that_of_the_same_device_and_precision(tmp_path: Path) -> None:

@@ -43,7 +43,9 @@ def test_the_time_is_that_of_the_rows_work(store: Store) -> None:
     pace = first_pace(shape, DEVICE, "bf16")
     assert seen.time is not None
     assert seen.time.seconds == pytest.approx(
-        pace.start_seconds + pace.answer_seconds + (work.scoring + work.training) / pace.training,
+        pace.start_seconds
+        + (work.probes + work.answers) / pace.answering
+        + (work.scoring + work.training + work.reading) / pace.training,
         rel=0.1,
     )
     assert not seen.time.measured
