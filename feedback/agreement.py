@@ -7,6 +7,7 @@ C classes (verdicts).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -21,6 +22,9 @@ TIMES = 1_000  # Choice: resamples; the ends of the interval then wander by abou
 PRIOR_VOTES = 1.0
 PRIOR_ITEMS = 1.0  # Choice: spread evenly over the classes, so that none is impossible
 ROUNDS = 100  # Choice: at most; on real and simulated votes the tolerance comes after 10 to 40
+LEAST_LOG = -300.0  # of a share that a leap leads to: so small, and still a number
+PLAIN = 10  # rounds before the first leap. Choice: the first ones go far by themselves
+FARTHEST = 4.0  # Choice: of leaps at first; four times as far after each that went so far and held
 TOLERANCE = (
     1e-5  # nats per judgement. Choice: on the real votes of LLMFAO accuracies are then 0.014
 )
@@ -168,7 +172,8 @@ def dawid_skene(
     Expectation-maximisation, started from each item's shares of votes (the majority). Rows of the
     confusion matrices and the prior are smoothed (PRIOR_VOTES, PRIOR_ITEMS), which makes this a
     maximum a posteriori estimate with Dirichlet priors. A round costs two products with one sparse
-    matrix, so cost is linear in votes.
+    matrix, so cost is linear in votes. After some rounds every third one is a leap along the way
+    that the two before it took; one that would lower the objective is not taken.
 
     Args:
         items, labelers, verdicts: (votes,), codes from 0; one labeler may judge an item twice.
@@ -178,7 +183,8 @@ def dawid_skene(
 
     Source: Dawid and Skene, "Maximum likelihood estimation of observer error-rates using the EM
     algorithm" (1979); the smoothing as in Kim and Ghahramani, "Bayesian classifier combination"
-    (2012).
+    (2012); leaps: SQUAREM, scheme S3, of Varadhan and Roland, "Simple and globally convergent
+    methods for accelerating the convergence of any EM algorithm" (2008), in logarithms.
     """
     items, labelers, verdicts = _codes(items), _codes(labelers), _codes(verdicts)
     n, m = (int(codes.max()) + 1 if len(codes) else 0 for codes in (items, labelers))
@@ -189,26 +195,62 @@ def dawid_skene(
 
     votes = np.bincount(items * classes + verdicts, minlength=n * classes).reshape(n, classes)
     posterior = (votes + 1e-12) / (votes + 1e-12).sum(axis=1, keepdims=True)
-    confusion, prior = np.zeros((m, classes, classes)), np.full(classes, 1 / classes)
-    log_likelihood, objective, done = 0.0, -np.inf, 0
+    best = _Guess(np.zeros((m, classes, classes)), np.full(classes, 1 / classes))
+    way: list[_Guess] = []  # the plain rounds since the last leap
+    log_likelihood, objective, done, farthest = 0.0, -np.inf, 0, FARTHEST
     while done < rounds:
         done += 1
-        soft = (by_labeler @ posterior).reshape(m, classes, classes).transpose(0, 2, 1)
-        confusion = _shares(soft + smoothing)
-        prior = _shares(posterior.sum(axis=0) + PRIOR_ITEMS / classes)
-        logs = np.log(confusion).transpose(0, 2, 1).reshape(m * classes, classes)
-        joint = said @ logs + np.log(prior)  # (N, C), log P(class, votes)
-        posterior, of_items = _normalised(joint)
-        log_likelihood = float(of_items.sum())
-        before, objective = (
-            objective,
-            log_likelihood
-            + float((smoothing * np.log(confusion)).sum() + PRIOR_ITEMS * np.log(prior).mean()),
-        )
-        if objective - before < tolerance * max(len(items), 1):
+        leaps = done > PLAIN and len(way) == 3
+        if leaps:
+            guess, length = _leap(way, farthest)
+        else:
+            soft = (by_labeler @ posterior).reshape(m, classes, classes).transpose(0, 2, 1)
+            prior = _shares(posterior.sum(axis=0) + PRIOR_ITEMS / classes)
+            guess = _Guess(_shares(soft + smoothing), prior)
+        logs = np.log(guess.confusion)
+        by_verdict = logs.transpose(0, 2, 1).reshape(m * classes, classes)
+        joint = said @ by_verdict + np.log(guess.prior)  # (N, C), log P(class, votes)
+        shares, of_items = _normalised(joint)
+        likely = float(of_items.sum())
+        height = likely + float((smoothing * logs).sum() + PRIOR_ITEMS * np.log(guess.prior).mean())
+        if leaps:
+            way = [way[-1]]  # a way of two plain rounds more leads to the next leap
+            if not height >= objective:
+                farthest = max(1.0, farthest / 4)
+                continue
+            farthest *= 4 if length == farthest else 1
+            way = []
+        rise, objective = height - objective, height
+        posterior, best, log_likelihood = shares, guess, likely
+        way = [*way, guess][-3:]
+        if not leaps and rise < tolerance * max(len(items), 1):
             break
-    accuracy = np.einsum("c,mcc->m", prior, confusion)
-    return DawidSkene(posterior, accuracy, confusion, prior, log_likelihood, done)
+    accuracy = np.einsum("c,mcc->m", best.prior, best.confusion)
+    return DawidSkene(posterior, accuracy, best.confusion, best.prior, log_likelihood, done)
+
+
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """What one round goes by: confusion matrices (M, C, C) and prior (C,)."""
+
+    confusion: Floats
+    prior: Floats
+
+    def logs(self) -> Floats:
+        return np.log(np.append(self.confusion, self.prior))
+
+
+def _leap(way: Sequence[_Guess], farthest: float) -> tuple[_Guess, float]:
+    """Return where three guesses, each a plain round after the other, lead to; and how far it goes
+    (1: to the last of them), at most `farthest`."""
+    start, middle, end = (guess.logs() for guess in way)
+    first, turn = middle - start, end - 2 * middle + start
+    bend = float(np.linalg.norm(turn))
+    length = min(max(1.0, float(np.linalg.norm(first)) / bend if bend else 1.0), farthest)
+    logs = start + 2 * length * first + length**2 * turn
+    classes = len(way[0].prior)
+    confusion = logs[:-classes].reshape(-1, classes, classes)
+    return _Guess(_shares_of(confusion), _shares_of(logs[-classes:])), length
 
 
 def _normalised(joint: Floats) -> tuple[Floats, Floats]:
@@ -232,3 +274,8 @@ def _smoothing(classes: int) -> Floats:
 
 def _shares(counts: Floats) -> Floats:
     return counts / counts.sum(axis=-1, keepdims=True)
+
+
+def _shares_of(logs: Floats) -> Floats:
+    """Return shares from their logarithms, none of them 0."""
+    return _shares(np.exp(np.maximum(logs - logs.max(axis=-1, keepdims=True), LEAST_LOG)))
