@@ -31,15 +31,17 @@ def similarities(store: Store, comparisons: pd.DataFrame) -> pd.Series:
     values[rows >= 0] = file["values"][rows[rows >= 0]] if file else 0.0
     a, b = comparisons["chars_a"].to_numpy(float), comparisons["chars_b"].to_numpy(float)
     near = np.minimum(a, b) >= LENGTH_RATIO * np.maximum(a, b)
-    texts = comparisons[["text_a", "text_b"]].to_numpy(object)
-    same = texts[:, 0] == texts[:, 1]
+    same = (comparisons["text_a"] == comparisons["text_b"]).to_numpy(bool)
     values[~near] = 0.0
     values[same] = 1.0
     new = np.nonzero(np.isnan(values))[0]
+    texts = comparisons[["text_a", "text_b"]].iloc[new].to_numpy(object)
     for start in range(0, len(new), AT_ONCE):
-        part = new[start : start + AT_ONCE]
-        contents = store.texts(texts[part].ravel())
-        values[part] = [similarity(contents[one], contents[other]) for one, other in texts[part]]
+        part = texts[start : start + AT_ONCE]
+        contents = store.texts(part.ravel())
+        values[new[start : start + AT_ONCE]] = [
+            similarity(contents[one], contents[other]) for one, other in part
+        ]
     if len(new) >= SAVE_AFTER:
         measured = near & ~same
         kept.write(path, MADE_WITH, ids=ids[measured], values=values[measured])

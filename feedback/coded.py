@@ -7,9 +7,11 @@ each other and joined without looking at a single letter.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 # What is named → (frame, column) that names it.
 NAMES: Mapping[str, Sequence[tuple[str, str]]] = {
@@ -31,41 +33,55 @@ OF_COMPARISON = ("prompt", "chars_a", "chars_b", "text_a", "text_b", "model_a", 
 
 
 def coded(frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Return the frames with categoricals for names, one set of categories per kind of thing.
-
-    Votes name their comparison by its `place`; its code is its row.
-    """
-    new: dict[str, dict[str, pd.Categorical]] = {name: {} for name in frames}
-    for frame, values in _comparisons(frames).items():
-        new[frame]["comparison"] = values
-    for kind, places in NAMES.items():
-        columns = [frames[frame][column] for frame, column in places]
-        shared = _shared(columns, sort=kind not in UNSORTED)
-        for (frame, column), values in zip(places, shared, strict=True):
-            new[frame][column] = values
-    found = {name: frame.assign(**new[name]) for name, frame in frames.items()}
-    return {**found, "comparisons": found["comparisons"].drop(columns="place")}
-
-
-def joined(votes: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Return votes with what their comparison says; `coded` gave both frames just now."""
-    taken = votes["comparison"].cat.codes.to_numpy()
-    return votes.assign(**{name: comparisons[name].array.take(taken) for name in OF_COMPARISON})
-
-
-def _comparisons(frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.Categorical]:
-    """Return frame → its comparisons, in the order of the frame that lists all of them."""
-    listed = frames["comparisons"]
-    dtype = pd.CategoricalDtype(pd.Index(listed["comparison"], dtype=object))
-    place = listed["place"].to_numpy()
-    rows = np.full(place.max(initial=-1) + 1, -1, dtype=np.int32)
-    rows[place] = np.arange(len(listed))
+    """Return the frames but for the votes with categoricals for names, one set of categories per
+    kind of thing."""
+    listed = frames["comparisons"]["comparison"]
+    dtype = pd.CategoricalDtype(pd.Index(listed, dtype=object))
     codes = {
-        "votes": rows[frames["votes"]["comparison"].to_numpy()],
         "comparisons": np.arange(len(listed)),
         "gold": dtype.categories.get_indexer(frames["gold"]["comparison"]),
     }
-    return {name: pd.Categorical.from_codes(found, dtype=dtype) for name, found in codes.items()}
+    new = {name: {"comparison": _categories(found, dtype)} for name, found in codes.items()}
+    return _renamed(frames, new)
+
+
+def with_votes(frames: Mapping[str, pd.DataFrame], votes: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return coded frames and the votes with what their comparisons say.
+
+    Votes name their comparison by its `place`; its code is its row. One whose comparison came after
+    the others were read has none.
+    """
+    listed = frames["comparisons"]
+    place = listed["place"].to_numpy()
+    rows = np.full(place.max(initial=-1) + 2, -1, dtype=np.int32)  # the last: of no comparison
+    rows[place] = np.arange(len(listed))
+    taken = rows[np.minimum(votes["comparison"].to_numpy(), len(rows) - 1)]
+    there = taken >= 0
+    if not there.all():
+        votes, taken = votes[there], taken[there]
+    new = {name: listed[name].array.take(taken) for name in OF_COMPARISON}
+    new["comparison"] = _categories(taken, listed["comparison"].dtype)
+    found = _renamed({**frames, "votes": votes}, {"votes": new})
+    return {**found, "comparisons": listed.drop(columns="place")}
+
+
+def _renamed(
+    frames: Mapping[str, pd.DataFrame], new: Mapping[str, Mapping[str, pd.Categorical]]
+) -> dict[str, pd.DataFrame]:
+    """Return the frames with new columns, and with what `NAMES` lists of them as categoricals."""
+    columns = {name: dict(new.get(name, {})) for name in frames}
+    for kind, places in NAMES.items():
+        here = [place for place in places if place[0] in frames]
+        if "votes" in frames and all(frame != "votes" for frame, _ in here):
+            continue  # coded already
+        shared = _shared([frames[frame][name] for frame, name in here], sort=kind not in UNSORTED)
+        for (frame, name), values in zip(here, shared, strict=True):
+            columns[frame][name] = values
+    return {name: frame.assign(**columns[name]) for name, frame in frames.items()}
+
+
+def _categories(codes: NDArray[np.integer[Any]], dtype: pd.CategoricalDtype) -> pd.Categorical:
+    return pd.Categorical.from_codes(codes, dtype=dtype)
 
 
 def _shared(columns: Sequence[pd.Series], *, sort: bool) -> list[pd.Categorical]:

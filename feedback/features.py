@@ -132,12 +132,13 @@ def features(
     path = store.data / "cache" / "features.npz"
     known = kept.read(path, MADE_WITH) or _nothing()
     keys = keys_of(ids)
-    new = ids[~_found(known["keys"], keys)[1]]
+    places, there = _found(known["keys"], keys)
+    new = ids[~there]
     if len(new):
         known = _merged(known, keys_of(new), _computed(store, new, set(spoken)))
         if len(new) >= SAVE_AFTER:
             kept.write(path, MADE_WITH, **known)
-    places, _ = _found(known["keys"], keys)
+        places, _ = _found(known["keys"], keys)
     return pd.DataFrame(
         {name: known[name][places] for name in FEATURES}, index=pd.Index(ids, dtype=object)
     )
@@ -148,7 +149,7 @@ def keys_of(ids: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
 
     Two of a million texts share a key with a chance of 3e-8.
     """
-    digits = "".join(id[:16] for id in ids)
+    digits = ids.astype("S16").tobytes().decode("ascii")
     return np.frombuffer(bytes.fromhex(digits), dtype=">u8").astype(np.uint64)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from feedback.agreement import dawid_skene
 from feedback.checks.columns import Columns
+from feedback.checks.said import found_in
 from feedback.copying import Copies, copies
 from feedback.signals import ALPHA, flags
 from feedback.streaks import same_runs, side_runs
@@ -254,7 +255,7 @@ def _accuracy(judged: Judged, first: NDArray[np.bool_]) -> tuple[Floats, Floats]
 
 def _gold(judged: Judged, first: NDArray[np.bool_], columns: Columns) -> tuple[Floats, Floats]:
     right = np.full(judged.items + 1, UNKNOWN)
-    at = judged.comparisons.astype(object).get_indexer(pd.Index(columns.gold["comparison"]))
+    at = found_in(judged.comparisons, columns.gold["comparison"])
     right[at] = _verdicts(columns.gold)
     right[-1] = UNKNOWN  # where gold items went that nobody judged: to -1
     known = right[judged.item]

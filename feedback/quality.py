@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from feedback.checks.columns import DECISIONS
 from feedback.checks.duplicates import prompt_items, repeated_prompts
 from feedback.checks.length_bias import share as length_share
 from feedback.checks.position_bias import share as position_share
-from feedback.coded import coded, joined
+from feedback.coded import coded, with_votes
 from feedback.echoes import echoes
 from feedback.features import excerpt, features
 from feedback.live import excluded_ids
@@ -29,6 +30,8 @@ from storage.store import Store
 
 Answer = TypeVar("Answer", Finding, CheckResult)
 
+SLOW = ("labeler_quality", "agreement")  # the checks that take longest begin first
+AT_ONCE = 2  # Choice: most of their time is numpy's, which lets another thread compute meanwhile
 PREVIEW = 80  # characters of a prompt in a message
 NO_ECHOES = {"echo_a": False, "echo_b": False}
 MAX_PREVIEWS = 1_000  # Choice: five times as many as there are findings
@@ -55,7 +58,10 @@ def find_repeats(store: Store) -> list[CheckResult]:
 
 def checks_of(columns: Columns) -> list[CheckResult]:
     """Return what every check says about columns that are gathered already; `quoted` is next."""
-    return [check(columns) for check in CHECKS.values()]
+    slowest = sorted(CHECKS, key=lambda name: name not in SLOW)
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        found = {name: threads.submit(CHECKS[name], columns) for name in slowest}
+    return [found[name].result() for name in CHECKS]
 
 
 def quoted(store: Store, results: Sequence[CheckResult]) -> list[CheckResult]:
@@ -99,6 +105,7 @@ def gather(store: Store, *, simulated: bool = True, said: bool = True) -> Column
         said: with the features of what every text says.
     """
     columns = gather_numbers(store, simulated=simulated, alike=True, said=said)
+    columns = replace(columns, items=prompt_items(columns))
     return replace(
         columns, previews=_previews(store, columns), vote_ids=_vote_ids(store, columns.votes)
     )
@@ -114,26 +121,19 @@ def gather_numbers(
         alike: with how alike the two answers of each comparison are, else 0.
         said: with the features of every text, else none.
     """
-    votes = store.frame("coded_votes")  # before the comparisons, which then name all of theirs
-    ratings, comparisons = store.frame("ratings"), store.frame("compared")
-    prompts = store.frame("prompts")
-    similarity = similarities(store, comparisons) if alike else 0.0
-    frames = coded(
-        {
-            "votes": votes,
-            "ratings": ratings,
-            "comparisons": comparisons.assign(similarity=similarity),
-            "prompts": prompts,
-            "gold": store.frame("gold"),
-            "scores": store.frame("scores"),
-        }
-    )
-    frames["votes"] = joined(frames["votes"], frames["comparisons"])
-    answers = frames["comparisons"]["text_a"].cat.categories  # of every answer: see `coded`
-    found = features(store, answers, prompts["text"]) if said else pd.DataFrame()
-    compared = frames["comparisons"]
-    repeated = echoes(store, compared, frames["prompts"], found) if said else NO_ECHOES
-    frames["comparisons"] = compared.assign(**repeated)
+    with ThreadPoolExecutor(1) as beside:  # the votes take as long as all that follows here
+        votes = beside.submit(store.frame, "coded_votes")
+        frames = {"ratings": store.frame("ratings"), "comparisons": store.frame("coded_compared")}
+        similarity = beside.submit(similarities, store, frames["comparisons"]) if alike else None
+        others = {name: store.frame(name) for name in ("prompts", "gold", "scores")}
+        frames = coded({**frames, **others})
+        compared, prompts = frames["comparisons"], frames["prompts"]
+        answers = compared["text_a"].cat.categories  # of every answer: see `coded`
+        found = features(store, answers, prompts["text"]) if said else pd.DataFrame()
+        repeated = echoes(store, compared, prompts, found) if said else NO_ECHOES
+        alikeness = similarity.result() if similarity else 0.0
+        frames["comparisons"] = compared.assign(similarity=alikeness, **repeated)
+        frames = with_votes(frames, votes.result())
     frames = _counted(frames, excluded_ids(store), simulated)
     return Columns(decisions=_decisions(store), features=found, **frames)
 

@@ -7,12 +7,12 @@ row per item, times in UTC. Live means: the highest revision of an assignment, u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from storage.duck import Cursor
-from storage.live import LIVE_EDIT, LIVE_RATING, LIVE_VOTE, frame, stored
+from storage.live import LIVE_EDIT, LIVE_RATING, LIVE_VOTE, frame, large_frame, stored
 from storage.open_items import (
     ADJUDICATED,
     EXCLUDED,
@@ -65,6 +65,11 @@ CODES = {
     "coded_kind": "SELECT DISTINCT kind FROM assignment UNION SELECT 'plain' ORDER BY 1",
     "coded_source": "SELECT DISTINCT source FROM vote ORDER BY source",
 }
+CODES_COMPARED = {
+    "coded_model": "SELECT DISTINCT model FROM response ORDER BY model",
+    "coded_adapter": "SELECT DISTINCT adapter FROM response ORDER BY adapter",
+    "coded_made": "SELECT DISTINCT source FROM comparison ORDER BY source",
+}
 
 VOTE_IDS = """
 SELECT id AS vote, hash(id) AS coded FROM vote
@@ -86,18 +91,24 @@ ORDER BY v.created_at, v.id"""
 
 _COMPARED = """
 SELECT c.id AS comparison, c.prompt, c.a, c.b, a.text AS text_a, b.text AS text_b,
-    ta.chars AS chars_a, tb.chars AS chars_b, a.model AS model_a, b.model AS model_b,
-    a.adapter AS adapter_a, b.adapter AS adapter_b, a.finished AS finished_a,
-    b.finished AS finished_b, c.source, c.created_at{counts}
+    ta.chars AS chars_a, tb.chars AS chars_b, a.model{model} AS model_a, b.model{model} AS model_b,
+    a.adapter{adapter} AS adapter_a, b.adapter{adapter} AS adapter_b, a.finished AS finished_a,
+    b.finished AS finished_b, c.source{made} AS source, c.created_at{counts}
 FROM comparison c
 JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
 JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text{joins}
 ORDER BY c.created_at, c.id"""
 
-# Without counting a million votes; `place` is what the coded votes name it by.
-COMPARED = _COMPARED.format(counts=", c.rowid AS place", joins="")
+_NAMES = {"model": "", "adapter": "", "made": ""}
+# Without counting a million votes.
+COMPARED = _COMPARED.format(counts="", joins="", **_NAMES)
+# The same for 300,000 of them; `place` is what the coded votes name it by.
+CODED_COMPARED = _COMPARED.format(
+    counts=", c.rowid AS place", joins="", **{name: f"::coded_{name}" for name in _NAMES}
+)
 
 COMPARISONS = _COMPARED.format(
+    **_NAMES,
     counts=", coalesce(v.votes, 0) AS votes, coalesce(s.assigned, 0) AS assigned",
     joins=f"""
 LEFT JOIN (SELECT comparison, count(*) AS votes FROM ({LIVE_VOTE}) GROUP BY comparison) v
@@ -223,13 +234,7 @@ def votes(cursor: Cursor) -> pd.DataFrame:
 
 def coded_votes(cursor: Cursor) -> pd.DataFrame:
     """Return the live votes with categoricals for names, without what their comparison says."""
-    cursor.begin()  # no name may come between the codes and the votes
-    try:
-        for name, query in CODES.items():
-            cursor.execute(f"CREATE OR REPLACE TEMP TYPE {name} AS ENUM ({query})")
-        return frame(cursor, CODED_VOTES)
-    finally:
-        cursor.rollback()
+    return _coded(cursor, CODES, CODED_VOTES)
 
 
 def vote_ids(cursor: Cursor, *, coded: Sequence[int]) -> pd.DataFrame:
@@ -239,7 +244,7 @@ def vote_ids(cursor: Cursor, *, coded: Sequence[int]) -> pd.DataFrame:
 
 def ratings(cursor: Cursor) -> pd.DataFrame:
     """Return the live ratings."""
-    return frame(cursor, RATINGS)
+    return large_frame(cursor, RATINGS)
 
 
 def edits(cursor: Cursor) -> pd.DataFrame:
@@ -257,10 +262,27 @@ def compared(cursor: Cursor) -> pd.DataFrame:
     return frame(cursor, COMPARED)
 
 
+def coded_compared(cursor: Cursor) -> pd.DataFrame:
+    """Return every comparison as `compared` does, with categoricals for models and sources, and
+    with the `place` that coded votes name it by."""
+    return _coded(cursor, CODES_COMPARED, CODED_COMPARED)
+
+
+def _coded(cursor: Cursor, codes: Mapping[str, str], query: str) -> pd.DataFrame:
+    """Return the rows of a query that casts names to types whose values other queries list."""
+    cursor.begin()  # no name may come between the codes and the rows
+    try:
+        for name, values in codes.items():
+            cursor.execute(f"CREATE OR REPLACE TEMP TYPE {name} AS ENUM ({values})")
+        return large_frame(cursor, query)
+    finally:
+        cursor.rollback()
+
+
 def prompts(cursor: Cursor) -> pd.DataFrame:
     """Return every prompt with its number of responses and comparisons; `cluster` is "" where it is
     not settled yet."""
-    return frame(cursor, PROMPTS)
+    return large_frame(cursor, PROMPTS)
 
 
 def unsettled(cursor: Cursor) -> pd.DataFrame:
@@ -342,6 +364,7 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "edits": edits,
     "comparisons": comparisons,
     "compared": compared,
+    "coded_compared": coded_compared,
     "prompts": prompts,
     "unsettled": unsettled,
     "sizes": sizes,

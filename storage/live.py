@@ -27,7 +27,22 @@ LIVE_EDIT = LIVE.format(table="edit") + " WHERE e.corrected != ''"
 
 def frame(cursor: Cursor, query: str, **params: object) -> pd.DataFrame:
     """Run a query; give its times their zone."""
-    found = cursor.execute(query, params).df()
+    return _in_utc(cursor.execute(query, params).df())
+
+
+def large_frame(cursor: Cursor, query: str) -> pd.DataFrame:
+    """Run a query whose strings would take long to become Python's: they stay where Arrow has them.
+
+    With 300,000 rows of six ids 0.8 s instead of 1.5; with few rows slower than `frame`.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    strings = {pa.string(): pd.StringDtype(na_value=float("nan"))}
+    return _in_utc(cursor.sql(query).to_arrow_table().to_pandas(types_mapper=strings.get))
+
+
+def _in_utc(found: pd.DataFrame) -> pd.DataFrame:
     if "created_at" in found:
         found["created_at"] = found["created_at"].dt.tz_localize("UTC")
     return found

@@ -160,8 +160,7 @@ def _against(table: Codes) -> NDArray[np.bool_]:
 def _overview(
     judged: Judged, table: Codes, against: tuple[str, ...], columns: Columns
 ) -> tuple[Finding, ...]:
-    majorities = judged.rows.assign(
-        comparison=judged.comparisons,
+    majorities = judged.rows[["comparison", "prompt", "text_a", "text_b"]].assign(
         net=table[:, 0] - table[:, 1],
         decided=table[:, 0] + table[:, 1],
     )

@@ -46,6 +46,7 @@ class Columns:
     scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SCORES)))
     features: pd.DataFrame = field(default_factory=pd.DataFrame)  # by text id; feedback/features.py
     previews: Mapping[str, str] = field(default_factory=dict)  # prompt id → its beginning, to show
+    items: pd.DataFrame | None = None  # `duplicates.prompt_items`, where they were put together
     # What `votes` calls a vote → its id, of people with several on one comparison; nothing where
     # `votes` has the ids.
     vote_ids: Mapping[int, str] = field(default_factory=dict)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 from scipy.sparse import csgraph
 
 from feedback.checks.result import Finding, share_text
-from feedback.checks.said import codes_of
+from feedback.checks.said import codes_of, named
 from feedback.intervals import wilson
 
 MAX_CYCLES = 50  # Choice: the largest; a person reads no more
@@ -28,14 +29,16 @@ def preference_cycles(majorities: pd.DataFrame, previews: Mapping[str, str]) -> 
             less votes for b) and `decided` (votes for a or b).
         previews: Prompt id → its beginning.
     """
-    edges = majority_edges(majorities)
-    prompts = edges["prompt"].value_counts()
-    able = prompts.index[prompts >= 3]
+    decided = majorities[majorities["decided"] > 0]
+    several = decided[_times(decided["prompt"]) >= 3]  # fewer cannot have three edges
+    edges = majority_edges(several)
+    edges = edges[_times(edges["prompt"]) >= 3]
+    able = edges["prompt"].unique()
     subject, what = "preference cycles", "prompts with three or more decided comparisons"
     if not len(able):
         message = "No prompt has three decided comparisons of different answers: no circle can be."
         return [Finding(subject, None, None, None, 0, "unknown", message, "")]
-    edges = circles(edges[edges["prompt"].isin(able)])
+    edges = circles(edges)
     hits = edges["prompt"].nunique()
     found = [_circle(group, previews) for _, group in edges.groupby("circle")]
     found.sort(key=lambda one: (-one.n, one.items))
@@ -54,6 +57,12 @@ def preference_cycles(majorities: pd.DataFrame, previews: Mapping[str, str]) -> 
     ]
 
 
+def _times(prompts: pd.Series) -> npt.NDArray[np.intp]:
+    """Return how often each row's prompt is there."""
+    codes = pd.factorize(prompts)[0]
+    return np.bincount(codes, minlength=1)[codes]
+
+
 def majority_edges(majorities: pd.DataFrame) -> pd.DataFrame:
     """Return who beats whom: prompt, winner, loser (text ids) and the first such comparison.
 
@@ -64,25 +73,26 @@ def majority_edges(majorities: pd.DataFrame) -> pd.DataFrame:
     (a, b), texts = codes_of(rows["text_a"], rows["text_b"])
     (prompt,), prompts = codes_of(rows["prompt"])
     net = rows["net"].to_numpy()
-    rows = pd.DataFrame(
+    both = pd.DataFrame(
         {
             "prompt": prompt,
             "first": np.minimum(a, b),
             "second": np.maximum(a, b),
             "net": np.where(a <= b, net, -net),
-            "comparison": rows["comparison"].to_numpy(),
+            "place": np.arange(len(rows)),
         }
     )
-    couples = rows[a != b].groupby(["prompt", "first", "second"], sort=False)
-    sums = couples.agg(net=("net", "sum"), comparison=("comparison", "first")).reset_index()
+    couples = both[a != b].groupby(["prompt", "first", "second"], sort=False)
+    sums = couples.agg(net=("net", "sum"), place=("place", "first")).reset_index()
     sums = sums[sums["net"] != 0]
     ahead, first, second = (sums[name].to_numpy() for name in ("net", "first", "second"))
+    won, lost = np.where(ahead > 0, (first, second), (second, first))
     return pd.DataFrame(
         {
-            "prompt": pd.Series(prompts[sums["prompt"]], dtype=object),
-            "winner": pd.Series(texts[np.where(ahead > 0, first, second)], dtype=object),
-            "loser": pd.Series(texts[np.where(ahead > 0, second, first)], dtype=object),
-            "comparison": pd.Series(sums["comparison"].to_numpy(), dtype=object),
+            "prompt": named(sums["prompt"].to_numpy(), prompts, rows["prompt"]),
+            "winner": named(won, texts, rows["text_a"]),
+            "loser": named(lost, texts, rows["text_a"]),
+            "comparison": rows["comparison"].array.take(sums["place"].to_numpy()),
         }
     )
 

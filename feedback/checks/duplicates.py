@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from feedback.checks.columns import Columns, latest_decisions
 from feedback.checks.result import CheckResult, Finding, nothing, share_text
@@ -23,6 +25,9 @@ from storage.records import DUEL, GENERATED
 PROMPTS, RESPONSES = "duplicate_prompts", "duplicate_responses"
 # Choice: every repeat is a question that a person answers once (skip, link, keep): one is enough.
 THRESHOLD = 0.0  # share of undecided repeats above which a check warns; nothing here ever stops
+# Comparisons. Choice: nine answers, each with each other, as InstructGPT's labelers ranked four to
+# nine; where more hang together many models met on few prompts, and those do weigh more.
+RANKED = 36
 MAX_FINDINGS = 200  # Choice: the most repeated ones; a person reads no more
 SAME = "the same but for case, spaces and punctuation"
 
@@ -70,12 +75,15 @@ def prompt_items(columns: Columns) -> pd.DataFrame:
     """Return what is judged, oldest first: item, prompt, cluster, group, created_at.
 
     Comparisons, and rated responses that stand in none. One `group` is what was made together on
-    purpose: all that one `generate` batch made from one prompt. Everything else is its own group.
-    Duels are left out: they ask the same prompts again and again, and train nothing.
+    purpose: all that one `generate` batch made from one prompt, and comparisons of one source that
+    share answers, as those of a ranking do. Everything else is its own group. Duels are left out:
+    they ask the same prompts again and again, and train nothing.
     """
+    if columns.items is not None:
+        return columns.items
     compared = columns.comparisons
     pairs = compared[~_starts(compared["source"], DUEL)]
-    pairs = pairs[["comparison", "prompt", "source", "created_at"]].rename(
+    pairs = pairs[["comparison", "prompt", "a", "b", "source", "created_at"]].rename(
         columns={"comparison": "item"}
     )
     rated = columns.ratings
@@ -96,10 +104,29 @@ def prompt_items(columns: Columns) -> pd.DataFrame:
 
 
 def _groups(items: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """Return a number per item, the same for what one batch made from one prompt, (N,)."""
+    """Return a number per item, the same for what was made together on purpose, (N,)."""
     made = _starts(items["source"], GENERATED)
-    batches, prompts = pd.factorize(items["source"])[0], pd.factorize(items["prompt"])[0]
-    return np.where(made, batches * (len(items) + 1) + prompts, -1 - np.arange(len(items)))
+    sources, prompts = pd.factorize(items["source"])[0], pd.factorize(items["prompt"])[0]
+    return np.where(made, sources * (len(items) + 1) + prompts, -1 - _connected(items, sources))
+
+
+def _connected(items: pd.DataFrame, sources: npt.NDArray[np.intp]) -> npt.NDArray[np.integer[Any]]:
+    """Return a number per item, the same for items of one source that answers connect, (N,).
+
+    Where they connect more than `RANKED`, each stays by itself.
+    """
+    n = len(items)
+    answers = pd.factorize(pd.concat([items["a"], items["b"]], ignore_index=True))[0]
+    keys = np.where(answers >= 0, answers * (n + 1) + np.tile(sources, 2), -1)
+    places, many = np.unique(keys, return_inverse=True, return_counts=True)[1:]
+    shared = np.flatnonzero((many[places] > 1) & (keys >= 0))
+    if not len(shared):
+        return np.arange(n)
+    edges = (np.ones(len(shared), dtype=bool), (shared % n, n + places[shared]))
+    graph = sparse.coo_array(edges, shape=(n + len(many),) * 2)
+    found = connected_components(graph, directed=False)[1][:n]
+    ranked = np.bincount(found)[found] <= RANKED
+    return np.where(ranked, found, n + len(many) + np.arange(n))
 
 
 def _starts(sources: pd.Series, with_: str) -> pd.Series:
@@ -196,7 +223,7 @@ def _alike(comparison: str, similarity: float, linked: bool, similar: float) -> 
 def _prompt_findings(repeats: pd.DataFrame, n: int, columns: Columns) -> tuple[Finding, ...]:
     """Return one finding per earlier item: undecided ones first, then the most repeated."""
     same = repeats["prompt"] == repeats["earlier_prompt"]
-    groups = repeats.assign(same=same).groupby("earlier_item")
+    groups = repeats.assign(same=same).groupby("earlier_item", sort=False)
     told = groups.agg(
         open=("open", "any"),
         n=("open", "size"),

@@ -6,7 +6,7 @@ is a row of that frame, -1 where a text has none.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -52,9 +52,22 @@ def codes_of(*columns: pd.Series) -> tuple[list[Counts], npt.NDArray[np.object_]
     return [part.astype(np.int64) for part in np.split(found, ends)], names
 
 
+def named(
+    codes: npt.NDArray[np.integer[Any]], names: npt.NDArray[np.object_], like: pd.Series
+) -> pd.Series:
+    """Return codes from `codes_of` as names again, with the categories of `like` if it has some."""
+    if isinstance(like.dtype, pd.CategoricalDtype):
+        return pd.Series(pd.Categorical.from_codes(codes, dtype=like.dtype))
+    return pd.Series(names[codes], dtype=object)
+
+
 def found_in(known: pd.Index, asked: pd.Series) -> Places:
     """Return where each asked id stands among the known ones, -1 where it does not."""
     if isinstance(asked.dtype, pd.CategoricalDtype):
+        if known.dtype is asked.dtype:
+            of = np.full(len(asked.cat.categories) + 1, -1, dtype=np.intp)
+            of[pd.Categorical(known).codes] = np.arange(len(known))
+            return of[asked.cat.codes.to_numpy()]
         if _begins_with(known, asked.cat.categories):
             return asked.cat.codes.to_numpy().astype(np.intp)
         of = np.append(known.get_indexer(asked.cat.categories), -1)

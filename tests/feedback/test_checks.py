@@ -6,6 +6,7 @@ import json
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 
 import pandas as pd
 import pytest
@@ -258,6 +259,27 @@ def test_what_one_batch_made_from_one_prompt_is_meant_and_another_batch_is_not()
     batch = [("c1", "p1", "generated:1"), ("c2", "p1", "generated:1")]
     assert prompts_of(columns(items=batch)).items == ()
     assert prompts_of(columns(items=[*batch, ("c3", "p1", "generated:2")])).items == ("c3",)
+
+
+def test_comparisons_of_one_ranking_are_meant_and_another_pair_of_answers_is_not():
+    """Answers 1 to 4 of one import, each with the next; c4 has two others, c5 another source."""
+    rows = [("c1", "1", "2", "x"), ("c2", "2", "3", "x"), ("c3", "3", "4", "x"),
+            ("c4", "8", "9", "x"), ("c5", "1", "3", "y")]  # fmt: skip
+    given = columns(items=[(c, "p1", f"import:{source}") for c, _, _, source in rows])
+    pairs = given.comparisons.assign(a=[a for _, a, *_ in rows], b=[b for _, _, b, _ in rows])
+    assert prompts_of(replace(given, comparisons=pairs)).items == ("c4", "c5")
+
+
+def test_a_tournament_of_many_answers_to_one_prompt_is_no_ranking():
+    """Each with each other: 36 comparisons of nine answers, 45 of ten."""
+
+    def repeats(answers: int) -> int:
+        couples = list(combinations(map(str, range(answers)), 2))
+        given = columns(items=[(f"c{n}", "p1", "import:x") for n in range(len(couples))])
+        pairs = given.comparisons.assign(a=[a for a, _ in couples], b=[b for _, b in couples])
+        return len(prompts_of(replace(given, comparisons=pairs)).items)
+
+    assert (repeats(9), repeats(10)) == (0, 44)
 
 
 def test_duels_ask_the_same_prompts_on_purpose_and_may_tie_on_the_same_answer():
