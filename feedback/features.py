@@ -162,7 +162,9 @@ def _found(
     known: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
     """Return where each key stands among the known, sorted ones, and whether it does."""
-    places = np.searchsorted(known, keys)
+    order = np.argsort(keys)  # looked for in their order, near each other in memory
+    places = np.empty(len(keys), dtype=np.intp)
+    places[order] = np.searchsorted(known, keys[order])
     if not len(known):
         return places, np.zeros(len(keys), dtype=bool)
     places = np.minimum(places, len(known) - 1)

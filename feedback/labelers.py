@@ -96,13 +96,12 @@ def labeler_table(columns: Columns, *, alpha: float = ALPHA) -> pd.DataFrame:
         gets any with a probability of at most about `alpha`, however often somebody looks.
     """
     votes = columns.votes
-    judged = judged_votes(votes)
+    judged, first = columns.once(judged_in), columns.once(first_in)
     decided = judged.verdict <= B
     counted = judged.verdict != SKIP
     left, left_n = judged.share(judged.side == LEFT, judged.side != UNKNOWN)
     longer = _longer(votes, judged)
     longer_share, longer_n = judged.share(longer > 0, decided & (longer != 0))
-    first = first_votes(judged)
     agreement, agreement_n = _agreement(judged, first)
     accuracy, accuracy_n = _accuracy(judged, first)
     gold, gold_n = _gold(judged, first, columns)
@@ -114,7 +113,7 @@ def labeler_table(columns: Columns, *, alpha: float = ALPHA) -> pd.DataFrame:
     same = same_runs(
         judged.labeler, judged.item, judged.verdict, judged.time, among=SAME, people=people
     )
-    copied: Copies = copies(judged.labeler, judged.item, judged.verdict, judged.time, first)
+    copied = columns.once(copies_in)
     names = np.array([*judged.names, ""], dtype=object)
     said = np.array([*VERDICTS, ""], dtype=object)  # -1 is the last
     values = (
@@ -129,6 +128,22 @@ def labeler_table(columns: Columns, *, alpha: float = ALPHA) -> pd.DataFrame:
     whole = [name for name in TABLE if name.endswith("_n")]
     table = table.astype(dict.fromkeys(whole, int))
     return table.assign(flags=flags(table, alpha))
+
+
+def judged_in(columns: Columns) -> Judged:
+    """Return the columns' votes as codes."""
+    return judged_votes(columns.votes)
+
+
+def first_in(columns: Columns) -> NDArray[np.bool_]:
+    """Return which of the columns' votes are their labeler's first on the comparison."""
+    return first_votes(columns.once(judged_in))
+
+
+def copies_in(columns: Columns) -> Copies:
+    """Return whom each labeler of the columns copies, if anybody."""
+    judged, first = columns.once(judged_in), columns.once(first_in)
+    return copies(judged.labeler, judged.item, judged.verdict, judged.time, first)
 
 
 def judged_votes(votes: pd.DataFrame) -> Judged:

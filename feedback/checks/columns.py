@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -24,6 +25,9 @@ PROMPTS = ("prompt", "text", "cluster")
 DECISIONS = ("kind", "item", "earlier", "decision", "created_at")
 GOLD = ("comparison", "verdict")
 SCORES = ("response", "model", "adapter", "logprob", "tokens")
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,14 @@ class Columns:
     # What `votes` calls a vote → its id, of people with several on one comparison; nothing where
     # `votes` has the ids.
     vote_ids: Mapping[int, str] = field(default_factory=dict)
+    _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, make: Callable[[Columns], T]) -> T:
+        """Return what a function makes of these columns; what several checks need is made once."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: T = self._made[make]
+        return made
 
     @staticmethod
     def empty() -> Columns:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from feedback.checks.columns import Columns
 from feedback.checks.result import CheckResult, Finding, measured, nothing, part, share_text
-from feedback.copying import WITHIN, copies
-from feedback.labelers import SKIP, Judged, first_votes, judged_votes
+from feedback.copying import WITHIN, Copies
+from feedback.labelers import SKIP, Judged, copies_in, judged_in
 from feedback.sequential import is_found
 from feedback.signals import ALPHA, SIGNALS
 from feedback.surplus import among_several, surplus
@@ -33,13 +32,13 @@ def duplicate_votes(columns: Columns, *, threshold: float = THRESHOLD) -> CheckR
     The items are these votes, not the first ones. Findings: each labeler with such votes, and each
     who follows another within seconds.
     """
-    judged = judged_votes(columns.votes)
+    judged = columns.once(judged_in)
     n = int((judged.verdict != SKIP).sum())
     if not n:
         return nothing(NAME, "There is no vote yet.", "Collect votes.")
     again = _again(columns)
     hits = len(again)
-    copied = _copied(judged, first_votes(judged))
+    copied = _copied(judged, columns.once(copies_in))
     found = [*copied, *_repeated(judged, again)]
     message = f"{share_text(hits, n, 'votes')} are by somebody who had voted on that comparison"
     warn = hits / n > threshold or bool(copied)
@@ -83,9 +82,8 @@ def _finding(labeler: str, n: int, items: tuple[str, ...]) -> Finding:
     return part(f"labeler {labeler}", len(items), n, "warn", message, REMEDY, items)
 
 
-def _copied(judged: Judged, first: NDArray[np.bool_]) -> list[Finding]:
+def _copied(judged: Judged, found: Copies) -> list[Finding]:
     """Return one finding per labeler who follows another, the surest first."""
-    found = copies(judged.labeler, judged.item, judged.verdict, judged.time, first)
     sure = np.flatnonzero(is_found(found.evidence, ALPHA * SIGNALS["copying"].part))
     return [
         _copy(judged.names[at], judged.names[found.source[at]], found.share[at], int(found.n[at]))
