@@ -14,6 +14,7 @@ from align.later import Later
 from feedback import api, doors
 from feedback.accounts import people_of
 from feedback.crowd import Crowd
+from feedback.front import Front
 from feedback.gate import HERE, Gate, Reach
 from feedback.product import routes as product
 from feedback.product.allowance import USUAL, Allowance
@@ -37,7 +38,7 @@ def build_web(
     store = workspace.store
     people = people_of(store)
     sent = product.Doors(lambda request: store, allowance)
-    app.add_middleware(product.Front, doors=sent)
+    app.add_middleware(Front, ways=product.ways(sent) | api.ways(lambda request: store))
     app.add_middleware(Gate, reach=reach, people=people)
     app.add_middleware(Crowd)
     api.install_errors(app)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, cast
+from functools import partial
+from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
@@ -29,6 +30,7 @@ from starlette.types import Receive
 from feedback.assignments import serve_items
 from feedback.campaigns import labeler_name, sign_in
 from feedback.collecting import STOPPED, given, in_campaign, of_labeler, reach
+from feedback.front import Way
 from feedback.gate import person_of
 from feedback.nudges import SITTING, Judged, Own, own
 from feedback.ordering import LETTERS
@@ -45,6 +47,7 @@ from storage.store import Store
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
+PREFIX = "/api/v1"
 COOKIE = "hone_labeler"
 NO_STORE = {"Cache-Control": "no-store"}
 COOKIE_SECONDS = 365 * 24 * 3600  # Choice: a year; the name is asked once.
@@ -94,37 +97,20 @@ class LimitedRoute(APIRoute):
     """A route that reads at most `MAX_BODY_BYTES` of a body, whatever its header says."""
 
     def get_route_handler(self) -> Handler:
-        handle = self.within(super().get_route_handler())
+        handle = super().get_route_handler()
 
         async def limited(request: Request) -> Response:
-            length = request.headers.get("content-length", "")
-            if length.isdigit() and int(length) > MAX_BODY_BYTES:
-                raise HTTPException(413, _TOO_LARGE)
-            return await handle(Request(request.scope, _counted(request.receive)))
+            return await handle(_limited(request))
 
         return limited
 
-    def within(self, usual: Handler) -> Handler:
-        """Return what answers a request whose body is limited."""
-        return usual
 
-
-class VerdictRoute(LimitedRoute):
-    """A route of a request and one body: what the framework does for any route costs more than
-    keeping a vote. It is asked only where the body is not what it has to be, and says why."""
-
-    def within(self, usual: Handler) -> Handler:
-        assert self.body_field is not None
-        kind = cast(type[BaseModel], self.body_field.field_info.annotation)
-
-        async def handler(request: Request) -> Response:
-            body = _read(kind, request.headers.get("content-type", ""), await request.body())
-            if body is None:
-                return await usual(request)
-            said = await run_in_threadpool(self.endpoint, request=request, body=body)
-            return JSONResponse(said, self.status_code or 200, NO_STORE)
-
-        return handler
+def _limited(request: Request) -> Request:
+    """Return a request whose body is read as far as `MAX_BODY_BYTES`."""
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > MAX_BODY_BYTES:
+        raise HTTPException(413, _TOO_LARGE)
+    return Request(request.scope, _counted(request.receive))
 
 
 def _read(kind: type[BaseModel], content_type: str, raw: bytes) -> BaseModel | None:
@@ -307,6 +293,16 @@ class Routes:
         """Say that the server answers."""
         return {"status": "ok"}
 
+    def posted(self) -> Sequence[tuple[str, type[BaseModel], Callable[..., dict[str, Any]]]]:
+        """Return what labelers send all the time: the path, its body, and what keeps it."""
+        return (
+            ("/votes", VerdictIn, self.vote),
+            ("/ratings", VerdictIn, self.rate),
+            ("/rankings", VerdictIn, self.rank),
+            ("/edits", EditIn, self.edit),
+            ("/remarks", RemarkIn, self.remark),
+        )
+
     def _signed_in(self, request: Request) -> str:
         """Return who is asking; add them where the data folder does not know them yet."""
         name = _name(request)
@@ -329,7 +325,7 @@ def router(
     """
     routes = Routes(store_of, waiting, wake)
     made = APIRouter(
-        prefix="/api/v1",
+        prefix=PREFIX,
         route_class=LimitedRoute,
         dependencies=[Depends(_unkept)],
         responses={"default": dict(RESPONSE)},
@@ -346,18 +342,27 @@ def router(
         made.add_api_route(path, route, methods=["GET"])
     made.add_api_route("/health", routes.health, methods=["GET"])
     made.add_api_route("/labeler", routes.sign_in, methods=["POST"])
-    for path, route in (
-        ("/votes", routes.vote),
-        ("/ratings", routes.rate),
-        ("/rankings", routes.rank),
-        ("/edits", routes.edit),
-        ("/remarks", routes.remark),
-    ):
-        made.add_api_route(
-            path, route, methods=["POST"], status_code=201, route_class_override=VerdictRoute
-        )
+    for path, _, keep in routes.posted():
+        made.add_api_route(path, keep, methods=["POST"], status_code=201)
     refuse_other_methods(made)
     return made
+
+
+def ways(store_of: Callable[[Request], Store]) -> dict[str, Way]:
+    """Return what takes the verdicts of labelers and what goes with them, by path."""
+    routes = Routes(store_of, lambda: None, lambda: None)
+    return {f"{PREFIX}{path}": partial(_keep, kind, keep) for path, kind, keep in routes.posted()}
+
+
+async def _keep(
+    kind: type[BaseModel], keep: Callable[..., dict[str, Any]], request: Request
+) -> Response | bytes:
+    raw = await _limited(request).body()
+    body = _read(kind, request.headers.get("content-type", ""), raw)
+    if body is None:
+        return raw
+    said = await run_in_threadpool(keep, request=request, body=body)
+    return JSONResponse(said, 201, NO_STORE)
 
 
 def no_such_path(request: Request) -> None:

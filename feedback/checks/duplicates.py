@@ -28,6 +28,7 @@ THRESHOLD = 0.0  # share of undecided repeats above which a check warns; nothing
 # Comparisons. Choice: nine answers, each with each other, as InstructGPT's labelers ranked four to
 # nine; where more hang together many models met on few prompts, and those do weigh more.
 RANKED = 36
+ITEM = ("item", "prompt", "a", "b", "source", "created_at")
 MAX_FINDINGS = 200  # Choice: the most repeated ones; a person reads no more
 SAME = "the same but for case, spaces and punctuation"
 
@@ -72,7 +73,7 @@ def nearly(threshold: float) -> str:
 
 
 def prompt_items(columns: Columns) -> pd.DataFrame:
-    """Return what is judged, oldest first: item, prompt, cluster, group, created_at.
+    """Return what is judged, oldest first: `ITEM`, cluster, group; a rated response has no a and b.
 
     Comparisons, and rated responses that stand in none. One `group` is what was made together on
     purpose: all that one `generate` batch made from one prompt, and comparisons of one source that
@@ -83,9 +84,7 @@ def prompt_items(columns: Columns) -> pd.DataFrame:
         return columns.items
     compared = columns.comparisons
     pairs = compared[~_starts(compared["source"], DUEL)]
-    pairs = pairs[["comparison", "prompt", "a", "b", "source", "created_at"]].rename(
-        columns={"comparison": "item"}
-    )
+    pairs = pairs.rename(columns={"comparison": "item"})[list(ITEM)]
     rated = columns.ratings
     for side in ("a", "b"):
         rated = rated[~rated["response"].isin(compared[side])]
@@ -95,7 +94,7 @@ def prompt_items(columns: Columns) -> pd.DataFrame:
     )
     thumbs["source"] = _batches(thumbs, pairs)
     parts = [part for part in (pairs, thumbs) if not part.empty]
-    items = pd.concat(parts) if parts else pairs
+    items = pd.concat(parts).reindex(columns=list(ITEM)) if parts else pairs
     items = items.sort_values(["created_at", "item"]).reset_index(drop=True)
     clusters = columns.prompts.set_index("prompt")["cluster"].astype(object).replace("", None)
     items["cluster"] = items["prompt"].astype(object).map(clusters).fillna(items["prompt"])

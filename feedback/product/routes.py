@@ -18,10 +18,10 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
 
+from feedback.front import Way
 from feedback.gate import person_of
-from feedback.problems import RESPONSE, problem_of, refuse_other_methods, said_no, said_why
+from feedback.problems import RESPONSE, problem_of, refuse_other_methods
 from feedback.product import bodies
 from feedback.product.allowance import USUAL, Allowance, Meter
 from feedback.product.bodies import Item, Parse
@@ -84,34 +84,17 @@ class Doors:
         return await self._lanes[logs].send(items)
 
 
-class Front:
-    """Answers a product's own routes before the app's other layers: they cost more than storing.
-
-    FastAPI's router finds the same routes behind it, and its document describes them.
-    """
-
-    def __init__(self, app: ASGIApp, doors: Doors) -> None:
-        self._app, self._doors = app, doors
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        parse = PARSES.get(scope["path"]) if scope["type"] == "http" else None
-        if parse is None or scope["method"] != "POST":
-            return await self._app(scope, receive, send)
-        try:
-            answer = await self._doors.take(Request(scope, receive), parse)
-        except UserError as error:
-            answer = said_why(error)
-        except HTTPException as error:
-            answer = said_no(error.status_code, error.detail, error.headers)
-        return await answer(scope, receive, send)
-
-
 PARSES: Mapping[str, Parse] = {
     "/api/v1/responses": bodies.response,
     "/api/v1/feedback": bodies.thumb,
     "/api/v1/comparisons": bodies.choice,
     "/api/v1/corrections": bodies.correction,
 }
+
+
+def ways(doors: Doors) -> dict[str, Way]:
+    """Return what takes a product's items, by path."""
+    return {path: partial(doors.take, parse=parse) for path, parse in PARSES.items()}
 
 
 def _intake(store: Store) -> Intake:

@@ -15,9 +15,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from feedback.api import COOKIE, LOW_STOCK, install_errors, router
+from feedback.api import COOKIE, LOW_STOCK, install_errors, router, ways
 from feedback.campaigns import set_collecting
 from feedback.collecting import make, set_state
+from feedback.front import Front
 from storage.records import Assignment, Labeler, Remark, Vote
 from storage.store import Store
 from tests.feedback.stock import MODELS, fill, stock
@@ -47,10 +48,13 @@ def woken() -> Woken:
     return Woken()
 
 
-@pytest.fixture
-def app(store: Store, woken: Woken) -> FastAPI:
+@pytest.fixture(params=["front", "router"])
+def app(store: Store, woken: Woken, request: pytest.FixtureRequest) -> FastAPI:
+    """Return the routes as the app has them, and without what takes verdicts before the router."""
     made = FastAPI()
     install_errors(made)
+    if request.param == "front":
+        made.add_middleware(Front, ways=ways(lambda _: store))
     made.include_router(router(lambda _: store, lambda: woken.says, woken.wake))
     return made
 

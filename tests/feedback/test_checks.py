@@ -298,6 +298,11 @@ def test_a_rated_answer_is_an_item_unless_it_stands_in_a_comparison():
     assert (result.n, result.items) == (2, ("r9",))
 
 
+def test_ratings_alone_are_items_too():
+    result = prompts_of(columns(rated=[("r1", "p1", "import:x"), ("r2", "p1", "import:x")]))
+    assert (result.n, result.items) == (2, ("r2",))
+
+
 def test_a_rated_answer_of_the_same_batch_is_meant():
     """With three answers to a prompt the third stands in no comparison; rating it is no repeat."""
     given = columns(items=[("c1", "p1", "generated:1")], rated=[("r3", "p1", "generated")])

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from align.webhook import signature
 from feedback.api import install_errors
 from feedback.checks.imbalance import imbalance
+from feedback.front import Front
 from feedback.live import live_feedback, preferences_of
 from feedback.product import routes
 from feedback.product.allowance import Allowance, Meter
@@ -52,7 +53,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def app_of(store: Store, allowance: Allowance = routes.USUAL) -> TestClient:
     app, doors = FastAPI(), routes.Doors(lambda _: store, allowance)
-    app.add_middleware(routes.Front, doors=doors)
+    app.add_middleware(Front, ways=routes.ways(doors))
     install_errors(app)
     app.include_router(routes.router(lambda _: store, doors))
     return TestClient(app, raise_server_exceptions=False)
