@@ -49,7 +49,7 @@ def with_votes(frames: Mapping[str, pd.DataFrame], votes: pd.DataFrame) -> dict[
     """Return coded frames and the votes with what their comparisons say.
 
     Votes name their comparison by its `place`; its code is its row. One whose comparison came after
-    the others were read has none.
+    the others were read is left out.
     """
     listed = frames["comparisons"]
     place = listed["place"].to_numpy()

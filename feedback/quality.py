@@ -121,7 +121,8 @@ def gather_numbers(
         alike: with how alike the two answers of each comparison are, else 0.
         said: with the features of every text, else none.
     """
-    with ThreadPoolExecutor(1) as beside:  # the votes take as long as all that follows here
+    # Votes that come meanwhile may be of comparisons that are not among these: `with_votes`.
+    with ThreadPoolExecutor(1) as beside:
         votes = beside.submit(store.frame, "coded_votes")
         frames = {"ratings": store.frame("ratings"), "comparisons": store.frame("coded_compared")}
         similarity = beside.submit(similarities, store, frames["comparisons"]) if alike else None

@@ -240,6 +240,40 @@ def test_every_round_raises_the_smoothed_likelihood(seed: int):
     )
 
 
+def sparse_votes(seed: int = 5):
+    """Return (items, labelers, verdicts): 400 items, each judged by 3 of 30 people."""
+    rng = np.random.default_rng(seed)
+    items = np.repeat(np.arange(400), 3)
+    labelers = np.concatenate([rng.choice(30, 3, replace=False) for _ in range(400)])
+    right = rng.random(len(items)) < rng.uniform(0.4, 0.9, 30)[labelers]
+    truth = rng.integers(0, 3, 400)[items]
+    return items, labelers, np.where(right, truth, (truth + 1) % 3)
+
+
+def test_leaps_reach_in_fewer_rounds_what_plain_rounds_reach(monkeypatch: pytest.MonkeyPatch):
+    votes = sparse_votes()
+    leaping = dawid_skene(*votes, 3, rounds=2000, tolerance=1e-9)
+    monkeypatch.setattr(agreement, "PLAIN", 10**6)
+    plain = dawid_skene(*votes, 3, rounds=2000, tolerance=1e-9)
+    assert leaping.rounds < 0.6 * plain.rounds < 1200
+    assert leaping.log_likelihood == pytest.approx(plain.log_likelihood, abs=0.01)
+    assert leaping.accuracy == pytest.approx(plain.accuracy, abs=0.01)
+
+
+def test_a_leap_that_leads_down_is_not_taken(monkeypatch: pytest.MonkeyPatch):
+    """Every third round is lost, the others go on as if it had not been."""
+    votes = sparse_votes()
+    monkeypatch.setattr(agreement, "PLAIN", 10**6)
+    plain = dawid_skene(*votes, 3, rounds=16, tolerance=-math.inf)
+    monkeypatch.setattr(agreement, "PLAIN", 10)
+    worst = agreement._Guess(np.full((30, 3, 3), 1 / 3), np.array([0.98, 0.01, 0.01]))
+    monkeypatch.setattr(agreement, "_leap", lambda way, farthest: (worst, 1.0))
+    # rounds 11, 14, 17 and 20 are leaps
+    found = dawid_skene(*votes, 3, rounds=20, tolerance=-math.inf)
+    assert found.rounds == 20
+    assert found.posterior == pytest.approx(plain.posterior)
+
+
 def test_shares_are_shares_and_the_order_of_the_votes_does_not_matter():
     items, labelers, verdicts, _ = simulated(50, [0.9, 0.7, 0.5], seed=4)
     found = dawid_skene(items, labelers, verdicts, 4)

@@ -109,6 +109,34 @@ def test_the_checks_run_on_an_empty_and_on_a_filled_store(store: Store, tmp_path
         assert gather(empty).previews == {}
 
 
+def test_a_vote_on_a_comparison_that_came_meanwhile_waits_for_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Votes are read beside the comparisons, so they may be newer than these."""
+    with Store.open(tmp_path) as store:
+        fill(store, [(f"answer {n}", f"another {n}") for n in range(5)])
+        simulate_votes(store, 5)
+        whole = gather(store)
+        read = Store.frame
+        monkeypatch.setattr(
+            Store,
+            "frame",
+            lambda self, name, **more: (
+                read(self, name, **more).iloc[:-1]
+                if name == "coded_compared"
+                else read(self, name, **more)
+            ),
+        )
+        some = gather(store)
+    assert (len(whole.votes), len(whole.comparisons), len(some.comparisons)) == (5, 5, 4)
+    left = whole.votes["comparison"].isin(some.comparisons["comparison"])
+    told = ["vote", "comparison", "prompt", "text_a", "chars_b", "model_a", "labeler"]
+    assert left.sum() == 4
+    assert some.votes[told].astype(str).to_numpy().tolist() == (
+        whole.votes[left][told].astype(str).to_numpy().tolist()
+    )
+
+
 def test_the_live_meters_say_what_the_checks_say_but_who_it_is(tmp_path: Path):
     """Somebody who always votes left is among the findings, which cost too much for every vote."""
     with Store.open(tmp_path / "live") as opened:
