@@ -13,13 +13,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-# What is named → (frame, column) that names it.
-NAMES: Mapping[str, Sequence[tuple[str, str]]] = {
+# What there is much of: by the place in its table → (frame, column) that names it.
+PLACED: Mapping[str, Sequence[tuple[str, str]]] = {
+    "comparison": (("comparisons", "comparison"), ("gold", "comparison")),
     "prompt": (("prompts", "prompt"), ("prompts", "cluster"), ("comparisons", "prompt"),
                ("ratings", "prompt")),
     "response": (("comparisons", "a"), ("comparisons", "b"), ("ratings", "response"),
                  ("scores", "response")),
-    "text": (("comparisons", "text_a"), ("comparisons", "text_b"), ("ratings", "text")),
+    "text": (("comparisons", "text_a"), ("comparisons", "text_b"), ("ratings", "text"),
+             ("prompts", "text")),
+}  # fmt: skip
+# What has few values → (frame, column) that names it.
+NAMED: Mapping[str, Sequence[tuple[str, str]]] = {
     "model": (("comparisons", "model_a"), ("comparisons", "model_b"), ("ratings", "model"),
               ("scores", "model")),
     "adapter": (("comparisons", "adapter_a"), ("comparisons", "adapter_b"), ("scores", "adapter")),
@@ -27,29 +32,56 @@ NAMES: Mapping[str, Sequence[tuple[str, str]]] = {
     "source of feedback": (("votes", "source"), ("ratings", "source")),
     "source of items": (("comparisons", "source"), ("ratings", "made")),
 }  # fmt: skip
-UNSORTED = ("prompt", "response", "text")  # hundreds of thousands each: in the order they come
 # What a vote's comparison says, in the votes too.
-OF_COMPARISON = ("prompt", "chars_a", "chars_b", "text_a", "text_b", "model_a", "model_b")
+OF_COMPARISON = (
+    "comparison", "prompt", "chars_a", "chars_b", "text_a", "text_b", "model_a", "model_b",
+)  # fmt: skip
 
 
-def coded(frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Return the frames but for the votes with categoricals for names, one set of categories per
-    kind of thing."""
-    listed = frames["comparisons"]["comparison"]
-    dtype = pd.CategoricalDtype(pd.Index(listed, dtype=object))
-    codes = {
-        "comparisons": np.arange(len(listed)),
-        "gold": dtype.categories.get_indexer(frames["gold"]["comparison"]),
-    }
-    new = {name: {"comparison": _categories(found, dtype)} for name, found in codes.items()}
+def coded(items: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return all frames but for the votes with categoricals for names, one set of categories per
+    kind of thing; comparisons keep their `place`.
+
+    Args:
+        items: of `Store.coded_items`.
+    """
+    frames = {name: frame for name, frame in items.items() if name not in PLACED}
+    frames["comparisons"] = frames["comparisons"].assign(place=frames["comparisons"]["comparison"])
+    new: dict[str, dict[str, pd.Categorical]] = {name: {} for name in frames}
+    for kind, columns in PLACED.items():
+        found = _placed(items[kind], [frames[frame][name].to_numpy() for frame, name in columns])
+        for (frame, name), values in zip(columns, found, strict=True):
+            new[frame][name] = values
     return _renamed(frames, new)
+
+
+def _placed(
+    names: pd.DataFrame, columns: Sequence[NDArray[np.integer[Any]]]
+) -> list[pd.Categorical]:
+    """Return columns of places as categoricals of what is at these; -1 is nothing.
+
+    Args:
+        names: The `id` at each `place`, sorted.
+    """
+    place = names["place"].to_numpy()
+    used = np.zeros(place.max(initial=-1) + 2, dtype=bool)
+    for column in columns:
+        used[column] = True
+    used[-1] = False
+    listed = used[place]
+    codes = np.full(len(used), -1, dtype=np.int32)
+    codes[place[listed]] = np.arange(np.count_nonzero(listed))
+    ids = pd.Index(names["id"][listed], dtype=object)
+    _ = ids.is_monotonic_increasing  # asked first, it tells pandas that all differ, without hashes
+    dtype = pd.CategoricalDtype(ids)
+    return [pd.Categorical.from_codes(codes[column], dtype=dtype) for column in columns]
 
 
 def with_votes(frames: Mapping[str, pd.DataFrame], votes: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return coded frames and the votes with what their comparisons say.
 
-    Votes name their comparison by its `place`; its code is its row. One whose comparison came after
-    the others were read is left out.
+    Votes name their comparison by its `place`. One whose comparison came after the others were read
+    is left out.
     """
     listed = frames["comparisons"]
     place = listed["place"].to_numpy()
@@ -60,7 +92,6 @@ def with_votes(frames: Mapping[str, pd.DataFrame], votes: pd.DataFrame) -> dict[
     if not there.all():
         votes, taken = votes[there], taken[there]
     new = {name: listed[name].array.take(taken) for name in OF_COMPARISON}
-    new["comparison"] = _categories(taken, listed["comparison"].dtype)
     found = _renamed({**frames, "votes": votes}, {"votes": new})
     return {**found, "comparisons": listed.drop(columns="place")}
 
@@ -68,29 +99,20 @@ def with_votes(frames: Mapping[str, pd.DataFrame], votes: pd.DataFrame) -> dict[
 def _renamed(
     frames: Mapping[str, pd.DataFrame], new: Mapping[str, Mapping[str, pd.Categorical]]
 ) -> dict[str, pd.DataFrame]:
-    """Return the frames with new columns, and with what `NAMES` lists of them as categoricals."""
+    """Return the frames with new columns, and with what `NAMED` lists of them as categoricals."""
     columns = {name: dict(new.get(name, {})) for name in frames}
-    for kind, places in NAMES.items():
+    for places in NAMED.values():
         here = [place for place in places if place[0] in frames]
         if "votes" in frames and all(frame != "votes" for frame, _ in here):
             continue  # coded already
-        shared = _shared([frames[frame][name] for frame, name in here], sort=kind not in UNSORTED)
+        shared = _shared([frames[frame][name] for frame, name in here])
         for (frame, name), values in zip(here, shared, strict=True):
             columns[frame][name] = values
     return {name: frame.assign(**columns[name]) for name, frame in frames.items()}
 
 
-def _categories(codes: NDArray[np.integer[Any]], dtype: pd.CategoricalDtype) -> pd.Categorical:
-    return pd.Categorical.from_codes(codes, dtype=dtype)
-
-
-def _shared(columns: Sequence[pd.Series], *, sort: bool) -> list[pd.Categorical]:
-    """Return the columns as categoricals with the same categories."""
-    if not any(isinstance(column.dtype, pd.CategoricalDtype) for column in columns):
-        whole, names = pd.factorize(pd.concat(columns, ignore_index=True), sort=sort)
-        ends = np.cumsum([len(column) for column in columns])[:-1]
-        dtype = pd.CategoricalDtype(pd.Index(names, dtype=object))
-        return [pd.Categorical.from_codes(codes, dtype=dtype) for codes in np.split(whole, ends)]
+def _shared(columns: Sequence[pd.Series]) -> list[pd.Categorical]:
+    """Return the columns as categoricals with the same categories, sorted."""
     each = [
         (column.cat.codes.to_numpy(), column.cat.categories)
         if isinstance(column.dtype, pd.CategoricalDtype)
@@ -98,7 +120,7 @@ def _shared(columns: Sequence[pd.Series], *, sort: bool) -> list[pd.Categorical]
         for column in columns
     ]
     own = np.concatenate([np.asarray(names, dtype=object) for _, names in each])
-    places, names = pd.factorize(own, sort=sort)
+    places, names = pd.factorize(own, sort=True)
     dtype = pd.CategoricalDtype(pd.Index(names, dtype=object))
     found, first = [], 0
     for codes, own_names in each:

@@ -125,23 +125,20 @@ def features(
     """Return the features of texts, one row each, by text id; those kept are not computed again.
 
     Args:
-        conversations: ids of texts that hold a prompt's messages: read as what was said.
+        conversations: which of them hold a prompt's messages: read as what was said.
     """
-    spoken = pd.unique(np.asarray(conversations, dtype=object))
-    ids = pd.unique(np.concatenate([np.asarray(text_ids, dtype=object), spoken]))
+    ids = pd.Index(text_ids, dtype=object).unique()  # of an index itself: `found_in` knows it
     path = store.data / "cache" / "features.npz"
     known = kept.read(path, MADE_WITH) or _nothing()
-    keys = keys_of(ids)
+    keys = keys_of(ids.to_numpy())
     places, there = _found(known["keys"], keys)
-    new = ids[~there]
+    new = ids.to_numpy()[~there]
     if len(new):
-        known = _merged(known, keys_of(new), _computed(store, new, set(spoken)))
+        known = _merged(known, keys_of(new), _computed(store, new, set(conversations)))
         if len(new) >= SAVE_AFTER:
             kept.write(path, MADE_WITH, **known)
         places, _ = _found(known["keys"], keys)
-    return pd.DataFrame(
-        {name: known[name][places] for name in FEATURES}, index=pd.Index(ids, dtype=object)
-    )
+    return pd.DataFrame({name: known[name][places] for name in FEATURES}, index=ids)
 
 
 def keys_of(ids: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:

@@ -124,13 +124,11 @@ def gather_numbers(
     # Votes that come meanwhile may be of comparisons that are not among these: `with_votes`.
     with ThreadPoolExecutor(1) as beside:
         votes = beside.submit(store.frame, "coded_votes")
-        frames = {"ratings": store.frame("ratings"), "comparisons": store.frame("coded_compared")}
-        similarity = beside.submit(similarities, store, frames["comparisons"]) if alike else None
-        others = {name: store.frame(name) for name in ("prompts", "gold", "scores")}
-        frames = coded({**frames, **others})
+        frames = coded(store.coded_items())
         compared, prompts = frames["comparisons"], frames["prompts"]
-        answers = compared["text_a"].cat.categories  # of every answer: see `coded`
-        found = features(store, answers, prompts["text"]) if said else pd.DataFrame()
+        similarity = beside.submit(similarities, store, compared) if alike else None
+        texts = compared["text_a"].cat.categories  # with those of prompts: see `coded`
+        found = features(store, texts, prompts["text"]) if said else pd.DataFrame()
         repeated = echoes(store, compared, prompts, found) if said else NO_ECHOES
         alikeness = similarity.result() if similarity else 0.0
         frames["comparisons"] = compared.assign(similarity=alikeness, **repeated)

@@ -7,10 +7,11 @@ row per item, times in UTC. Live means: the highest revision of an assignment, u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from storage.coded import coded_votes, vote_ids
 from storage.duck import Cursor
 from storage.live import LIVE_EDIT, LIVE_RATING, LIVE_VOTE, frame, large_frame, stored
 from storage.open_items import (
@@ -46,35 +47,6 @@ JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text
 LEFT JOIN assignment s ON s.id = v.assignment
 ORDER BY v.created_at, v.id"""
 
-# The same votes for a million of them: names as codes, of the comparison its place in the table (no
-# row ever leaves it), nothing that it says, of the vote's id a hash, and so without those that are
-# excluded one by one.
-CODED_VOTES = f"""
-SELECT hash(v.id) AS vote, c.rowid AS comparison,
-    v.labeler::coded_labeler AS labeler, v.verdict::coded_verdict AS verdict,
-    coalesce(s."left", '')::coded_left AS "left", coalesce(s.kind, 'plain')::coded_kind AS kind,
-    v.seconds_spent, v.source::coded_source AS source, v.created_at
-FROM ({LIVE_VOTE}) v JOIN comparison c ON c.id = v.comparison
-LEFT JOIN assignment s ON s.id = v.assignment
-WHERE v.id NOT IN (SELECT item FROM ({EXCLUDED}) WHERE kind = 'vote')
-ORDER BY v.created_at, v.id"""
-CODES = {
-    "coded_labeler": "SELECT DISTINCT labeler FROM vote ORDER BY labeler",
-    "coded_verdict": "SELECT DISTINCT verdict FROM vote ORDER BY verdict",
-    "coded_left": """SELECT DISTINCT "left" FROM assignment UNION SELECT '' ORDER BY 1""",
-    "coded_kind": "SELECT DISTINCT kind FROM assignment UNION SELECT 'plain' ORDER BY 1",
-    "coded_source": "SELECT DISTINCT source FROM vote ORDER BY source",
-}
-CODES_COMPARED = {
-    "coded_model": "SELECT DISTINCT model FROM response ORDER BY model",
-    "coded_adapter": "SELECT DISTINCT adapter FROM response ORDER BY adapter",
-    "coded_made": "SELECT DISTINCT source FROM comparison ORDER BY source",
-}
-
-VOTE_IDS = """
-SELECT id AS vote, hash(id) AS coded FROM vote
-WHERE hash(id) IN (SELECT unnest($coded::UBIGINT[]))"""
-
 RATINGS = f"""
 SELECT v.id AS rating, v.assignment, v.response, r.prompt, v.labeler, v.verdict,
     t.chars, r.text, r.model, r.source AS made, v.source, v.created_at
@@ -91,24 +63,16 @@ ORDER BY v.created_at, v.id"""
 
 _COMPARED = """
 SELECT c.id AS comparison, c.prompt, c.a, c.b, a.text AS text_a, b.text AS text_b,
-    ta.chars AS chars_a, tb.chars AS chars_b, a.model{model} AS model_a, b.model{model} AS model_b,
-    a.adapter{adapter} AS adapter_a, b.adapter{adapter} AS adapter_b, a.finished AS finished_a,
-    b.finished AS finished_b, c.source{made} AS source, c.created_at{counts}
+    ta.chars AS chars_a, tb.chars AS chars_b, a.model AS model_a, b.model AS model_b,
+    a.adapter AS adapter_a, b.adapter AS adapter_b, a.finished AS finished_a,
+    b.finished AS finished_b, c.source, c.created_at{counts}
 FROM comparison c
 JOIN response a ON a.id = c.a JOIN response b ON b.id = c.b
 JOIN text ta ON ta.id = a.text JOIN text tb ON tb.id = b.text{joins}
 ORDER BY c.created_at, c.id"""
 
-_NAMES = {"model": "", "adapter": "", "made": ""}
-# Without counting a million votes.
-COMPARED = _COMPARED.format(counts="", joins="", **_NAMES)
-# The same for 300,000 of them; `place` is what the coded votes name it by.
-CODED_COMPARED = _COMPARED.format(
-    counts=", c.rowid AS place", joins="", **{name: f"::coded_{name}" for name in _NAMES}
-)
-
+COMPARED = _COMPARED.format(counts="", joins="")  # without counting a million votes
 COMPARISONS = _COMPARED.format(
-    **_NAMES,
     counts=", coalesce(v.votes, 0) AS votes, coalesce(s.assigned, 0) AS assigned",
     joins=f"""
 LEFT JOIN (SELECT comparison, count(*) AS votes FROM ({LIVE_VOTE}) GROUP BY comparison) v
@@ -232,16 +196,6 @@ def votes(cursor: Cursor) -> pd.DataFrame:
     return frame(cursor, VOTES)
 
 
-def coded_votes(cursor: Cursor) -> pd.DataFrame:
-    """Return the live votes with categoricals for names, without what their comparison says."""
-    return _coded(cursor, CODES, CODED_VOTES)
-
-
-def vote_ids(cursor: Cursor, *, coded: Sequence[int]) -> pd.DataFrame:
-    """Return the ids (`vote`) of what `coded_votes` calls by their hashes (`coded`)."""
-    return frame(cursor, VOTE_IDS, coded=coded)
-
-
 def ratings(cursor: Cursor) -> pd.DataFrame:
     """Return the live ratings."""
     return large_frame(cursor, RATINGS)
@@ -260,23 +214,6 @@ def comparisons(cursor: Cursor) -> pd.DataFrame:
 def compared(cursor: Cursor) -> pd.DataFrame:
     """Return every comparison, without counting its votes and assignments."""
     return frame(cursor, COMPARED)
-
-
-def coded_compared(cursor: Cursor) -> pd.DataFrame:
-    """Return every comparison as `compared` does, with categoricals for models and sources, and
-    with the `place` that coded votes name it by."""
-    return _coded(cursor, CODES_COMPARED, CODED_COMPARED)
-
-
-def _coded(cursor: Cursor, codes: Mapping[str, str], query: str) -> pd.DataFrame:
-    """Return the rows of a query that casts names to types whose values other queries list."""
-    cursor.begin()  # no name may come between the codes and the rows
-    try:
-        for name, values in codes.items():
-            cursor.execute(f"CREATE OR REPLACE TEMP TYPE {name} AS ENUM ({values})")
-        return large_frame(cursor, query)
-    finally:
-        cursor.rollback()
 
 
 def prompts(cursor: Cursor) -> pd.DataFrame:
@@ -364,7 +301,6 @@ COLUMNS: dict[str, Callable[..., pd.DataFrame]] = {
     "edits": edits,
     "comparisons": comparisons,
     "compared": compared,
-    "coded_compared": coded_compared,
     "prompts": prompts,
     "unsettled": unsettled,
     "sizes": sizes,

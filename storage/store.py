@@ -20,6 +20,7 @@ import duckdb
 import sqlalchemy as sa
 
 from storage.aside import FOLDER, Aside, NoCopy, Work
+from storage.coded import coded_items
 from storage.columns import COLUMNS
 from storage.decide import Addition, Alone, Append, Kept, Together, Update, conflict_of, events_of
 from storage.duck import LOOKUPS, Duck, present, translated
@@ -427,6 +428,10 @@ class Store:
     def frame(self, name: str, **params: Any) -> pd.DataFrame:
         """Return one of the named columnar queries of `storage.columns`."""
         return self._duck.read(lambda cursor: COLUMNS[name](cursor, **params))
+
+    def coded_items(self) -> dict[str, pd.DataFrame]:
+        """Return what is judged, and ratings, with places and codes for names; `storage.coded`."""
+        return self._duck.read(coded_items)
 
     def lines(self, name: str, **params: Any) -> list[dict[str, Any]]:
         """Return the few rows of "progress" or "own_verdicts": after each vote, without pandas."""

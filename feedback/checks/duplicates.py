@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from feedback.checks.columns import Columns, latest_decisions
 from feedback.checks.result import CheckResult, Finding, nothing, share_text
+from feedback.checks.said import codes_of
 from feedback.intervals import wilson
 from feedback.near import PROMPT_THRESHOLD, RESPONSE_THRESHOLD
 from storage.records import DUEL, GENERATED
@@ -96,10 +97,17 @@ def prompt_items(columns: Columns) -> pd.DataFrame:
     parts = [part for part in (pairs, thumbs) if not part.empty]
     items = pd.concat(parts).reindex(columns=list(ITEM)) if parts else pairs
     items = items.sort_values(["created_at", "item"]).reset_index(drop=True)
-    clusters = columns.prompts.set_index("prompt")["cluster"].astype(object).replace("", None)
-    items["cluster"] = items["prompt"].astype(object).map(clusters).fillna(items["prompt"])
-    items["group"] = _groups(items)
-    return items
+    return items.assign(cluster=_clusters(items, columns.prompts), group=_groups(items))
+
+
+def _clusters(items: pd.DataFrame, prompts: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Return a number per item, the same for near prompts, (N,); a prompt that is not settled is
+    near no other."""
+    (own, known, cluster), names = codes_of(items["prompt"], prompts["prompt"], prompts["cluster"])
+    of = np.arange(len(names))
+    settled = (cluster >= 0) & (names[cluster] != "")
+    of[known[settled]] = cluster[settled]
+    return of[own]
 
 
 def _groups(items: pd.DataFrame) -> npt.NDArray[np.int64]:
@@ -115,7 +123,7 @@ def _connected(items: pd.DataFrame, sources: npt.NDArray[np.intp]) -> npt.NDArra
     Where they connect more than `RANKED`, each stays by itself.
     """
     n = len(items)
-    answers = pd.factorize(pd.concat([items["a"], items["b"]], ignore_index=True))[0]
+    answers = np.concatenate(codes_of(items["a"], items["b"])[0])
     keys = np.where(answers >= 0, answers * (n + 1) + np.tile(sources, 2), -1)
     places, many = np.unique(keys, return_inverse=True, return_counts=True)[1:]
     shared = np.flatnonzero((many[places] > 1) & (keys >= 0))

@@ -68,18 +68,11 @@ def found_in(known: pd.Index, asked: pd.Series) -> Places:
             of = np.full(len(asked.cat.categories) + 1, -1, dtype=np.intp)
             of[pd.Categorical(known).codes] = np.arange(len(known))
             return of[asked.cat.codes.to_numpy()]
-        if _begins_with(known, asked.cat.categories):
+        if known.is_(asked.cat.categories):
             return asked.cat.codes.to_numpy().astype(np.intp)
         of = np.append(known.get_indexer(asked.cat.categories), -1)
         return of[asked.cat.codes.to_numpy()]  # the code of nothing is -1: the last
     return known.get_indexer(np.asarray(asked, dtype=object))
-
-
-def _begins_with(known: pd.Index, names: pd.Index) -> bool:
-    """Return whether the known ids are these names, in their order, before any others."""
-    if known.dtype != object or names.dtype != object or len(known) < len(names):
-        return False
-    return np.array_equal(known.to_numpy()[: len(names)], names.to_numpy())
 
 
 def places_of(features: pd.DataFrame, texts: pd.Series) -> Places:

@@ -243,7 +243,7 @@ def test_a_conversation_is_read_as_what_was_said(store: Store):
     messages = '[{"role":"user","content":"Ask\\nada@lovelace.org"}]'
     text = Text.of(messages)
     store.add([text])
-    frame = features(store, [], [text.id])
+    frame = features(store, [text.id], [text.id])
     assert frame.loc[text.id, ["words", "mail"]].tolist() == [2, 1]
 
 

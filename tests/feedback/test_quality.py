@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from feedback import alike, kept
@@ -117,16 +118,13 @@ def test_a_vote_on_a_comparison_that_came_meanwhile_waits_for_the_next_look(
         fill(store, [(f"answer {n}", f"another {n}") for n in range(5)])
         simulate_votes(store, 5)
         whole = gather(store)
-        read = Store.frame
-        monkeypatch.setattr(
-            Store,
-            "frame",
-            lambda self, name, **more: (
-                read(self, name, **more).iloc[:-1]
-                if name == "coded_compared"
-                else read(self, name, **more)
-            ),
-        )
+        read = Store.coded_items
+
+        def earlier(self: Store) -> dict[str, pd.DataFrame]:
+            items = read(self)
+            return {**items, "comparisons": items["comparisons"].iloc[:-1]}
+
+        monkeypatch.setattr(Store, "coded_items", earlier)
         some = gather(store)
     assert (len(whole.votes), len(whole.comparisons), len(some.comparisons)) == (5, 5, 4)
     left = whole.votes["comparison"].isin(some.comparisons["comparison"])
