@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from feedback import kept
+from feedback.checks.said import codes_of
 from feedback.near import SHINGLE, similarity
 from storage.store import Store
 
@@ -31,7 +32,8 @@ def similarities(store: Store, comparisons: pd.DataFrame) -> pd.Series:
     values[rows >= 0] = file["values"][rows[rows >= 0]] if file else 0.0
     a, b = comparisons["chars_a"].to_numpy(float), comparisons["chars_b"].to_numpy(float)
     near = np.minimum(a, b) >= LENGTH_RATIO * np.maximum(a, b)
-    same = (comparisons["text_a"] == comparisons["text_b"]).to_numpy(bool)
+    (text_a, text_b), _ = codes_of(comparisons["text_a"], comparisons["text_b"])
+    same = text_a == text_b
     values[~near] = 0.0
     values[same] = 1.0
     new = np.nonzero(np.isnan(values))[0]

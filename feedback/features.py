@@ -120,14 +120,15 @@ _SIGNS = {
 
 
 def features(
-    store: Store, text_ids: Sequence[str], conversations: Sequence[str] = ()
+    store: Store, text_ids: Sequence[str] | pd.Index, conversations: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Return the features of texts, one row each, by text id; those kept are not computed again.
 
     Args:
+        text_ids: in an index each once.
         conversations: which of them hold a prompt's messages: read as what was said.
     """
-    ids = pd.Index(text_ids, dtype=object).unique()  # of an index itself: `found_in` knows it
+    ids = text_ids if isinstance(text_ids, pd.Index) else pd.Index(text_ids, dtype=object).unique()
     path = store.data / "cache" / "features.npz"
     known = kept.read(path, MADE_WITH) or _nothing()
     keys = keys_of(ids.to_numpy())

@@ -121,16 +121,16 @@ def gather_numbers(
         alike: with how alike the two answers of each comparison are, else 0.
         said: with the features of every text, else none.
     """
-    # Votes that come meanwhile may be of comparisons that are not among these: `with_votes`.
+    # The votes are read while Python looks at what they are about, and so after it: `with_votes`.
+    items = store.coded_items()
     with ThreadPoolExecutor(1) as beside:
         votes = beside.submit(store.frame, "coded_votes")
-        frames = coded(store.coded_items())
+        frames = coded(items)
         compared, prompts = frames["comparisons"], frames["prompts"]
-        similarity = beside.submit(similarities, store, compared) if alike else None
         texts = compared["text_a"].cat.categories  # with those of prompts: see `coded`
         found = features(store, texts, prompts["text"]) if said else pd.DataFrame()
         repeated = echoes(store, compared, prompts, found) if said else NO_ECHOES
-        alikeness = similarity.result() if similarity else 0.0
+        alikeness = similarities(store, compared) if alike else 0.0
         frames["comparisons"] = compared.assign(similarity=alikeness, **repeated)
         frames = with_votes(frames, votes.result())
     frames = _counted(frames, excluded_ids(store), simulated)

@@ -162,15 +162,10 @@ def repeated_prompts(items: pd.DataFrame) -> pd.DataFrame:
     _, firsts = np.unique(codes, return_index=True)  # codes count up in the order of the items
     first = firsts[codes]
     later = items["group"].to_numpy() != items["group"].to_numpy()[first]
+    repeats = items.loc[later, ["item", "prompt"]].reset_index(drop=True)
     earlier = items[["item", "prompt"]].iloc[first[later]]
-    return pd.DataFrame(
-        {
-            "item": items["item"].to_numpy()[later],
-            "prompt": items["prompt"].to_numpy()[later],
-            "earlier_item": earlier["item"].to_numpy(),
-            "earlier_prompt": earlier["prompt"].to_numpy(),
-        },
-        dtype=object,
+    return repeats.assign(
+        earlier_item=earlier["item"].array, earlier_prompt=earlier["prompt"].array
     )
 
 
@@ -229,23 +224,22 @@ def _alike(comparison: str, similarity: float, linked: bool, similar: float) -> 
 
 def _prompt_findings(repeats: pd.DataFrame, n: int, columns: Columns) -> tuple[Finding, ...]:
     """Return one finding per earlier item: undecided ones first, then the most repeated."""
-    same = repeats["prompt"] == repeats["earlier_prompt"]
-    groups = repeats.assign(same=same).groupby("earlier_item", sort=False)
-    told = groups.agg(
-        open=("open", "any"),
-        n=("open", "size"),
-        same=("same", "sum"),
-        prompt=("earlier_prompt", "first"),
+    groups, earlier = pd.factorize(repeats["earlier_item"])
+    (prompts, earlier_prompts), names = codes_of(repeats["prompt"], repeats["earlier_prompt"])
+    rows = pd.DataFrame(
+        {"group": groups, "open": repeats["open"], "same": prompts == earlier_prompts}
     )
-    told = told.rename_axis("item").reset_index()
+    told = rows.groupby("group").agg(open=("open", "any"), n=("open", "size"), same=("same", "sum"))
+    told["item"] = np.asarray(earlier, dtype=object)
+    told["prompt"] = names[earlier_prompts[np.unique(groups, return_index=True)[1]]]
     told = told.sort_values(["open", "n", "item"], ascending=[False, False, True])
     told = told.head(MAX_FINDINGS)
-    items: dict[str, list[str]] = {earlier: [] for earlier in told["item"]}
-    shown = repeats[repeats["earlier_item"].isin(told["item"])]
-    for earlier, item in zip(shown["earlier_item"], shown["item"], strict=True):
-        items[earlier].append(item)
+    shown = np.flatnonzero(np.isin(groups, told.index))
+    items: dict[int, list[str]] = {group: [] for group in told.index}
+    for group, item in zip(groups[shown], repeats["item"].iloc[shown], strict=True):
+        items[group].append(item)
     return tuple(
-        _prompt_finding(group, items[group.item], n, columns.previews.get(group.prompt, ""))
+        _prompt_finding(group, items[group.Index], n, columns.previews.get(group.prompt, ""))
         for group in told.itertuples()
     )
 

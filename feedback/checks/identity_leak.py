@@ -24,7 +24,7 @@ def identity_leak(columns: Columns, *, threshold: float = THRESHOLD) -> CheckRes
 
     A family that the prompt names itself is not a leak.
     """
-    given = answers(columns)
+    given = columns.once(answers)
     size = len(columns.features)
     n = different(given.text, size)
     if not n:

@@ -21,7 +21,7 @@ REMEDY = (
 
 def personal_data(columns: Columns, *, threshold: float = THRESHOLD) -> CheckResult:
     """Return the share of different prompts and answers with personal data, and each kind's."""
-    given = answers(columns)
+    given = columns.once(answers)
     size = len(columns.features)
     text = np.concatenate([given.text, places_of(columns.features, columns.prompts["text"])])
     item = np.concatenate([given.response, np.asarray(columns.prompts["prompt"], dtype=object)])
