@@ -9,27 +9,29 @@ import duckdb
 from storage.chain import START, Position
 from storage.decide import Plan
 from storage.duck import Cursor
-from storage.inserts import insert
+from storage.inserts import Inserts
+from storage.known import Known
 from storage.tables import BATCH, COMMAND, TABLES
 
 
-def apply(cursor: Cursor, plan: Plan) -> None:
-    """Write everything or nothing.
+def apply(inserts: Inserts, known: Known, plan: Plan) -> None:
+    """Write everything or nothing, and tell `known` of the new keys.
 
     A COMMIT after an error reports success and stores nothing, so an error always ends in ROLLBACK.
 
     Raises:
         duckdb.Error: nothing was stored, unless it came from the COMMIT itself (see `reached`).
     """
+    cursor = inserts.cursor
     cursor.begin()
     try:
         for kind, table in TABLES.items():
             if rows := plan.rows.get(kind):
-                insert(cursor, table, rows)
+                inserts.insert(table, rows)
         if plan.commands:
-            insert(cursor, COMMAND, plan.commands)
+            inserts.insert(COMMAND, plan.commands)
         if plan.batches:
-            insert(cursor, BATCH, plan.batches)
+            inserts.insert(BATCH, plan.batches)
         for kind, row in plan.updates:
             names = [column.name for column in TABLES[kind].columns][1:]
             sets = ", ".join(f'"{name}" = ?' for name in names)
@@ -38,9 +40,13 @@ def apply(cursor: Cursor, plan: Plan) -> None:
             )
         cursor.commit()
     except duckdb.Error:
+        inserts.forget()
         with contextlib.suppress(duckdb.Error):  # a connection that is lost is rolled back already
             cursor.rollback()
         raise
+    for kind, rows in plan.rows.items():
+        known.learn(TABLES[kind], [row[0] for row in rows])
+    known.learn(COMMAND, [row[0] for row in plan.commands])
 
 
 def reached(cursor: Cursor) -> Position:

@@ -51,6 +51,7 @@ class Duck:
         self._gate = threading.Condition()
         self._reopening = self._closed = False
         self._root: Cursor | None = self._connect()
+        self._kept: Cursor | None = None  # of the one thread that writes
         self.engine = sa.create_engine("duckdb://", creator=self._wrapped, poolclass=NullPool)
 
     def _connect(self) -> Cursor:
@@ -112,6 +113,24 @@ class Duck:
             finally:
                 cursor.close()
 
+    @contextmanager
+    def kept_cursor(self) -> Iterator[Cursor]:
+        """Hand out the same cursor again and again, until the file is opened anew; for one thread.
+
+        It keeps what is costly to make: a cursor takes 0.3 ms, the plan of an insert 2 ms.
+        """
+        with self.using():
+            if self._kept is None:
+                self._kept = self._live_root().cursor()
+            yield self._kept
+
+    def _let_go(self) -> None:
+        """Close the connections that are ours; with those of others gone, the file is closed."""
+        kept, root, self._kept, self._root = self._kept, self._root, None, None
+        for connection in (kept, root):
+            if connection is not None:
+                connection.close()
+
     def read(self, work: Callable[[Cursor], T]) -> T:
         """Return what `work` reads; after a FATAL error, reopen the file and read again."""
         generation = self.generation
@@ -154,9 +173,7 @@ class Duck:
             self._reopening = True
             self._gate.wait_for(lambda: self._users == 0, timeout=PATIENCE)
         try:
-            if self._root is not None:
-                self._root.close()
-            self._root = None
+            self._let_go()
             self._root = self._connect()
             self.generation += 1
         except duckdb.Error as error:
@@ -180,8 +197,8 @@ class Duck:
         try:
             if not free:
                 raise Busy("Somebody reads much of the store at this moment: try again.")
-            self._live_root().close()
-            self._root = None
+            self._live_root()
+            self._let_go()
             # A log beside the file would be replayed into the new one.
             left = sorted(self.path.parent.glob(self.path.name + ".wal*"))
             if not left:
@@ -202,9 +219,7 @@ class Duck:
         """Close the file; DuckDB writes its log into it first."""
         with self._gate:
             self._gate.wait_for(lambda: self._users == 0, timeout=PATIENCE)
-            if self._root is not None:
-                self._root.close()
-            self._root = None
+            self._let_go()
             self._closed = True
 
 

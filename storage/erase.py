@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from storage.chain import event_digest
 from storage.decide import Addition, Job
 from storage.duck import Cursor, Duck, disk_full, quoted
-from storage.inserts import insert
+from storage.inserts import Inserts
 from storage.journal import Entry, Journal
 from storage.reconcile import quarantine
 from storage.records import (
@@ -250,7 +250,7 @@ def _copy(cursor: Cursor, fresh: Path, changed: Mapping[type, Mapping[int, Row]]
             )
             if table is not None and rows:
                 cursor.execute("USE fresh")
-                insert(cursor, table, list(rows.values()))
+                Inserts(cursor).insert(table, list(rows.values()))
                 cursor.execute(f'USE "{home}"')
     finally:
         cursor.execute(f'USE "{home}"')

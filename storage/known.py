@@ -2,8 +2,9 @@
 
 Most keys that are looked for on the way in are new. DuckDB says so by its index in 50 µs a key or
 by reading the whole column (0.1 s of a million rows); here it takes 2 ms for any number of rows. A
-key is known by DuckDB's own 64-bit hash of it, 8 bytes in memory; what may be there is looked for
-in the table. Only for tables of which no row ever goes, read in the order of their row ids.
+key is known by DuckDB's own 64-bit hash of it, 8 bytes in memory, the newest ones by themselves;
+what may be there is looked for in the table. Only for tables of which no row ever goes, read in the
+order of their row ids.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from storage.rows import Row
 from storage.tables import MUTABLE, TABLES
 
 CHANGING = frozenset(TABLES[kind].name for kind in MUTABLE)  # a changed row gets another place
-SEVERAL = 16  # keys. Choice: fewer are found through the index in the same time
+SEVERAL = 4  # keys. Choice: fewer are found through the index in the same time
+LATELY = 10_000  # keys by themselves. Choice: a megabyte; then they are read with the others
 NEWEST = 8  # times fewer than the others are sorted in again with each look. Choice: 1 ms
 
 
@@ -49,6 +51,12 @@ class Known:
             keys = self._possible(cursor, table, keys)
         return present(cursor, table, keys, columns)
 
+    def learn(self, table: sa.Table, keys: Sequence[str]) -> None:
+        """Take keys that a table holds now: after their commit, before anybody is answered."""
+        with self._lock:
+            if table.name in self._tables:
+                self._tables[table.name].learn(keys)
+
     def forget(self) -> None:
         """Drop everything, after an error that left doubt."""
         with self._lock:
@@ -64,7 +72,7 @@ class Known:
                 self._generation = self._duck.generation
             known = self._tables.setdefault(table.name, _Hashes())
             known.catch_up(cursor, table)
-            return [key for key, may in zip(keys, known.hold(hashes), strict=True) if may]
+            return known.possible(keys, hashes)
 
 
 class _Hashes:
@@ -75,13 +83,19 @@ class _Hashes:
 
         self._most, self._newest = np.empty(0, np.uint64), np.empty(0, np.uint64)
         self._next = 0  # the first row id that is not in them
+        self._lately: set[str] = set()  # keys that are in none of them yet
+        self._behind = True  # more came than these
 
     def catch_up(self, cursor: Cursor, table: sa.Table) -> None:
-        """Take the rows that came since the last time."""
+        """Take the rows that came since the last time, unless each is known by itself."""
         import numpy as np
 
+        if not self._behind:
+            return
         query = f'SELECT hash(id) AS hash, rowid AS place FROM "{table.name}" WHERE rowid >= ?'
         found = cursor.execute(query, [self._next]).fetchnumpy()
+        self._behind = False
+        self._lately.clear()
         if not len(found["place"]):
             return
         self._next = int(found["place"].max()) + 1
@@ -90,10 +104,17 @@ class _Hashes:
             both = np.concatenate([self._most, self._newest])
             self._most, self._newest = np.sort(both, kind="stable"), np.empty(0, np.uint64)
 
-    def hold(self, hashes: Any) -> list[bool]:
-        """Say of each hash whether it is among them."""
-        found: list[bool] = (_among(self._most, hashes) | _among(self._newest, hashes)).tolist()
-        return found
+    def learn(self, keys: Sequence[str]) -> None:
+        """Take keys of rows that came since the last time, or note that they are too many."""
+        self._behind = self._behind or len(self._lately) + len(keys) > LATELY
+        if not self._behind:
+            self._lately.update(keys)
+
+    def possible(self, keys: Sequence[str], hashes: Any) -> list[str]:
+        """Return the keys that may be among them."""
+        held = (_among(self._most, hashes) | _among(self._newest, hashes)).tolist()
+        lately = self._lately
+        return [key for key, may in zip(keys, held, strict=True) if may or key in lately]
 
 
 def _among(some: Any, hashes: Any) -> Any:

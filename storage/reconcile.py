@@ -19,6 +19,7 @@ from storage.chain import Position
 from storage.decide import Plan, new_rows
 from storage.duck import Cursor, Duck, damaged, first_line, translated
 from storage.errors import Damaged, StoreError
+from storage.inserts import Inserts
 from storage.journal import Entry, Journal
 from storage.known import Known
 from storage.limits import Limits
@@ -188,7 +189,7 @@ def _replay(
     """Store entries, one by one where they fail together; return how many were stored."""
     numbers = sorted({entry["n"] for entry in entries})
     try:
-        apply(cursor, _plan(cursor, entries, texts, known))
+        apply(Inserts(cursor), known, _plan(cursor, entries, texts, known))
     except (duckdb.DataError, duckdb.IntegrityError) as error:
         if len(numbers) == 1:
             LOG.error("number %d of the journal cannot be stored: %s", numbers[0], error)

@@ -32,6 +32,7 @@ from storage.decide import (
 from storage.duck import Cursor, Duck, disk_full, is_fatal, is_full, translated
 from storage.errors import BadInput, DiskFull, StoreError, UserError
 from storage.heads import Heads
+from storage.inserts import Inserts
 from storage.journal import Journal
 from storage.known import Known
 from storage.limits import Limits
@@ -74,6 +75,7 @@ class Writer:
         self._doubtful: list[int] = []  # numbers in the journal that the database may not have
         self._queue: queue.SimpleQueue[Job | Alone | Together | None] = queue.SimpleQueue()
         self._full = False
+        self._inserts: Inserts | None = None  # over the cursor that stays
         # Taken from the queue, but not fit to share the last group's commit.
         self._held: Job | Alone | Together | None = None
         self._gather_until = 0.0  # when the next group may be closed, on the monotonic clock
@@ -188,7 +190,9 @@ class Writer:
                 self._refuse(group[0], error)
 
     def _commit(self, group: Sequence[Job], refusal: UserError | None = None) -> None:
-        with self._duck.cursor() as cursor:
+        with self._duck.kept_cursor() as cursor:
+            if self._inserts is None or self._inserts.cursor is not cursor:
+                self._inserts = Inserts(cursor)
             void = self._settle(cursor)
             plan = decide(cursor, group, self._position, self._heads, self._known, refusal=refusal)
             if plan.entries:
@@ -196,7 +200,7 @@ class Writer:
                 entries = [*void, *plan.entries]
                 self._doubtful += [entry["n"] for entry in entries]
                 self._journal.write(entries, plan.texts)
-                apply(cursor, plan)
+                apply(self._inserts, self._known, plan)
         self._accept(plan)
 
     def _settle(self, cursor: Cursor) -> list[dict[str, Any]]:

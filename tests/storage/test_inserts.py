@@ -11,7 +11,7 @@ import pytest
 from storage.apply import apply
 from storage.chain import Position
 from storage.decide import Plan
-from storage.inserts import MANY, ROWS_PER_STATEMENT, insert
+from storage.inserts import MANY, ROWS_PER_STATEMENT, Inserts
 from storage.records import Response, Text, Vote
 from storage.rows import Row, to_row
 from storage.store import Store
@@ -33,14 +33,14 @@ def response(n: int) -> Row:
 def test_rows_come_out_as_they_went_in(store: Store, n: int) -> None:
     rows = [response(number) for number in range(n)]
     with store._duck.cursor() as cursor:
-        insert(cursor, TABLES[Response], rows)
+        Inserts(cursor).insert(TABLES[Response], rows)
         assert cursor.execute("SELECT * FROM response ORDER BY rowid").fetchall() == rows
 
 
 def test_more_than_one_statement_s_rows_keep_their_order(store: Store) -> None:
     rows = [(f"t{n}", str(n), 1) for n in range(ROWS_PER_STATEMENT + 1)]
     with store._duck.cursor() as cursor:
-        insert(cursor, TABLES[Text], rows)
+        Inserts(cursor).insert(TABLES[Text], rows)
         assert cursor.execute("SELECT * FROM text ORDER BY rowid").fetchall() == rows
 
 
@@ -49,7 +49,7 @@ def test_numbers_come_out_to_the_last_digit(store: Store, make: SimpleNamespace)
     times = [0.1 + 0.2, 5e-324, None, 1e308] * MANY
     rows = [to_row(make.vote(n, seconds_spent=spent)) for n, spent in enumerate(times)]
     with store._duck.cursor() as cursor:
-        insert(cursor, TABLES[Vote], rows)
+        Inserts(cursor).insert(TABLES[Vote], rows)
         found = cursor.execute("SELECT seconds_spent FROM vote ORDER BY rowid").fetchall()
     assert [repr(spent) for (spent,) in found] == [repr(spent) for spent in times]
 
@@ -59,10 +59,13 @@ def test_a_key_that_is_there_keeps_all_others_out(store: Store, n: int) -> None:
     rows = [response(number) for number in range(n)]
     plan = Plan(Position(1, ""), rows={Text: [("t", "x", 1)] * 1, Response: [*rows, rows[0]]})
     with store._duck.cursor() as cursor:
+        inserts = Inserts(cursor)
         with pytest.raises(duckdb.ConstraintException):
-            apply(cursor, plan)
+            apply(inserts, store._known, plan)
         assert cursor.execute("SELECT count(*) FROM text").fetchall() == [(0,)]
-        apply(cursor, Plan(Position(1, ""), rows={Response: rows}))  # the same cursor goes on
+        apply(
+            inserts, store._known, Plan(Position(1, ""), rows={Response: rows})
+        )  # the same cursor goes on
         assert cursor.execute("SELECT count(*) FROM response").fetchall() == [(n,)]
 
 
@@ -70,4 +73,23 @@ def test_a_key_that_is_there_keeps_all_others_out(store: Store, n: int) -> None:
 def test_what_may_not_be_missing_is_asked_for(store: Store, n: int) -> None:
     rows = [response(number) for number in range(n)]
     with store._duck.cursor() as cursor, pytest.raises(duckdb.ConstraintException):
-        insert(cursor, TABLES[Response], [*rows, (*rows[0][:-1], None)])
+        Inserts(cursor).insert(TABLES[Response], [*rows, (*rows[0][:-1], None)])
+
+
+def test_what_is_kept_ready_goes_on_after_an_error_and_with_a_file_that_is_opened_anew(
+    store: Store, make: SimpleNamespace
+) -> None:
+    """The same cursor and appender, commit after commit, until the file is another one."""
+    votes = [make.vote(n) for n in range(4)]
+    store.append(votes[0])
+    with store._duck.kept_cursor() as kept:
+        inserts = Inserts(kept)
+        with pytest.raises(duckdb.ConstraintException):
+            apply(inserts, store._known, Plan(Position(1, ""), rows={Vote: [to_row(votes[0])]}))
+        apply(inserts, store._known, Plan(Position(1, ""), rows={Vote: [to_row(votes[3])]}))
+    store.append(votes[1])
+    store._duck.reopen(store._duck.generation)
+    store.append(votes[2])
+    with store._duck.kept_cursor() as fresh:
+        assert fresh is not kept
+    assert sorted(vote.id for vote in store.rows(Vote)) == [vote.id for vote in votes]

@@ -36,6 +36,19 @@ def test_all_that_is_there_is_found_also_what_came_since(store: Store) -> None:
         assert asked(store, [f"nobody {n}" for n in range(50)]) == []
 
 
+@pytest.mark.parametrize("lately", [0, 7, 10_000])
+def test_what_came_lately_is_known_by_itself_until_it_is_much(
+    store: Store, monkeypatch: pytest.MonkeyPatch, lately: int
+) -> None:
+    monkeypatch.setattr(room, "LATELY", lately)
+    assert asked(store, NAMES) == []
+    hashes = store._known._tables[LABELERS.name]
+    for n in range(0, 30, 3):
+        store.add([Labeler(f"n{one}", "person") for one in range(n, n + 3)])
+        assert len(hashes._lately) <= lately
+        assert asked(store, NAMES) == sorted(f"n{one}" for one in range(n + 3))
+
+
 def test_few_keys_are_asked_of_the_table_itself(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
