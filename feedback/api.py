@@ -8,15 +8,19 @@ durable; sent again with its id it gets the same answer.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import sys
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote, unquote
+from weakref import WeakKeyDictionary
 
+import orjson
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -28,10 +32,12 @@ from starlette.types import Message as Event
 from starlette.types import Receive
 
 from feedback.assignments import serve_items
+from feedback.at_once import EventOf, Kept, Said, keep_all
 from feedback.campaigns import labeler_name, sign_in
 from feedback.collecting import STOPPED, given, in_campaign, of_labeler, reach
 from feedback.front import Way
 from feedback.gate import person_of
+from feedback.lanes import Lane
 from feedback.nudges import SITTING, Judged, Own, own
 from feedback.ordering import LETTERS
 from feedback.problems import RESPONSE, refuse_other_methods, said_no, said_why
@@ -40,7 +46,15 @@ from feedback.remarks import add_remark
 from feedback.render import markdown_html, messages_html
 from feedback.seen import MAX_ITEMS, MODES, RANK, Item, history
 from feedback.values import one_of, shown
-from feedback.votes import REASONS, cast_rating, cast_vote, save_edit, text_to_edit
+from feedback.votes import (
+    REASONS,
+    cast_rating,
+    cast_vote,
+    rating_of,
+    save_edit,
+    text_to_edit,
+    vote_of,
+)
 from storage.errors import BadInput, UserError
 from storage.records import Receipt, now
 from storage.store import Store
@@ -305,10 +319,7 @@ class Routes:
 
     def _signed_in(self, request: Request) -> str:
         """Return who is asking; add them where the data folder does not know them yet."""
-        name = _name(request)
-        if name is None:
-            raise HTTPException(401, "Nobody is signed in: send your name to POST /api/v1/labeler.")
-        return sign_in(self.store_of(request), name).id
+        return sign_in(self.store_of(request), _known_name(request)).id
 
 
 def router(
@@ -351,7 +362,13 @@ def router(
 def ways(store_of: Callable[[Request], Store]) -> dict[str, Way]:
     """Return what takes the verdicts of labelers and what goes with them, by path."""
     routes = Routes(store_of, lambda: None, lambda: None)
-    return {f"{PREFIX}{path}": partial(_keep, kind, keep) for path, kind, keep in routes.posted()}
+    found: dict[str, Way] = {
+        f"{PREFIX}{path}": partial(_keep, kind, keep) for path, kind, keep in routes.posted()
+    }
+    together = Together(store_of)
+    for path, event_of in (("/votes", vote_of), ("/ratings", rating_of)):
+        found[f"{PREFIX}{path}"] = partial(together.keep, event_of)
+    return found
 
 
 async def _keep(
@@ -363,6 +380,50 @@ async def _keep(
         return raw
     said = await run_in_threadpool(keep, request=request, body=body)
     return JSONResponse(said, 201, NO_STORE)
+
+
+class Together:
+    """Takes verdicts into a lane: what comes at the same time is kept together."""
+
+    def __init__(self, store_of: Callable[[Request], Store]) -> None:
+        self._store_of = store_of
+        # A lane lives in an event loop; a server has one.
+        self._lanes: WeakKeyDictionary[AbstractEventLoop, Lane[Said, Told]] = WeakKeyDictionary()
+
+    async def keep(self, event_of: EventOf, request: Request) -> Response | bytes:
+        """Answer a request with a verdict."""
+        raw = await _limited(request).body()
+        body = _read(VerdictIn, request.headers.get("content-type", ""), raw)
+        if body is None:
+            return raw
+        said = Said(_known_name(request), event_of, body.model_dump())
+        (answer,) = await self._lane(self._store_of(request)).send([said])
+        if isinstance(answer, Exception):
+            raise answer
+        return Response(orjson.dumps(answer), 201, NO_STORE, "application/json")
+
+    def _lane(self, store: Store) -> Lane[Said, Told]:
+        loop = asyncio.get_running_loop()
+        if loop not in self._lanes:
+            take, tell = partial(keep_all, store), partial(_told, store)
+            self._lanes[loop] = Lane(take, tell, patience=None)
+        return self._lanes[loop]
+
+
+Told = dict[str, Any] | Exception  # what is answered, or raised
+
+
+def _told(store: Store, kept: Sequence[Kept | Exception]) -> list[Told]:
+    """Return the acknowledgement of each verdict."""
+    return [one if isinstance(one, Exception) else _acknowledged(store, one) for one in kept]
+
+
+def _acknowledged(store: Store, kept: Kept) -> Told:
+    try:
+        saved = _saved(store, kept.labeler, kept.receipt)
+    except Exception as error:  # noqa: BLE001  (each is answered for itself)
+        return error
+    return _quiet(saved) if kept.verdict == "undone" else saved
 
 
 def no_such_path(request: Request) -> None:
@@ -437,6 +498,13 @@ def _name(request: Request) -> str | None:
         return labeler_name(unquote(cookie, errors="strict")) if cookie else None
     except (BadInput, UnicodeDecodeError):
         return None
+
+
+def _known_name(request: Request) -> str:
+    name = _name(request)
+    if name is None:
+        raise HTTPException(401, "Nobody is signed in: send your name to POST /api/v1/labeler.")
+    return name
 
 
 def _pandas_is_there() -> bool:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import numpy as np
 
-from feedback.moving import Moving, Table, answer_chars, lengths
+from feedback.moving import Moving, Numbers, Table, answer_chars, lengths
 from feedback.nudges import SITTING, Judged
 from storage.news import Told
 from storage.records import JUDGE, JUDGE_APART, Comparison, Event, Rating, Vote
@@ -86,11 +86,15 @@ class _Tally(Moving):
         return int(frame["reached"].iloc[0])
 
     def take(self, news: Sequence[Told]) -> None:
+        assert self._judged is not None
+        events = [one for told in news for one in (told.event, told.before)]
+        judged = self._judged.found({one.comparison for one in events if isinstance(one, Vote)})
         for told in news:
-            self._move(told.event, 1)
-            self._move(told.before, -1)
+            self._move(told.event, 1, judged)
+            self._move(told.before, -1, judged)
 
-    def _move(self, event: Event | None, change: int) -> None:
+    def _move(self, event: Event | None, change: int, judged: dict[str, Numbers]) -> None:
+        """Args: judged: what is known of the comparisons; those that are new are added."""
         if not isinstance(event, Vote | Rating) or event.verdict == "undone":
             return
         if event.source == JUDGE_APART:
@@ -101,13 +105,13 @@ class _Tally(Moving):
             self._counts[name, event.labeler] += change
             self._counts[name, ""] += change
         if isinstance(event, Vote) and event.verdict != "skip" and event.source != JUDGE:
-            self._judge(event.comparison, change)
+            self._judge(event.comparison, change, judged)
 
-    def _judge(self, comparison: str, change: int) -> None:
+    def _judge(self, comparison: str, change: int, judged: dict[str, Numbers]) -> None:
         assert self._judged is not None
-        votes = self._judged.get(comparison)
-        if votes is None:
-            votes = self._judged.add(comparison, [0])
+        if comparison not in judged:
+            judged[comparison] = self._judged.add(comparison, [0])
+        votes = judged[comparison]
         before = votes[0] > 0
         votes[0] += change
         self._judged_total += int(votes[0] > 0) - int(before)
@@ -130,9 +134,11 @@ class _Lately(Moving):
             since = now - SITTING
             if labeler not in self._of:  # an event that comes meanwhile is taken twice: no harm
                 self._of[labeler] = self._stored(labeler, since) if cast() else {}
-            mine = {place: one for place, one in self._of[labeler].items() if one.at >= since}
-            self._of[labeler] = mine
-            return sorted(mine.values(), key=lambda one: one.at)
+            mine = self._of[labeler]
+            found = [one for one in mine.values() if one.at >= since]
+            if len(found) < len(mine):
+                self._of[labeler] = {place: one for place, one in mine.items() if one.at >= since}
+            return sorted(found, key=lambda one: one.at)
 
     def _stored(self, labeler: str, since: datetime) -> dict[Place, Judged]:
         frame = self.store.frame("own_verdicts", labeler=labeler, since=since)

@@ -199,16 +199,16 @@ class _Majorities(_Counted):
         changes = [change for change in self.changes(news) if change[0].verdict in VERDICTS]
         placed = self.store.placed(vote.assignment for vote, _ in changes)
         known = lengths(self.store, (vote.comparison for vote, _ in changes))
+        assert self._votes is not None
+        votes = self._votes.found(known)
         for vote, change in changes:
             place = placed.get(vote.assignment)
             if vote.comparison in known and (place is None or place.kind != "repeat"):
-                self._move(vote.comparison, VERDICTS.index(vote.verdict), change)
+                if vote.comparison not in votes:
+                    votes[vote.comparison] = self._votes.add(vote.comparison, [0] * len(VERDICTS))
+                self._move(votes[vote.comparison], VERDICTS.index(vote.verdict), change)
 
-    def _move(self, comparison: str, verdict: int, change: int) -> None:
-        assert self._votes is not None
-        votes = self._votes.get(comparison)
-        if votes is None:
-            votes = self._votes.add(comparison, [0] * len(VERDICTS))
+    def _move(self, votes: npt.NDArray[np.int32], verdict: int, change: int) -> None:
         before = _winner(votes)
         votes[verdict] += change
         for winner, one in ((before, -1), (_winner(votes), 1)):

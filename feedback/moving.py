@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from feedback.kept import keys
 from storage.news import Told
 from storage.records import Comparison, Response, Text
 from storage.store import Store
+
+Numbers = npt.NDArray[np.int32]  # of one name
 
 
 class Moving(ABC):
@@ -52,17 +54,20 @@ class Table:
         hashed = keys(names.astype(object))
         order = np.argsort(hashed)
         self._keys, self._values = hashed[order], values[order]
-        self._new: dict[str, npt.NDArray[np.int32]] = {}
+        self._new: dict[str, Numbers] = {}
 
-    def get(self, name: str) -> npt.NDArray[np.int32] | None:
-        """Return the numbers of a name, to read or to change in place."""
-        if name in self._new:
-            return self._new[name]
-        key = keys([name])[0]
-        at = int(np.searchsorted(self._keys, key))
-        return self._values[at] if at < len(self._keys) and self._keys[at] == key else None
+    def found(self, names: Collection[str]) -> dict[str, Numbers]:
+        """Return the numbers of each name that has some, to read or to change in place."""
+        rows = {name: self._new[name] for name in names if name in self._new}
+        asked = [name for name in names if name not in rows]
+        if not asked or not len(self._keys):
+            return rows
+        hashed = keys(asked)
+        at = np.minimum(np.searchsorted(self._keys, hashed), len(self._keys) - 1)
+        there = zip(asked, at.tolist(), (self._keys[at] == hashed).tolist(), strict=True)
+        return rows | {name: self._values[place] for name, place, is_there in there if is_there}
 
-    def add(self, name: str, values: Sequence[int]) -> npt.NDArray[np.int32]:
+    def add(self, name: str, values: Sequence[int]) -> Numbers:
         self._new[name] = np.array(values, dtype=np.int32)
         return self._new[name]
 
@@ -88,10 +93,10 @@ class _Lengths:
                     frame["comparison"], frame[["chars_a", "chars_b"]].to_numpy(np.int32)
                 )
             table, wanted = self._table, list(dict.fromkeys(comparisons))
-            found = {name: table.get(name) for name in wanted}
-            missing = [name for name, values in found.items() if values is None]
+            found = table.found(wanted)
+            missing = [name for name in wanted if name not in found]
             found |= {name: table.add(name, two) for name, two in self._looked_up(missing)}
-        return {name: (int(two[0]), int(two[1])) for name, two in found.items() if two is not None}
+        return {name: (int(two[0]), int(two[1])) for name, two in found.items()}
 
     def _looked_up(self, names: Sequence[str]) -> list[tuple[str, tuple[int, int]]]:
         if not names:  # as nearly always: no query

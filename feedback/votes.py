@@ -8,7 +8,7 @@ can be decided once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feedback.items import NewResponse, add_responses
 from feedback.ordering import left_of
@@ -55,7 +55,21 @@ MAX_COMMENT_CHARS = 10_000
 MAX_EDIT_CHARS = 100_000
 
 
-def cast_vote(
+def cast_vote(store: Store, labeler: str, **said: Any) -> Receipt:
+    """Record a verdict on two answers; durable when it returns. See `vote_of`.
+
+    Raises:
+        Conflict: This revision is taken, or is not the next.
+    """
+    return store.append(*vote_of(store, labeler, **said))
+
+
+def cast_rating(store: Store, labeler: str, **said: Any) -> Receipt:
+    """Record a verdict on one answer; as `cast_vote` otherwise."""
+    return store.append(*rating_of(store, labeler, **said))
+
+
+def vote_of(
     store: Store,
     labeler: str,
     *,
@@ -66,8 +80,8 @@ def cast_vote(
     reasons: Sequence[str] = (),
     comment: str = "",
     seconds_spent: float | None = None,
-) -> Receipt:
-    """Record a verdict on two answers; durable when it returns.
+) -> tuple[Vote, list[Text]]:
+    """Return the vote that a labeler's verdict on two answers is, and the texts it refers to.
 
     Args:
         id: UUID made by the client; sent again, it gets the same answer.
@@ -80,10 +94,9 @@ def cast_vote(
     Raises:
         BadInput: A value is not what it has to be.
         NotFound: There is no such assignment for this labeler.
-        Conflict: This revision is taken, or is not the next.
     """
     place = assignment_of(store, labeler, assignment)
-    vote, texts = new_vote(
+    return new_vote(
         place,
         id=id,
         verdict=verdict,
@@ -93,10 +106,9 @@ def cast_vote(
         seconds_spent=seconds_spent,
         known=known_reasons(store, place, reasons),
     )
-    return store.append(vote, texts)
 
 
-def cast_rating(
+def rating_of(
     store: Store,
     labeler: str,
     *,
@@ -107,10 +119,10 @@ def cast_rating(
     reasons: Sequence[str] = (),
     comment: str = "",
     seconds_spent: float | None = None,
-) -> Receipt:
-    """Record "up", "down", "skip" or "undone" on one answer; as `cast_vote` otherwise."""
+) -> tuple[Rating, list[Text]]:
+    """Return the rating that "up", "down", "skip" or "undone" on one answer is; as `vote_of`."""
     place = assignment_of(store, labeler, assignment)
-    rating, texts = new_rating(
+    return new_rating(
         place,
         id=id,
         verdict=verdict,
@@ -120,7 +132,6 @@ def cast_rating(
         seconds_spent=seconds_spent,
         known=known_reasons(store, place, reasons),
     )
-    return store.append(rating, texts)
 
 
 def save_edit(

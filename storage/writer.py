@@ -112,16 +112,17 @@ class Writer:
             if isinstance(group, Alone):
                 self._work(group)
                 continue
-            jobs = group.jobs if isinstance(group, Together) else group
-            crowded, began = len(jobs) > 1, time.monotonic()
+            jobs = [job for one in group for job in _jobs(one)]
+            crowded, began = len(group) > 1, time.monotonic()
             try:
                 self._process(jobs)
             except Exception as error:  # a bug: its callers must hear of it instead of waiting
                 LOG.exception("the writer failed on a group of %d commands", len(jobs))
                 self._forget()
                 self._answer_all(jobs, error)
-            if isinstance(group, Together):
-                group.settle()
+            for one in group:
+                if isinstance(one, Together):
+                    one.settle()
             ended = time.monotonic()
             pause = min(MOST_SECONDS, (ended - began) * (1 / COMMITTING - 1))
             self._gather_until = ended + pause if crowded else 0.0
@@ -140,19 +141,20 @@ class Writer:
         except Exception as error:  # noqa: BLE001  (its caller gets it)
             job.answer.set_exception(error)
 
-    def _next_group(self) -> list[Job] | Alone | Together:
+    def _next_group(self) -> list[Job | Together] | Alone:
         """Wait for a command and take with it what else is waiting; empty at the end."""
         first = self._held or self._queue.get()
         self._held = None
         if first is None:
             self._queue.put(None)
             return []
-        if isinstance(first, Alone | Together):
+        if isinstance(first, Alone):
             return first
-        if not _is_big(first) and (missing := self._gather_until - time.monotonic()) > 0:
+        big = _is_big(first)
+        if not big and (missing := self._gather_until - time.monotonic()) > 0:
             time.sleep(missing)
-        group: list[Job] = [first]
-        while len(group) < GROUP and not _is_big(group[-1]):
+        group, size = [first], len(_jobs(first))
+        while size < GROUP and not big:
             try:
                 job = self._queue.get_nowait()
             except queue.Empty:
@@ -160,10 +162,11 @@ class Writer:
             if job is None:
                 self._queue.put(None)
                 break
-            if isinstance(job, Together | Alone) or _is_big(job):
+            if isinstance(job, Alone) or _is_big(job):
                 self._held = job
                 break
             group.append(job)
+            size += len(_jobs(job))
         return group
 
     def _process(self, group: Sequence[Job]) -> None:
@@ -285,8 +288,15 @@ class Writer:
                 job.answer.set_exception(error)
 
 
-def _is_big(job: Job) -> bool:
-    return isinstance(job, Addition) and sum(map(len, job.rows.values())) > ALONE
+def _jobs(one: Job | Together) -> Sequence[Job]:
+    return one.jobs if isinstance(one, Together) else (one,)
+
+
+def _is_big(one: Job | Together) -> bool:
+    """Say whether something gets a commit of its own."""
+    if isinstance(one, Together):
+        return len(one.jobs) > GROUP
+    return isinstance(one, Addition) and sum(map(len, one.rows.values())) > ALONE
 
 
 def _name(job: Job) -> str:

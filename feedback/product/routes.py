@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse
 
 from feedback.front import Way
 from feedback.gate import person_of
+from feedback.lanes import Lane
 from feedback.problems import RESPONSE, problem_of, refuse_other_methods
 from feedback.product import bodies
 from feedback.product.allowance import USUAL, Allowance, Meter
@@ -37,7 +38,6 @@ from feedback.product.described import (
 )
 from feedback.product.export import export
 from feedback.product.intake import Answer, Intake, needs_prompts
-from feedback.product.lanes import Lane
 from storage.errors import BadInput, Overloaded, TooMany, UserError
 from storage.store import Store
 
@@ -56,7 +56,7 @@ class Doors:
         self._store_of = store_of
         self._requests = Meter(allowance.requests, time.monotonic)
         self._items = Meter(allowance.items, time.monotonic)
-        self._lanes: dict[bool, Lane] = {}
+        self._lanes: dict[bool, Lane[Item, Answer]] = {}
 
     async def take(self, request: Request, parse: Parse) -> Response:
         """Answer a request with one item or a list of them."""
@@ -75,7 +75,7 @@ class Doors:
             is_list, parsed, [i if isinstance(i, BadInput) else next(got) for i in parsed]
         )
 
-    async def _stored(self, store: Store, items: Sequence[Item]) -> list[Answer]:
+    async def _stored(self, store: Store, items: Sequence[Item]) -> Sequence[Answer]:
         if (others := store.waiting()) > WRITER_ROOM:
             raise Overloaded(f"{others} commands of others wait: send these again later.")
         logs = needs_prompts(items)

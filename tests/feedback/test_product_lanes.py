@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from feedback.lanes import Lane
 from feedback.product.allowance import Meter
 from feedback.product.bodies import Item
-from feedback.product.lanes import Lane
 from storage.errors import Overloaded, StoreError
 from tests.awaiting import finish
 
@@ -92,6 +92,32 @@ def test_an_error_of_the_store_reaches_everybody_of_its_turn_and_nobody_after() 
                 await one
         slow.error = None
         assert await lane.send([3]) == ["got 3"]  # type: ignore[list-item]
+
+    finish(go())
+
+
+def test_while_answers_are_made_the_next_are_taken() -> None:
+    async def go() -> None:
+        slow, telling, tell = Slow(), threading.Event(), threading.Event()
+        slow.let.set()
+
+        def told(stored: Sequence[str]) -> list[str]:
+            if "got 1" in stored:
+                telling.set()
+                assert tell.wait(5)
+            if "got 3" in stored:
+                raise ZeroDivisionError
+            return [f"told {one}" for one in stored]
+
+        lane = Lane(slow.take, told)
+        first = sent(lane, 1)
+        await asyncio.to_thread(telling.wait, 5)
+        assert await lane.send([2]) == ["told got 2"]  # type: ignore[list-item]
+        with pytest.raises(ZeroDivisionError):
+            await lane.send([3])  # type: ignore[list-item]
+        tell.set()
+        assert await first == ["told got 1"]
+        assert slow.turns == [[1], [2], [3]]
 
     finish(go())
 

@@ -10,34 +10,43 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import Any, Generic, TypeVar
 
-from feedback.product.bodies import Item
-from feedback.product.intake import Answer
 from storage.errors import Overloaded
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+Turn = Sequence[tuple[Sequence[Item], "asyncio.Future[Sequence[Answer]]"]]  # requests
 
 ROOM = 10_000  # items that wait. Choice: some two seconds of storing on two slow cores
 AT_ONCE = 1_000  # items per turn. Choice: a commit of 50 to 100 ms, for which votes wait
 PATIENCE_SECONDS = 10.0  # Choice: what a client waits for an answer before it asks again
 
-Request = tuple[Sequence[Item], "asyncio.Future[list[Answer]]"]
 
-
-class Lane:
+class Lane(Generic[Item, Answer]):
     """One queue of requests, and the task that empties it while there is something in it."""
 
     def __init__(
         self,
-        take: Callable[[Sequence[Item]], list[Answer]],
+        take: Callable[[Sequence[Item]], Sequence[Any]],
+        tell: Callable[[Sequence[Any]], Sequence[Answer]] | None = None,
         room: int = ROOM,
-        patience: float = PATIENCE_SECONDS,
+        patience: float | None = PATIENCE_SECONDS,
     ) -> None:
-        """Args: take: stores items; runs in a thread, one call at a time."""
-        self._take, self._room, self._patience = take, room, patience
-        self._requests: list[Request] = []
+        """Stand before what stores items; both parts of that run in threads.
+
+        Args:
+            take: stores items, one call at a time, and says what became of each.
+            tell: makes the answers of that, while the next are taken already; None: it is them.
+            patience: seconds; None waits for ever.
+        """
+        self._take, self._tell, self._room, self._patience = take, tell, room, patience
+        self._requests: list[tuple[Sequence[Item], asyncio.Future[Sequence[Answer]]]] = []
         self._waiting = 0  # items, those that are being stored among them
         self._task: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
 
-    async def send(self, items: Sequence[Item]) -> list[Answer]:
+    async def send(self, items: Sequence[Item]) -> Sequence[Answer]:
         """Return the answers to a request's items once they are durable.
 
         Raises:
@@ -47,7 +56,7 @@ class Lane:
         if self._waiting and self._waiting + len(items) > self._room:
             raise Overloaded(f"{self._waiting:,} items wait to be stored: send these again later.")
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[Answer]] = loop.create_future()
+        answer: asyncio.Future[Sequence[Answer]] = loop.create_future()
         self._requests.append((items, answer))
         self._waiting += len(items)
         if self._task is None or self._task.done():
@@ -64,20 +73,28 @@ class Lane:
             turn = self._next()
             items = [item for request, _ in turn for item in request]
             try:
-                answers = iter(await asyncio.to_thread(self._take, items))
+                stored = await asyncio.to_thread(self._take, items)
             except Exception as error:  # noqa: BLE001  (each request answers for itself)
-                for _, answer in turn:
-                    if not answer.done():
-                        answer.set_exception(error)
+                _fail(turn, error)
             else:
-                for request, answer in turn:
-                    got = list(islice(answers, len(request)))
-                    if not answer.done():
-                        answer.set_result(got)
+                telling = asyncio.get_running_loop().create_task(self._answer(turn, stored))
+                self._telling.add(telling)
+                telling.add_done_callback(self._telling.discard)
             finally:
                 self._waiting -= len(items)
 
-    def _next(self) -> list[Request]:
+    async def _answer(self, turn: Turn[Item, Answer], stored: Sequence[Any]) -> None:
+        try:
+            answers = await asyncio.to_thread(self._tell, stored) if self._tell else stored
+        except Exception as error:  # noqa: BLE001  (as above)
+            return _fail(turn, error)
+        each = iter(answers)
+        for request, answer in turn:
+            got = list(islice(each, len(request)))
+            if not answer.done():
+                answer.set_result(got)
+
+    def _next(self) -> Turn[Item, Answer]:
         """Take the requests of the next turn: all, or as many as `AT_ONCE`, but one at least."""
         n = size = 0
         for request, _ in self._requests:
@@ -86,3 +103,9 @@ class Lane:
             n, size = n + 1, size + len(request)
         turn, self._requests = self._requests[:n], self._requests[n:]
         return turn
+
+
+def _fail(turn: Turn[Any, Any], error: Exception) -> None:
+    for _, answer in turn:
+        if not answer.done():
+            answer.set_exception(error)
