@@ -8,6 +8,7 @@ that was acknowledged is lost thereby: who was refused, or waited in vain, sends
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -20,6 +21,11 @@ Turn = Sequence[tuple[Sequence[Item], "asyncio.Future[Sequence[Answer]]"]]  # re
 
 ROOM = 10_000  # items that wait. Choice: some two seconds of storing on two slow cores
 AT_ONCE = 1_000  # items per turn. Choice: a commit of 50 to 100 ms, for which votes wait
+# Choice: with sixteen clients that answer at once this stores 610 votes a second instead of 460, in
+# two thirds of the processor time; 30 ms are no better, and 10 ms over before all are back.
+GATHER_SECONDS = 0.02
+AGAIN = 0.9  # of those of the last turn
+LOOK_SECONDS = 0.001
 PATIENCE_SECONDS = 10.0  # Choice: what a client waits for an answer before it asks again
 
 
@@ -42,6 +48,7 @@ class Lane(Generic[Item, Answer]):
         """
         self._take, self._tell, self._room, self._patience = take, tell, room, patience
         self._requests: list[tuple[Sequence[Item], asyncio.Future[Sequence[Answer]]]] = []
+        self._last = 1  # requests that there were for the turn before
         self._waiting = 0  # items, those that are being stored among them
         self._task: asyncio.Task[None] | None = None
         self._telling: set[asyncio.Task[None]] = set()
@@ -70,6 +77,7 @@ class Lane(Generic[Item, Answer]):
 
     async def _run(self) -> None:
         while self._requests:
+            await self._gather()
             turn = self._next()
             items = [item for request, _ in turn for item in request]
             try:
@@ -93,6 +101,17 @@ class Lane(Generic[Item, Answer]):
             got = list(islice(each, len(request)))
             if not answer.done():
                 answer.set_result(got)
+
+    async def _gather(self) -> None:
+        """Wait a moment for about as many requests as came the last time.
+
+        A commit takes nearly as long with one as with sixteen, and whoever was answered just now is
+        likely to ask again: so one that comes before the others waits for them. Alone, nobody does.
+        """
+        until = time.monotonic() + GATHER_SECONDS
+        while len(self._requests) < AGAIN * self._last and time.monotonic() < until:
+            await asyncio.sleep(LOOK_SECONDS)
+        self._last = len(self._requests)
 
     def _next(self) -> Turn[Item, Answer]:
         """Take the requests of the next turn: all, or as many as `AT_ONCE`, but one at least."""
