@@ -1,9 +1,9 @@
 """The labeler's way in and out: REST routes under /api/v1, for screens, products and load tests.
 
-Routes are sync functions, so that a slow disk holds up one thread and not the server. Who is asking
-comes from the cookie alone. Nothing that is sent before a vote names a model, unless the labeler
-asks for the text of an answer in order to edit it. A verdict is answered with 201 once it is
-durable; sent again with its id it gets the same answer.
+Routes are sync functions, so that a slow disk holds up one thread and not the server; verdicts that
+come together share one. Who is asking comes from the cookie alone. Nothing that is sent before a
+vote names a model, unless the labeler asks for the text of an answer in order to edit it. A verdict
+is answered with 201 once it is durable; sent again with its id it gets the same answer.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Columns:
     # with `similarity` of its two texts, 0..1; 0 where it is surely low; with `echo_a` and
     # `echo_b`: whether that answer mostly repeats its prompt
     comparisons: pd.DataFrame
-    prompts: pd.DataFrame  # with the near-duplicate cluster of each
+    prompts: pd.DataFrame  # with the near-duplicate cluster of each, none where it is not settled
     decisions: pd.DataFrame  # what people decided about duplicates
     gold: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(GOLD)))
     scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SCORES)))
