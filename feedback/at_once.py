@@ -1,7 +1,7 @@
 """Verdicts that come at the same time: looked at one by one, written together.
 
 One thread does it for all. With a thread for each, sixteen waited for the same commit and then for
-each other: that took half of a vote's time.
+each other at the interpreter.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from storage.duck import Cursor
 from storage.rows import Row
 
-MANY = 200  # rows. Choice: from here on Arrow is cheaper
+MANY = 500  # rows. Choice: up to here an appender is quicker (200 votes: 4.2 ms for Arrow's 5.6)
 ROWS_PER_STATEMENT = 10_000  # Choice: memory stays small
 ARRIVING = "arriving_rows"  # what a statement calls the Arrow table that it reads
 
