@@ -16,7 +16,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from align import runs
+from align.clearance import AMBER
 from align.models import Model
+from align.screens.light import LIGHTS
 from feedback.campaigns import set_collecting, set_guideline
 from feedback.imports import import_file
 from feedback.snapshots import freeze
@@ -240,6 +242,7 @@ def test_what_a_lead_reads_of_it(attacked: Server, context: BrowserContext, tmp_
     watched.is_clean("what is said of a model that there is not")
     desk.turn_to("Train")
     watched.shows("a run that failed", "#train-watch", "zz01")
+    desk.says("#train-light", LIGHTS[AMBER])  # else nothing asks for a reason
     page.locator("#train-because textarea, #train-because input").first.fill(EVERY)
     desk.settle()
     watched.is_clean("the command")
