@@ -36,6 +36,24 @@ MADE_WITH = f"v2 {SHINGLE} {PERMUTATIONS} {SEED}"  # a file made otherwise is no
 
 
 @contextmanager
+def adding_prompts(store: Store, *, wait: bool = True) -> Iterator[None]:
+    """Let one thread at a time add prompts to this data folder.
+
+    Args:
+        wait: for whoever adds prompts.
+
+    Raises:
+        Busy: somebody adds prompts, and this one does not wait.
+    """
+    with (store.data / "prompts.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy("prompts are being added: try again when that has ended") from None
+        yield
+
+
+@contextmanager
 def prompts_locked(store: Store, *, save: bool = True, wait: bool = True) -> Iterator[PromptIndex]:
     """Let one thread at a time add prompts to this data folder; yield the index of what is stored.
 
@@ -48,11 +66,7 @@ def prompts_locked(store: Store, *, save: bool = True, wait: bool = True) -> Ite
     Raises:
         Busy: somebody adds prompts, and this one does not wait.
     """
-    with (store.data / "prompts.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Busy("prompts are being added: try again when that has ended") from None
+    with adding_prompts(store, wait=wait):
         # Taken away meanwhile: after an error nobody knows which of its prompts were stored.
         index: PromptIndex = store.companions.pop(PromptIndex, None) or PromptIndex(store)
         if not index.is_true():

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import pandas as pd
 
 from feedback.again import again
-from feedback.clusters import prompts_locked
+from feedback.clusters import adding_prompts, prompts_locked
 from storage.errors import Busy, UserError
 from storage.records import Prompt
 from storage.store import Store
@@ -44,6 +44,9 @@ def settle(
     Raises:
         Busy: it rests, and somebody adds prompts now.
     """
+    if rest is not None:
+        with adding_prompts(store, wait=False):
+            pass  # nobody does: else all that waits would be read every few seconds for nothing
     waiting = store.frame("unsettled")["prompt"].tolist()
     settled = 0
     for start in range(0, len(waiting), AT_ONCE):

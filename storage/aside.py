@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -37,6 +37,7 @@ MOST = 2  # children at a time. Choice: a check need not wait for a long export
 IDLE_SECONDS = 300.0  # Choice: a lead looks again within minutes, and starting takes seconds
 START_SECONDS = 60.0  # Choice: beside a training on a slow machine it takes ten
 COPY_SECONDS = 20.0  # Choice: nothing is written meanwhile, so rather no copy than a longer one
+PIECE = 1 << 20  # bytes that are copied at a time
 SETTLED = 2_000_000_000  # ns. Choice: what changed less than this ago may change within one tick
 
 
@@ -210,6 +211,7 @@ class Copy:
     source: Path
     home: Path  # of the copy
     _had: tuple[int, int, int] | None = None  # what the copied file was, where that is certain
+    _logs: dict[str, tuple[int, int]] = field(default_factory=dict)  # which file, and bytes of it
 
     @property
     def path(self) -> Path:
@@ -220,6 +222,7 @@ class Copy:
         found = _state(self.source)
         if found == self._had and self.path.exists():
             return
+        self._logs.clear()
         self.home.mkdir(parents=True, exist_ok=True)
         began = time.time_ns()
         shutil.copyfile(self.source, self.path)
@@ -228,11 +231,35 @@ class Copy:
         self._had = found if certain else None
 
     def logs(self) -> None:
-        """Copy the logs; as the last, while nothing is written."""
+        """Copy the logs; as the last, while nothing is written.
+
+        Of a log that was copied before only what came since: until a checkpoint, which changes the
+        file, too, it only grows.
+        """
+        logs = {log.name: log for log in self.source.parent.glob(f"{self.source.name}.wal*")}
         for old in self.home.glob(f"{self.source.name}.wal*"):
-            old.unlink()
-        for log in self.source.parent.glob(f"{self.source.name}.wal*"):
-            shutil.copyfile(log, self.home / log.name)
+            if old.name not in logs:
+                old.unlink()
+        had, self._logs = self._logs, {}
+        for name, log in logs.items():
+            self._logs[name] = _follow(log, self.home / name, had.get(name))
+
+
+def _follow(log: Path, copy: Path, had: tuple[int, int] | None) -> tuple[int, int]:
+    """Make a copy what the log is; return which file that is, and of how many bytes.
+
+    Args:
+        had: what this returned the last time, if the log has only grown since.
+    """
+    with log.open("rb") as source:
+        found = os.fstat(source.fileno())
+        which, begun = had or (found.st_ino, 0)
+        if which != found.st_ino or not begun <= found.st_size:
+            begun = 0
+        source.seek(begun)
+        with copy.open("ab" if begun else "wb") as target:
+            shutil.copyfileobj(source, target, PIECE)
+            return found.st_ino, target.tell()
 
 
 def _state(path: Path) -> tuple[int, int, int]:

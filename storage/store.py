@@ -23,7 +23,7 @@ from storage.aside import FOLDER, Aside, NoCopy, Work
 from storage.coded import coded_items
 from storage.columns import COLUMNS
 from storage.decide import Addition, Alone, Append, Kept, Together, Update, conflict_of, events_of
-from storage.duck import LOOKUPS, Duck, present, translated
+from storage.duck import LOOKUPS, Duck, translated
 from storage.erase import Erasing, carry_out, forget_passwords
 from storage.errors import BadInput, NotFound, StoreError, UserError
 from storage.heads import Heads, Placed
@@ -344,7 +344,9 @@ class Store:
         age, known = self._remembered.age(), self._remembered.texts(wanted)
         if rest := [id for id in wanted if id not in known]:
             rows = self._duck.read(
-                lambda cursor: present(cursor, TABLES[Text], rest, ("id", "content"))
+                lambda cursor: self._known.present(
+                    cursor, TABLES[Text], rest, ("id", "content"), least=LOOKUPS[-1] + 1
+                )
             )
             fresh: dict[str, str] = dict(rows)
             self._remembered.keep_texts(age, fresh)

@@ -162,12 +162,16 @@ def test_repeats_are_skipped_also_of_what_was_not_settled(store: Store, tmp_path
     assert (told["stored"], told["duplicates"]) == (1, 1)
 
 
-def test_beside_others_it_waits_for_no_import(store: Store, tmp_path: Path, big: None):
+def test_beside_others_it_waits_for_no_import_and_reads_nothing_meanwhile(
+    store: Store, tmp_path: Path, big: None, monkeypatch: pytest.MonkeyPatch
+):
     from feedback.clusters import prompts_locked
 
     import_file(store, pairs(tmp_path / "x.jsonl", *QUESTIONS))
-    with prompts_locked(store), pytest.raises(Busy, match="being added"):
-        settle(store, rest=lambda seconds: False)
+    with prompts_locked(store), monkeypatch.context() as without:
+        without.setattr(Store, "frame", lambda *asked: pytest.fail(f"it read {asked[1:]}"))
+        with pytest.raises(Busy, match="being added"):
+            settle(store, rest=lambda seconds: False)
 
 
 def test_in_the_background_it_settles_what_is_there_and_what_comes(

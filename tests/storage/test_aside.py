@@ -159,3 +159,33 @@ def test_a_file_that_changed_a_moment_ago_is_copied_again(tmp_path: Path) -> Non
     os.utime(source, ns=(0, 0))
     copy.file()
     assert copy.path.read_bytes() == b"new"  # not looked at again: it is as it was
+
+
+def test_of_a_log_that_grew_only_the_rest_is_copied(tmp_path: Path) -> None:
+    source, log = tmp_path / "hone.duckdb", tmp_path / "hone.duckdb.wal"
+    source.write_bytes(b"file")
+    os.utime(source, ns=(0, 0))
+    copy = aside.Copy(source, tmp_path / "copy")
+    ours = copy.home / log.name
+
+    def after(*more: bytes) -> bytes:
+        for part in more:
+            with log.open("ab") as file:
+                file.write(part)
+        copy.file()
+        copy.logs()
+        return ours.read_bytes()
+
+    assert after(b"one") == b"one"
+    ours.write_bytes(b"ONE")  # to be told from what is copied anew
+    assert after(b" two", b" three") == b"ONE two three"
+    log.rename(tmp_path / "gone")  # so that its number is not given to the next one
+    assert after(b"another of any length") == b"another of any length"
+    ours.write_bytes(b"ANOTHER OF ANY LENGTH")
+    source.write_bytes(b"after a checkpoint")
+    assert after(b", longer") == b"another of any length, longer"
+    log.write_bytes(b"cut")
+    assert after() == b"cut"
+    log.unlink()
+    copy.logs()
+    assert not ours.exists()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from storage import known as room
 from storage.duck import present
 from storage.erase import Erasing
-from storage.known import SEVERAL, Known
+from storage.known import ABSENT, NOWHERE, SEVERAL, Known
 from storage.records import Labeler, Text
 from storage.store import Store
 from storage.tables import COMMAND, TABLES
@@ -65,12 +67,43 @@ def test_what_was_erased_is_known_by_its_other_name(store: Store) -> None:
     assert asked(store, ["ada", "erased-1", "n1"]) == ["erased-1", "n1"]
 
 
-def test_a_hash_that_two_keys_share_is_looked_up(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+def test_many_keys_are_found_by_their_rows(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "LATELY", 0)
+    monkeypatch.setattr(room, "KEYS_PER_STATEMENT", 90)
+    for start in range(0, len(NAMES), 50):
+        store.add([Labeler(name, "person") for name in NAMES[start : start + 50]])
+        asked(store, NAMES[:1])
+    with monkeypatch.context() as without:
+        without.setattr(room, "present", lambda cursor, table, keys, columns: [1 / 0 for _ in keys])
+        with store._duck.cursor() as cursor:
+            keys = [*reversed(NAMES), "nobody"]
+            rows = store._known.present(cursor, LABELERS, keys, ("kind", "id"), least=1)
+    assert sorted(rows) == sorted(("person", name) for name in NAMES)
+
+
+@pytest.mark.parametrize("n", [2, len(NAMES)])
+@pytest.mark.parametrize("place", [NOWHERE, 3])
+def test_a_hash_that_several_keys_share_is_looked_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch, n: int, place: int
 ) -> None:
+    """All keys share it, or one that is not stored shares that of the fourth, which is."""
     store.add([Labeler(name, "person") for name in NAMES])
-    monkeypatch.setattr(room, "_among", lambda some, hashes: hashes == hashes)
-    assert asked(store, ["ada", "nobody"]) == ["ada"]
+    right = room._Sorted.of
+
+    def of(self: room._Sorted, hashes: Any) -> Any:
+        found = right(self, hashes)
+        return np.where((found == ABSENT) | (place == NOWHERE), place, found)
+
+    monkeypatch.setattr(room._Sorted, "of", of)
+    assert asked(store, [*NAMES[:n], "nobody"]) == sorted(NAMES[:n])
+
+
+def test_hashes_are_sorted_with_their_rows() -> None:
+    """Two hashes in two arrays, one of them twice: worked by hand."""
+    some = room._Sorted(np.array([7, 2], np.uint64), np.array([0, 1]))
+    both = room._Sorted.none().with_more(some).with_more(room._Sorted(some.hashes[:1], [2]))
+    assert (both.hashes.tolist(), both.places.tolist()) == ([2, 7, 7], [1, 0, 2])
+    assert both.of(np.array([2, 7, 9, 1], np.uint64)).tolist() == [1, NOWHERE, ABSENT, ABSENT]
 
 
 def test_events_are_answered_once_whatever_is_remembered(
