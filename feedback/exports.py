@@ -6,18 +6,17 @@ What is written is looked through for personal data on its way, each different t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pandas as pd
 
 from feedback import formats
 from feedback.erasing import erased_texts
 from feedback.formats.rows import Answer, RatingRow, Row, VoteRow
 from feedback.frozen import load
-from feedback.items import look_up
 from feedback.live import live_feedback, preferences_of
 from feedback.personal import PersonalData
 from feedback.preferences import Label, Pair
@@ -101,7 +100,7 @@ def _votes(store: Store, pseudonyms: Pseudonyms | None) -> Iterator[Row]:
         contents = store.texts({*part["text_a"], *part["text_b"]})
         extras = extras_of(store, part["vote"]) if any_extra else {}
         added = said_of(store, part["vote"]) if any_remark else {}
-        for number, vote in enumerate(part.itertuples(), start=1):
+        for number, vote in enumerate(part.astype(object).itertuples(), start=1):
             remark = added.get(vote.vote)
             yield VoteRow(
                 row=number,
@@ -172,15 +171,15 @@ def extras_of(store: Store, events: Iterable[str]) -> dict[str, str]:
 
 
 def _prompts(store: Store, ids: Sequence[str] | pd.Series) -> dict[str, tuple[Message, ...]]:
-    prompts = look_up(store, Prompt, list(ids))
-    contents = store.texts([p.text for p in prompts])
-    return {p.id: tuple(json.loads(contents[p.text])) for p in prompts}
+    texts = store.columns(Prompt, list(ids), ("text",))
+    contents = store.texts(text for (text,) in texts.values())
+    return {id: tuple(orjson.loads(contents[text])) for id, (text,) in texts.items()}
 
 
 def _answers(store: Store, ids: Sequence[str]) -> Mapping[str, Answer]:
-    responses = look_up(store, Response, ids)
-    contents = store.texts([r.text for r in responses])
-    return {r.id: Answer(contents[r.text], r.model) for r in responses}
+    known = store.columns(Response, ids, ("text", "model"))
+    contents = store.texts(text for text, _ in known.values())
+    return {id: Answer(contents[text], model) for id, (text, model) in known.items()}
 
 
 def _thumb(good: bool) -> str:

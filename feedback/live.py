@@ -20,7 +20,6 @@ from storage.records import ERASED, Comparison
 if TYPE_CHECKING:
     from storage.store import Store
 
-AT_ONCE = 2_000  # texts in memory at the same time
 NOTHING = ("", ERASED)  # what nobody can learn from
 EXCLUDED = "votes, thumbs and edits that were excluded"
 REPEATED = "votes that silently asked the same person again"
@@ -58,7 +57,7 @@ class Live(NamedTuple):
                 (self.edits, "original", "text_original"),
                 (self.edits, "corrected", "text_corrected"),
             )
-            for response, text in zip(frame[response], frame[text], strict=True)
+            for response, text in zip(frame[response].tolist(), frame[text].tolist(), strict=True)
         }
 
 
@@ -120,8 +119,4 @@ def preferences_of(
 
 def _blank(store: Store, texts: set[str]) -> frozenset[str]:
     """Return the ids of the texts that have nothing but white space, or were erased."""
-    ordered, blank = sorted(texts), set()
-    for start in range(0, len(ordered), AT_ONCE):
-        contents = store.texts(ordered[start : start + AT_ONCE])
-        blank |= {id for id, content in contents.items() if content.strip() in NOTHING}
-    return frozenset(blank)
+    return frozenset(texts & store.saying(NOTHING))

@@ -34,6 +34,7 @@ import pandas as pd
 
 from storage.records import digest
 
+AT_ONCE = 5_000  # rows that are plain objects at the same time
 SKIPPED = "votes, thumbs and edits on items skipped as duplicates"
 TIED = "comparisons that are a tie"
 ONLY_SKIPPED = "comparisons and responses that were only skipped"
@@ -178,7 +179,8 @@ def _sides(frame: pd.DataFrame) -> Iterator[tuple[Answer, str]]:
         ("corrected", "text_corrected"),
     ):
         if response in frame and text in frame:
-            for prompt, id, hash in zip(frame["prompt"], frame[response], frame[text], strict=True):
+            columns = (frame[name].tolist() for name in ("prompt", text, response))
+            for prompt, hash, id in zip(*columns, strict=True):
                 yield (prompt, hash), id
 
 
@@ -229,7 +231,7 @@ def _from_votes(
     tallies: dict[tuple[Answer, Answer], dict[str, list[str]]] = defaultdict(
         lambda: defaultdict(list)
     )
-    for row in votes.itertuples():
+    for row in _rows(votes):
         a, b, verdict = _in_order(row)
         tallies[a, b][verdict].append(row.vote)
     for answers, decision in decided.items():
@@ -259,6 +261,12 @@ def _from_votes(
         else:
             _count(dropped, {"tie": TIED, "skip": ONLY_SKIPPED}.get(winner, NO_MAJORITY))
     return judged
+
+
+def _rows(frame: pd.DataFrame) -> Iterator[Any]:
+    """Yield what `itertuples` does in half of the time: strings leave Arrow many at once."""
+    for start in range(0, len(frame), AT_ONCE):
+        yield from frame.iloc[start : start + AT_ONCE].astype(object).itertuples()
 
 
 def _majority(counts: Mapping[str, float]) -> str:
@@ -306,7 +314,7 @@ def _from_thumbs(
     """Add what the thumbs say, and pair good with bad responses of the same prompt."""
     thumbs: dict[Answer, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     names = _names(ratings)
-    for row in ratings.itertuples():
+    for row in _rows(ratings):
         thumbs[row.prompt, row.text][row.verdict].append(row.rating)
     good: dict[str, list[Answer]] = defaultdict(list)
     bad: dict[str, list[Answer]] = defaultdict(list)

@@ -7,10 +7,11 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from feedback.arrivals import Cast, Part, Placed, cast, says
 from feedback.clusters import PromptIndex
@@ -37,7 +38,12 @@ from storage.store import Store
 
 # Choice: new prompts whose near-duplicates are looked for at once, three quarters of a second.
 COMPARED = 5_000
+Item = TypeVar("Item")
 MAX_SENT = 200_000  # ids of what was added, to save a look-up. Choice: 30 MB
+# In one commit, for which somebody's vote waits; where nobody can vote, a part of the file is one.
+# Choice: with four who vote, a vote takes 73 ms (median) and 221 (95 %) instead of 208 and 562, and
+# the import a fifth longer.
+ROWS_BESIDE, EVENTS_BESIDE = 1_500, 250
 
 
 class _Answered(NamedTuple):
@@ -49,8 +55,20 @@ class _Answered(NamedTuple):
 
 
 def _stored(store: Store, rows: list[Record], casts: list[Cast]) -> _Answered:
-    added = store.add(rows)
-    return _Answered(casts, added, store.append_many([one.event for one in casts]))
+    beside = store.is_served()
+    added: Counter[type] = Counter()
+    for part in _some(rows, ROWS_BESIDE if beside else len(rows)):
+        added.update(store.add(part))
+    answers: list[Receipt | UserError] = []
+    for events in _some([one.event for one in casts], EVENTS_BESIDE if beside else len(casts)):
+        answers += store.append_many(events)
+    return _Answered(casts, added, answers)
+
+
+def _some(items: Sequence[Item], n: int) -> Iterator[Sequence[Item]]:
+    """Yield the items, `n` at a time."""
+    for start in range(0, len(items), max(1, n)):
+        yield items[start : start + n]
 
 
 class Taker:

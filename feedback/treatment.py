@@ -16,7 +16,7 @@ import pandas as pd
 from feedback.checks.columns import Columns
 from feedback.checks.imbalance import imbalance
 from feedback.checks.length_bias import share as length_share
-from feedback.live import AT_ONCE, Live, preferences_of
+from feedback.live import Live, preferences_of
 from feedback.near import RESPONSE_THRESHOLD, NearIndex
 from feedback.preferences import Pair, Preferences
 from feedback.remedies import CAP, Balance, balanced_by_length, beyond_cap, repeated_pairs
@@ -25,6 +25,7 @@ from storage.records import ANONYMOUS
 if TYPE_CHECKING:
     from storage.store import Store
 
+AT_ONCE = 2_000  # texts in memory at the same time
 CAPPED = "votes, thumbs and edits beyond one labeler's share"
 
 

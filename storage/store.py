@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
@@ -61,6 +61,7 @@ R = TypeVar("R")
 FILE = "hone.duckdb"
 DEFAULT_LIMITS = Limits()
 AT_ONCE = 1_000  # events. Choice: a commit of some 50 ms, for which somebody's vote waits
+WHITE_SPACE = "".join(filter(str.isspace, map(chr, range(0x3001))))  # to Python; none comes later
 MUCH = 5_000  # texts. Choice: with fewer, all that is computed takes about a second
 
 
@@ -157,6 +158,10 @@ class Store:
         assert self._lock is not None
         self._lock.announce(address, token)
         self._aside = Aside(self.data / FILE, self._still)
+
+    def is_served(self) -> bool:
+        """Say whether this process answers others, who wait while something is written."""
+        return self._aside is not None
 
     def __enter__(self) -> Store:
         return self
@@ -313,6 +318,19 @@ class Store:
             known |= fresh
         return known
 
+    def columns(
+        self, kind: type, keys: Iterable[str], names: Sequence[str]
+    ) -> dict[str, tuple[Any, ...]]:
+        """Return some fields, as they are stored, of the records with these ids: `found` at a third
+        of the cost, for many."""
+        wanted = [encoded(kind, "id", key) for key in dict.fromkeys(keys)]
+        rows = self._duck.read(
+            lambda cursor: self._known.present(
+                cursor, TABLES[kind], wanted, ("id", *names), least=LOOKUPS[-1] + 1
+            )
+        )
+        return {row[0]: row[1:] for row in rows}
+
     def rows(
         self, kind: type[R], order: str = "", limit: int | None = None, **equal: Any
     ) -> list[R]:
@@ -367,6 +385,18 @@ class Store:
             rows = self._duck.read(lambda cursor: cursor.execute(query, asked).fetchall())  # noqa: B023
             found |= dict.fromkeys(id for (id,) in rows)
         return list(found)[:most]
+
+    def saying(self, contents: Collection[str]) -> set[str]:
+        """Return the ids of the texts that are one of these, but for white space around them."""
+        # Trimming costs 8 µs a text, so only what begins or ends with white space is trimmed.
+        query = (
+            "SELECT id FROM text WHERE content IN (SELECT unnest($these::VARCHAR[])) UNION ALL "
+            "SELECT id FROM text WHERE (contains($white, left(content, 1)) OR "
+            "contains($white, right(content, 1))) AND "
+            "trim(content, $white) IN (SELECT unnest($these::VARCHAR[]))"
+        )
+        asked = {"these": list(contents), "white": WHITE_SPACE}
+        return {id for (id,) in self._duck.read(lambda c: c.execute(query, asked).fetchall())}
 
     def messages(self, prompt: Prompt) -> list[Message]:
         """Return the conversation of a prompt.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from feedback import storing
 from feedback.checks import CheckResult
 from feedback.duplicates import decide, open_questions
 from feedback.formats import FORMATS
@@ -123,6 +125,32 @@ def test_a_swapped_row_is_the_same_vote(store: Store, tmp_path: Path, verdict: s
     row = vote(verdict=verdict)
     path = jsonl(tmp_path / "x.jsonl", row, swapped(row))
     assert counts(import_file(store, path)) == (2, 1, 1, 0)
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_where_others_may_vote_a_commit_is_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: bool
+):
+    """Ten votes on ten prompts; what is stored is the same."""
+    monkeypatch.setattr(storing, "ROWS_BESIDE", 7)
+    monkeypatch.setattr(storing, "EVENTS_BESIDE", 3)
+    sizes: dict[str, list[int]] = {"add": [], "append_many": []}
+    for name, seen in sizes.items():
+        right = getattr(Store, name)
+
+        def noted(store: Store, rows: list, seen: list = seen, right: Callable = right) -> Any:
+            seen.append(len(rows))
+            return right(store, rows)
+
+        monkeypatch.setattr(Store, name, noted)
+    path = jsonl(tmp_path / "x.jsonl", *(vote(f"{n}?", f"{n} a", f"{n} b") for n in range(10)))
+    with Store.open(tmp_path / "data") as store:
+        if served:
+            store.announce("http://127.0.0.1:1", "token")
+        assert counts(import_file(store, path)) == (10, 10, 0, 0)
+        assert set(store.frame("votes")["text_a"]) == {Text.of(f"{n} a").id for n in range(10)}
+    most = max(sizes["add"]), max(sizes["append_many"])
+    assert most == ((7, 3) if served else (81, 10))
 
 
 def test_a_swapped_comparison_turns_the_verdict_and_the_sides(store: Store, tmp_path: Path):

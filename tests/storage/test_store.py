@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from storage.errors import BadInput, DiskFull, NotFound, StoreError
 from storage.limits import Limits
 from storage.records import Campaign, Labeler, Prompt, Response, Snapshot, Text, Vote
-from storage.store import Store
+from storage.store import WHITE_SPACE, Store
 
 
 def test_rows_that_are_there_already_are_left_alone(store: Store, make: SimpleNamespace) -> None:
@@ -47,6 +48,30 @@ def test_times_come_back_in_utc_whatever_zone_they_were_given_in(store: Store) -
     assert ada is not None
     assert ada.created_at == datetime(2026, 11, 23, 3, 45, tzinfo=UTC)
     assert ada.created_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize("n", [1, 300])
+def test_some_fields_of_many_records_come_by_their_ids(
+    store: Store, make: SimpleNamespace, n: int
+) -> None:
+    store.add([row for one in range(n) for row in make.comparison(one, (f"a{one}", f"b{one}"))])
+    ids = [f"r{one}a" for one in range(n)]
+    found = store.columns(Response, [*ids, "nobody", ids[0]], ("model", "text"))
+    records = store.found(Response, ids)
+    assert found == {id: (records[id].model, records[id].text) for id in ids}
+    assert store.columns(Response, [], ("text",)) == {}
+
+
+def test_white_space_is_all_that_python_strips() -> None:
+    assert [one for one in map(chr, range(sys.maxunicode + 1)) if one.isspace()] == [*WHITE_SPACE]
+
+
+def test_texts_are_found_that_say_one_thing_but_for_white_space(store: Store) -> None:
+    said = ["", "gone", " ", WHITE_SPACE, f"{WHITE_SPACE}gone", "gone\u3000", " \tgone\n\n"]
+    others = ["Gone", "g one", "gone.", " a ", "\u200b", "é", " é"]
+    store.add([Text.of(one) for one in (*said, *others)])
+    assert store.saying(("", "gone")) == {Text.of(one).id for one in said}
+    assert store.saying(()) == set()
 
 
 def test_rows_are_filtered_ordered_and_limited(store: Store, make: SimpleNamespace) -> None:
