@@ -79,7 +79,7 @@ def show_light(
         light.lamp: lamp_html(seen.light),
         light.against: against_words(seen),
         light.wanted: wanted_words(seen),
-        light.because: gr.Textbox(visible=seen.light == AMBER),
+        light.because: gr.Textbox(visible=True if seen.light == AMBER else "hidden"),
         light.seen: Seen.of(reached, started),
     }
 
@@ -123,7 +123,7 @@ def build_light() -> Light:
     against = gr.Markdown("", elem_id="train-warning", elem_classes=["hone-note", "hone-caution"])
     wanted = gr.Markdown("", elem_id="train-wanted", elem_classes=["hone-note", "hone-small"])
     because = gr.Textbox(
-        "", label="Why train anyway? It is kept with the run.", visible=False, max_lines=2,
+        "", label="Why train anyway? It is kept with the run.", visible="hidden", max_lines=2,
         placeholder="For example: only to try the loop", elem_id="train-because",
     )  # fmt: skip
     return Light(lamp, against, wanted, because, gr.State(None))
