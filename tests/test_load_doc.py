@@ -72,3 +72,18 @@ def test_the_others_are_as_the_benchmark_found_them() -> None:
     times = found["hone_times_as_many"]
     assert f"{times['label_studio']:.0f} times as many as Label Studio" in PROSE
     assert f"{times['feedloop']:.2f} times as many as feedloop" in PROSE
+
+
+@pytest.mark.parametrize(("kind", "name"), [("jsonl", "JSON lines"), ("parquet", "Parquet")])
+def test_an_import_beside_votes_is_that_of_the_benchmark(kind: str, name: str) -> None:
+    whole = read("million")
+    found = whole[kind]
+    votes, export = found["votes"]["meanwhile"], found["export"]
+    row = [
+        name, f"{found['seconds']:.0f}", f"{found['rows_per_second']:,}",
+        f"{found['memory_mb']['together']:,}", f"{votes['p50_ms']:.0f} and {votes['p95_ms']:.0f}",
+        f"{export['trl']['seconds']:.0f}", f"{export['votes']['seconds']:.0f}",
+    ]  # fmt: skip
+    assert f"| {' | '.join(row)} |" in PAGE
+    assert f"{whole['rows']:,} pairs are brought in" in PROSE
+    assert (found["stored"], found["refused"]) == (whole["rows"], 0)

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from align import runs
-from align.clearance import AMBER
+from align.clearance import RED
 from align.models import Model
 from align.screens.light import LIGHTS
 from feedback.campaigns import set_collecting, set_guideline
@@ -242,8 +242,12 @@ def test_what_a_lead_reads_of_it(attacked: Server, context: BrowserContext, tmp_
     watched.is_clean("what is said of a model that there is not")
     desk.turn_to("Train")
     watched.shows("a run that failed", "#train-watch", "zz01")
-    desk.says("#train-light", LIGHTS[AMBER])  # else nothing asks for a reason
-    page.locator("#train-because textarea, #train-because input").first.fill(EVERY)
+    light = page.locator("#train-light")
+    expect(light).to_contain_text(re.compile("|".join(LIGHTS.values())), timeout=60_000)
+    if LIGHTS[RED] in light.inner_text():  # no reason helps where other tests leave too little room
+        assert "GB" in page.locator("#train-warning").inner_text()
+    else:
+        page.locator("#train-because textarea, #train-because input").first.fill(EVERY)
     desk.settle()
     watched.is_clean("the command")
     desk.turn_to("Rounds")
