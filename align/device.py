@@ -75,7 +75,8 @@ def cgroup_memory(folder: Path = CGROUP) -> tuple[int, int]:
         return 0, 0
     if not limit.isdigit():  # "max"
         return 0, 0
-    cache = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    given_back = ("inactive_file ", "active_file ")
+    cache = sum(int(line.split()[1]) for line in lines if line.startswith(given_back))
     return int(limit), max(0, used - cache)
 
 

@@ -283,7 +283,9 @@ def test_the_device_is_told_as_the_kernel_tells_it(tmp_path: Path) -> None:
 def test_a_containers_limit_counts_and_its_file_cache_does_not(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("4000000000\n")
     (tmp_path / "memory.current").write_text("1500000000\n")
-    (tmp_path / "memory.stat").write_text("anon 500000000\ninactive_file 900000000\n")
+    (tmp_path / "memory.stat").write_text(
+        "anon 500000000\ninactive_file 700000000\nactive_file 200000000\n"
+    )
     assert cgroup_memory(tmp_path) == (4_000_000_000, 600_000_000)
     (tmp_path / "memory.max").write_text("max\n")
     assert cgroup_memory(tmp_path) == (0, 0)
