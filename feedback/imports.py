@@ -13,7 +13,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def import_file(
     if on_duplicate != "link":
         settle(store)  # what repeats an item is asked of every prompt
     with (
-        _rarely_collected(),
+        nullcontext() if store.is_served() else _rarely_collected(),  # a server collects rarely
         reading.opened(path, format, columns) as (chosen, rows),
         prompts_locked(store) as prompts,
         ThreadPoolExecutor(1, thread_name_prefix="storing") as thread,
@@ -98,7 +98,7 @@ def import_file(
 @contextmanager
 def _rarely_collected() -> Iterator[None]:
     before = gc.get_threshold()
-    gc.set_threshold(max(before[0], GARBAGE), *before[1:])
+    gc.set_threshold(GARBAGE)
     try:
         yield
     finally:

@@ -34,7 +34,7 @@ import pandas as pd
 
 from storage.records import digest
 
-AT_ONCE = 5_000  # rows that are plain objects at the same time
+AT_ONCE = 5_000  # rows that are plain objects at the same time. Choice: some megabytes
 SKIPPED = "votes, thumbs and edits on items skipped as duplicates"
 TIED = "comparisons that are a tie"
 ONLY_SKIPPED = "comparisons and responses that were only skipped"

@@ -254,12 +254,16 @@ def _follow(log: Path, copy: Path, had: tuple[int, int] | None) -> tuple[int, in
     with log.open("rb") as source:
         found = os.fstat(source.fileno())
         which, begun = had or (found.st_ino, 0)
-        if which != found.st_ino or not begun <= found.st_size:
+        if which != found.st_ino or not begun <= found.st_size or _size(copy) != begun:
             begun = 0
         source.seek(begun)
         with copy.open("ab" if begun else "wb") as target:
             shutil.copyfileobj(source, target, PIECE)
             return found.st_ino, target.tell()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _state(path: Path) -> tuple[int, int, int]:

@@ -308,11 +308,7 @@ class Store:
         age, known = self._remembered.age(), self._remembered.rows(kind, wanted)
         if rest := [key for key in wanted if key not in known]:
             columns = [column.name for column in TABLES[kind].columns]
-            rows = self._duck.read(
-                lambda cursor: self._known.present(
-                    cursor, TABLES[kind], rest, columns, least=LOOKUPS[-1] + 1
-                )
-            )
+            rows = self._by_ids(kind, rest, columns)
             fresh = {row[0]: from_row(kind, row) for row in rows}
             self._remembered.keep(age, kind, fresh)
             known |= fresh
@@ -321,15 +317,17 @@ class Store:
     def columns(
         self, kind: type, keys: Iterable[str], names: Sequence[str]
     ) -> dict[str, tuple[Any, ...]]:
-        """Return some fields, as they are stored, of the records with these ids: `found` at a third
-        of the cost, for many."""
+        """Return some fields, as they are stored, of the records with these ids, by their id: for
+        many, of which whole records would cost more than they are worth."""
         wanted = [encoded(kind, "id", key) for key in dict.fromkeys(keys)]
-        rows = self._duck.read(
+        return {row[0]: row[1:] for row in self._by_ids(kind, wanted, ("id", *names))}
+
+    def _by_ids(self, kind: type, ids: Sequence[str], columns: Sequence[str]) -> list[Row]:
+        return self._duck.read(
             lambda cursor: self._known.present(
-                cursor, TABLES[kind], wanted, ("id", *names), least=LOOKUPS[-1] + 1
+                cursor, TABLES[kind], ids, columns, least=LOOKUPS[-1] + 1
             )
         )
-        return {row[0]: row[1:] for row in rows}
 
     def rows(
         self, kind: type[R], order: str = "", limit: int | None = None, **equal: Any
@@ -361,12 +359,7 @@ class Store:
         wanted = list(dict.fromkeys(id for id in ids if id))
         age, known = self._remembered.age(), self._remembered.texts(wanted)
         if rest := [id for id in wanted if id not in known]:
-            rows = self._duck.read(
-                lambda cursor: self._known.present(
-                    cursor, TABLES[Text], rest, ("id", "content"), least=LOOKUPS[-1] + 1
-                )
-            )
-            fresh: dict[str, str] = dict(rows)
+            fresh: dict[str, str] = dict(self._by_ids(Text, rest, ("id", "content")))
             self._remembered.keep_texts(age, fresh)
             known |= fresh
         return known

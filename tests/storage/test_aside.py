@@ -184,8 +184,30 @@ def test_of_a_log_that_grew_only_the_rest_is_copied(tmp_path: Path) -> None:
     ours.write_bytes(b"ANOTHER OF ANY LENGTH")
     source.write_bytes(b"after a checkpoint")
     assert after(b", longer") == b"another of any length, longer"
+    ours.write_bytes(b"touched by somebody")
+    assert after(b".") == b"another of any length, longer."
     log.write_bytes(b"cut")
     assert after() == b"cut"
     log.unlink()
     copy.logs()
     assert not ours.exists()
+
+
+def test_a_log_that_was_copied_bit_by_bit_is_read_like_a_whole_one(served: Store) -> None:
+    """A real database, five times with more in its log, then after a checkpoint."""
+    file = served.data / stores.FILE
+    copy = aside.Copy(file, served.data / aside.FOLDER / "1")
+    sizes: list[int] = []
+    for n in range(8):
+        served.add([Text.of(f"text {n}")])
+        if n == 5:
+            served._duck.read(lambda cursor: cursor.execute("CHECKPOINT"))
+        os.utime(file, ns=(n // 5 + 1, n // 5 + 1))  # long ago, and another one after a checkpoint
+        copy.file()
+        had = dict(copy._logs)
+        served._still(copy.logs)
+        sizes.append(next(iter(had.values()), (0, 0))[1])  # bytes that were not copied again
+        with Store.reading(copy.path, served.data) as seen_there:
+            assert seen_there.count(Text) == n + 2
+    assert sizes[0] == 0 < sizes[1] < sizes[4]
+    assert sizes[5] == 0 < sizes[7]
